@@ -1,0 +1,49 @@
+package edge
+
+import "time"
+
+// Plan is the desired state that ingest and dispatch work by. It is immutable:
+// a change makes a new plan, and records that are stored already keep the sinks
+// that the old one named for them.
+type Plan struct {
+	Sinks []PlannedSink
+
+	owed []SinkID
+}
+
+// NewPlan builds a plan in which every record is owed to every sink.
+func NewPlan(sinks []PlannedSink) *Plan {
+	plan := &Plan{Sinks: sinks}
+	for _, sink := range sinks {
+		plan.owed = append(plan.owed, sink.ID)
+	}
+	return plan
+}
+
+// Route returns the sinks that a record is owed to. The slice is shared and
+// read-only.
+func (p *Plan) Route(*Record) []SinkID { return p.owed }
+
+// PlannedSink is one destination as the operator wants it.
+type PlannedSink struct {
+	ID          SinkID
+	Name        string // [ValidSinkName]
+	Kind        string // file, http, ...
+	Concurrency int    // slots of the lane, at least 1
+	Batch       BatchLimit
+	Timeout     time.Duration // of one attempt
+}
+
+// BatchLimit says when a batch is closed: by count, by bytes, or when its first
+// record has waited for Linger.
+type BatchLimit struct {
+	Records int
+	Bytes   int // of payload
+	Linger  time.Duration
+}
+
+// Start says where a new sink begins.
+type Start struct {
+	Oldest bool      // everything that is still stored
+	At     time.Time // records received at this time or later; zero, with Oldest false, is now
+}
