@@ -9,3 +9,12 @@
 //
 // Everything is safe for concurrent use. Tests call [NewDiscard].
 package observe
+
+import "log/slog"
+
+// Observer is what a component is given to speak through.
+type Observer struct {
+	Log     *slog.Logger
+	Metrics *Metrics
+	Tracer  *Tracer
+}

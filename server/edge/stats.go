@@ -1,0 +1,82 @@
+package edge
+
+import "time"
+
+// QueueStats is a snapshot of the queue, pulled for metrics and GetStatus. It
+// costs the same whatever the backlog.
+type QueueStats struct {
+	Head           Position // of the newest durable record, 0 when there was none
+	Oldest         Position // of the oldest record still stored, 0 when there is none
+	Bytes          int64    // database file in use, without free pages, plus the WAL
+	WALBytes       int64
+	LimitBytes     int64 // queue.max_bytes, resolved; 0 is unlimited
+	Accepting      bool  // false while full or stopping
+	Accepted       int64 // records ever stored
+	Unrouted       int64 // of those, owed to nobody
+	IngressRefused int64 // messages ever kept as dead letters of Ingress
+	IngressEvicted int64 // of those, ever evicted by the bound
+	Sinks          []SinkStats
+}
+
+// SinkStats is one sink's account. Owed = Delivered + Dead + Held + Discarded +
+// Expired + Pending, always.
+type SinkStats struct {
+	ID         SinkID
+	Name       string
+	Kind       string
+	Removed    bool // no longer in the plan; its backlog is kept
+	Owed       int64
+	Delivered  int64
+	Dead       int64 // now, requeued ones included until they are delivered
+	Held       int64
+	Discarded  int64
+	Expired    int64
+	Pending    int64
+	InFlight   int64         // of Pending, leased
+	Cursor     Position      // everything below is decided
+	OldestAge  time.Duration // of the oldest pending record, 0 when there is none
+	PinBytes   int64         // stored bytes from the oldest pending record on, an estimate
+	DeadByWhy  map[string]int64
+	DeadEver   map[string]int64 // ever dead-lettered, by reason
+	Requeueing int64            // of Dead, waiting to be delivered again
+}
+
+// LaneState is what a lane does at the moment.
+type LaneState uint8
+
+// The states of a lane. They are the closed list of gateway_sink_state.
+const (
+	LaneIdle    LaneState = iota // nothing is due
+	LaneActive                   // delivering
+	LaneWaiting                  // the destination is busy or down: next try at RetryAt
+	LanePaused                   // needs an operator: see LastError
+	LaneStopped
+)
+
+// LaneStates lists every state of a lane.
+var LaneStates = [...]LaneState{LaneIdle, LaneActive, LaneWaiting, LanePaused, LaneStopped}
+
+func (s LaneState) String() string {
+	switch s {
+	case LaneActive:
+		return "active"
+	case LaneWaiting:
+		return "waiting"
+	case LanePaused:
+		return "paused"
+	case LaneStopped:
+		return "stopped"
+	}
+	return "idle"
+}
+
+// LaneStats is a snapshot of one lane. Health is progress: the time of the last
+// acknowledgement, never the state of a socket.
+type LaneStats struct {
+	Sink        SinkID
+	State       LaneState
+	LastSuccess time.Time // zero when there was none since the start
+	LastError   string    // status and excerpt of the last failed attempt, empty after a success
+	LastErrorAt time.Time
+	RetryAt     time.Time // with LaneWaiting
+}
