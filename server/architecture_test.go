@@ -1,0 +1,263 @@
+// Package server_test keeps the shape of the code honest: it reads source files
+// only, so it needs no build and takes milliseconds.
+package server_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "combotto.io/gateway/"
+
+// allowed is the architecture: for each package, the packages of this module it
+// may import. A package that is not listed may not exist. Packages of one level
+// never import each other.
+var allowed = map[string][]string{
+	"server": {},
+
+	// Level 0: vocabulary and mechanisms.
+	"server/edge":     {},
+	"server/sqlite":   {},
+	"server/observe":  {},
+	"server/mqttwire": {},
+
+	// Level 1: translation between vocabulary and protocols.
+	"server/wire": {"server/edge", "gen/..."},
+
+	// Level 2: the data path.
+	"server/ingest":        {"server/edge", "server/observe"},
+	"server/queue":         {"server/edge", "server/observe", "server/sqlite"},
+	"server/dispatch":      {"server/edge", "server/observe"},
+	"server/sink/filesink": {"server/edge", "server/observe", "server/wire"},
+	"server/sink/httpsink": {"server/edge", "server/observe", "server/wire"},
+	"server/edgetest":      {"server/edge", "server/observe"},
+
+	// Level 3: doors, and what knocks at them.
+	"server/rpc":       {"server/edge", "server/observe", "server/wire", "gen/..."},
+	"server/broker":    {"server/edge", "server/observe", "server/wire", "server/mqttwire"},
+	"server/fleet":     {"server/edge", "server/observe", "server/wire", "gen/..."},
+	"server/analytics": {"server/edge", "server/wire", "gen/..."},
+
+	// Level 4: composition.
+	"server/config":  {"server/edge"},
+	"server/gateway": {"server/...", "gen/..."},
+
+	// Level 5: flags, signals, exit codes.
+	"cmd/gateway":    {"server/gateway", "server/config"},
+	"cmd/gatewayctl": {"gen/..."},
+	"cmd/devicesim":  {"server/fleet", "server/observe"},
+	"cmd/analytics":  {"server/analytics"},
+
+	// Contract tools.
+	"proto/...": {"server/edge", "gen/..."},
+}
+
+// owners names the packages that may touch a third-party dependency.
+var owners = map[string][]string{
+	"github.com/mochi-mqtt/":       {"server/broker"},
+	"github.com/eclipse/paho":      {"server/fleet"},
+	"modernc.org/":                 {"server/sqlite"},
+	"database/sql":                 {"server/sqlite", "server/queue"},
+	"github.com/prometheus/":       {"server/observe"},
+	"go.opentelemetry.io/otel/sdk": {"server/observe"},
+	"github.com/knadh/koanf":       {"server/config"},
+}
+
+const (
+	maxFunctionLines    = 70
+	maxFileLines        = 500
+	maxInterfaceMethods = 5
+)
+
+// source is one parsed Go file.
+type source struct {
+	name string // path from the root of the repository, with slashes
+	dir  string
+	test bool
+	line int // how many
+	set  *token.FileSet
+	file *ast.File
+}
+
+func TestArchitecture(t *testing.T) {
+	for _, problem := range inspect(t, "..") {
+		t.Error(problem)
+	}
+}
+
+// inspect returns what is wrong with the tree below root.
+func inspect(t *testing.T, root string) []string {
+	t.Helper()
+	var problems []string
+	comments := map[string][]string{} // package folder -> files with a package comment
+	for _, file := range parse(t, root) {
+		problems = append(problems, checkShape(file)...)
+		if file.test {
+			continue
+		}
+		problems = append(problems, checkImports(file)...)
+		if _, seen := comments[file.dir]; !seen {
+			comments[file.dir] = nil
+		}
+		if file.file.Doc != nil {
+			comments[file.dir] = append(comments[file.dir], file.name)
+		}
+	}
+	for dir, files := range comments {
+		if len(files) != 1 {
+			problems = append(problems, fmt.Sprintf("%s: want exactly one package comment, found %d %v", dir, len(files), files))
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// parse reads every Go file of the product; generated code and other modules
+// are left out.
+func parse(t *testing.T, root string) []source {
+	t.Helper()
+	var files []source
+	skip := []string{"gen", "testdata", "node_modules", "test", "third_party"}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != root && (slices.Contains(skip, entry.Name()) || strings.HasPrefix(entry.Name(), ".")):
+			return filepath.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		files = append(files, source{
+			name: name, dir: filepath.ToSlash(filepath.Dir(name)), test: strings.HasSuffix(name, "_test.go"),
+			line: strings.Count(string(text), "\n"), set: set, file: file,
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// checkShape holds files, functions and interfaces to their limits.
+func checkShape(s source) (problems []string) {
+	if s.line > maxFileLines {
+		problems = append(problems, fmt.Sprintf("%s: %d lines, limit %d: split by noun or verb", s.name, s.line, maxFileLines))
+	}
+	ast.Inspect(s.file, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.FuncDecl:
+			if n.Name.Name == "init" && n.Recv == nil {
+				problems = append(problems, fmt.Sprintf("%s: init is banned: construct it in server/gateway", s.at(n)))
+			}
+			if lines := s.lines(n); lines > maxFunctionLines {
+				problems = append(problems, fmt.Sprintf("%s: %s has %d lines, limit %d", s.at(n), n.Name.Name, lines, maxFunctionLines))
+			}
+		case *ast.InterfaceType:
+			if methods := n.Methods.NumFields(); methods > maxInterfaceMethods {
+				problems = append(problems, fmt.Sprintf("%s: an interface of %d methods, limit %d", s.at(n), methods, maxInterfaceMethods))
+			}
+		}
+		return true
+	})
+	return problems
+}
+
+func (s source) at(node ast.Node) string {
+	return fmt.Sprintf("%s:%d", s.name, s.set.Position(node.Pos()).Line)
+}
+
+func (s source) lines(node ast.Node) int {
+	return s.set.Position(node.End()).Line - s.set.Position(node.Pos()).Line + 1
+}
+
+// checkImports holds a file to the table and to the owners.
+func checkImports(s source) (problems []string) {
+	rules, listed := rulesFor(s.dir)
+	if !listed {
+		return []string{s.dir + ": not in the table of server/architecture_test.go: add it there with a reason"}
+	}
+	for _, spec := range s.file.Imports {
+		target := strings.Trim(spec.Path.Value, `"`)
+		for prefix, packages := range owners {
+			if strings.HasPrefix(target, prefix) && !slices.Contains(packages, s.dir) {
+				problems = append(problems, fmt.Sprintf("%s imports %s: only %v may", s.name, target, packages))
+			}
+		}
+		local, inModule := strings.CutPrefix(target, module)
+		if inModule && !slices.ContainsFunc(rules, func(rule string) bool { return matches(rule, local) }) {
+			problems = append(problems, fmt.Sprintf("%s imports %s: the arrow is not in the table", s.name, local))
+		}
+	}
+	return problems
+}
+
+func rulesFor(dir string) ([]string, bool) {
+	if rules, ok := allowed[dir]; ok {
+		return rules, true
+	}
+	for pattern, rules := range allowed {
+		if matches(pattern, dir) {
+			return rules, true
+		}
+	}
+	return nil, false
+}
+
+func matches(rule, target string) bool {
+	prefix, wild := strings.CutSuffix(rule, "...")
+	return target == rule || wild && (strings.HasPrefix(target, prefix) || target == strings.TrimSuffix(prefix, "/"))
+}
+
+// TestArchitecture_Detects plants one fault of each kind and expects to hear of
+// it, so that the test above cannot pass because it looks at nothing.
+func TestArchitecture_Detects(t *testing.T) {
+	long := "func long() {\n" + strings.Repeat("\t_ = 0\n", maxFunctionLines) + "}\n"
+	for name, plant := range map[string]struct{ path, text, want string }{
+		"forbidden arrow":       {"server/ingest/x.go", "// Package ingest.\npackage ingest\nimport _ \"combotto.io/gateway/server/queue\"\n", "the arrow is not in the table"},
+		"foreign owner":         {"server/ingest/x.go", "// Package ingest.\npackage ingest\nimport _ \"modernc.org/sqlite\"\n", "only [server/sqlite] may"},
+		"unknown package":       {"server/util/x.go", "// Package util.\npackage util\n", "not in the table"},
+		"function of 72 lines":  {"server/ingest/x.go", "// Package ingest.\npackage ingest\n" + long, "long has 72 lines"},
+		"file of 501 lines":     {"server/ingest/x.go", "// Package ingest.\npackage ingest\n" + strings.Repeat("\n", 499), "501 lines"},
+		"init":                  {"server/ingest/x.go", "// Package ingest.\npackage ingest\nfunc init() {}\n", "init is banned"},
+		"no package comment":    {"server/ingest/x.go", "package ingest\n", "found 0"},
+		"interface of 6 method": {"server/ingest/x.go", "// Package ingest.\npackage ingest\ntype X interface{ A(); B(); C(); D(); E(); F() }\n", "6 methods"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			path := filepath.Join(root, filepath.FromSlash(plant.path))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(plant.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			problems := inspect(t, root)
+			if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, plant.want) }) {
+				t.Errorf("got %v, want one that says %q", problems, plant.want)
+			}
+		})
+	}
+}
