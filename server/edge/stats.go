@@ -9,12 +9,14 @@ type QueueStats struct {
 	Oldest         Position // of the oldest record still stored, 0 when there is none
 	Bytes          int64    // database file in use, without free pages, plus the WAL
 	WALBytes       int64
-	LimitBytes     int64 // queue.max_bytes, resolved; 0 is unlimited
-	Accepting      bool  // false while full or stopping
-	Accepted       int64 // records ever stored
-	Unrouted       int64 // of those, owed to nobody
-	IngressRefused int64 // messages ever kept as dead letters of Ingress
-	IngressEvicted int64 // of those, ever evicted by the bound
+	LimitBytes     int64            // queue.max_bytes, resolved; 0 is unlimited
+	Accepting      bool             // false while full or stopping
+	Accepted       int64            // records ever stored
+	Unrouted       int64            // of those, owed to nobody
+	IngressRefused int64            // messages ever kept as dead letters of Ingress
+	IngressEvicted int64            // of those, ever evicted by the bound
+	IngressByWhy   map[string]int64 // dead letters of Ingress now, by Reason
+	IngressEver    map[string]int64 // ever kept, by Reason
 	Sinks          []SinkStats
 }
 
