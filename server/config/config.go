@@ -73,7 +73,7 @@ type Ops struct {
 
 // Ingest bounds what messages are accepted.
 type Ingest struct {
-	MaxPayload      Size          `koanf:"max_payload" default:"64KiB" min:"1KiB" max:"8MiB" doc:"Largest payload of one message, after decompression."`
+	MaxPayload      Size          `koanf:"max_payload" default:"64KiB" min:"1KiB" max:"64KiB" doc:"Largest payload of one message, after decompression. The contracts allow no more than the default."`
 	DefaultEncoding edge.Encoding `koanf:"default_encoding" default:"auto" one_of:"auto,json,protobuf" doc:"How a payload is read whose sender does not say. auto: a first byte { is JSON, anything else protobuf."`
 }
 

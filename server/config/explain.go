@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -58,11 +59,7 @@ func (e *Explanation) Render(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tVALUE\tLAYER\tORIGIN") // errors of the writer come back from Flush
 	for _, value := range e.Values {
-		text := value.Text
-		if text == "" {
-			text = `""`
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", value.Key, text, value.Layer, value.Origin)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", value.Key, cmp.Or(value.Text, `""`), value.Layer, cmp.Or(value.Origin, "-"))
 	}
 	return table.Flush()
 }

@@ -71,8 +71,20 @@ func defaults() *config.Config {
 }
 
 func TestLoad(t *testing.T) {
+	t.Parallel()
+
 	t.Run("NothingSetIsTheDefaults", func(t *testing.T) {
 		loaded, _ := load(t, config.Sources{})
+		if diff := cmp.Diff(defaults(), loaded); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("VariablesOfAServiceNamedGatewayAreIgnored", func(t *testing.T) {
+		loaded, _ := load(t, config.Sources{Environ: []string{
+			"GATEWAY_SERVICE_HOST=10.0.0.1", "GATEWAY_SERVICE_PORT=8080", "GATEWAY_SERVICE_PORT_HTTP=8080", "GATEWAY_PORT=tcp://10.0.0.1:8080",
+			"GATEWAY_PORT_8080_TCP=tcp://10.0.0.1:8080", "GATEWAY_PORT_8080_TCP_ADDR=10.0.0.1", "GATEWAYCTL_URL=http://127.0.0.1:8080",
+		}})
 		if diff := cmp.Diff(defaults(), loaded); diff != "" {
 			t.Error(diff)
 		}
@@ -108,6 +120,12 @@ func TestLoad(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+
+}
+
+// TestLoad_Sinks is about the sinks that are there although no file lists them.
+func TestLoad_Sinks(t *testing.T) {
+	t.Parallel()
 
 	t.Run("DevWithoutSinksAddsAFileSink", func(t *testing.T) {
 		loaded, explanation := load(t, config.Sources{Flags: flagsOf(t, "--dev", "--data-dir", "/tmp/d")})
@@ -146,12 +164,6 @@ func TestLoad(t *testing.T) {
 		}
 	})
 
-	t.Run("VariablesOfAServiceNamedGatewayAreIgnored", func(t *testing.T) {
-		load(t, config.Sources{Environ: []string{
-			"GATEWAY_SERVICE_HOST=10.0.0.1", "GATEWAY_SERVICE_PORT=8080", "GATEWAY_SERVICE_PORT_HTTP=8080", "GATEWAY_PORT=tcp://10.0.0.1:8080",
-			"GATEWAY_PORT_8080_TCP=tcp://10.0.0.1:8080", "GATEWAY_PORT_8080_TCP_ADDR=10.0.0.1", "GATEWAYCTL_URL=http://127.0.0.1:8080",
-		}})
-	})
 }
 
 // TestLoad_Layers sets one key of each type in one layer after the other; each

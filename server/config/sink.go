@@ -42,7 +42,7 @@ type HTTPSink struct {
 	Format  string        `koanf:"format" default:"ndjson" one_of:"ndjson,json,protobuf" doc:"How a batch is written."`
 	Token   Secret        `koanf:"token" doc:"Sent as Authorization: Bearer TOKEN."`
 	Headers []Header      `koanf:"headers" doc:"Further headers, each NAME: VALUE. They are shown by explain: a secret belongs in token."`
-	Timeout time.Duration `koanf:"timeout" default:"30s" min:"100ms" max:"10m" doc:"Longest wait for an answer."`
+	Timeout time.Duration `koanf:"timeout" default:"30s" min:"1s" max:"10m" doc:"Longest wait for an answer."`
 }
 
 // Header is one header of a request.

@@ -15,7 +15,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func build(_ *testing.T, sinks ...edge.SinkID) edgetest.AppendLeaser { return edgetest.NewQueue(sinks...) }
+func build(_ *testing.T, sinks ...edge.SinkID) edgetest.AppendLeaser {
+	return edgetest.NewQueue(sinks...)
+}
 
 func TestQueue_Appender(t *testing.T) { edgetest.TestAppender(t, build) }
 

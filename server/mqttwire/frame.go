@@ -12,8 +12,8 @@ type Frame struct {
 	Body  []byte
 }
 
-// ReadFrame reads one packet. It refuses a body above limit before reading or
-// allocating it, with reason [PacketTooLarge]. allocate provides the body, so
+// ReadFrame reads one packet. It refuses one of more than limit bytes, header
+// included, before allocating or reading its body, with reason [PacketTooLarge]. allocate provides the body, so
 // that the caller decides who owns it and for how long. An error that is not an
 // [Error] is the stream's.
 func ReadFrame(stream *bufio.Reader, limit int, allocate func(packet PacketType, size int) []byte) (Frame, error) {
@@ -29,7 +29,7 @@ func ReadFrame(stream *bufio.Reader, limit int, allocate func(packet PacketType,
 	if err != nil {
 		return frame, err
 	}
-	if size > limit {
+	if 1+sizeVarint(size)+size > limit {
 		return frame, Refuse(PacketTooLarge, "packet is too large")
 	}
 	frame.Body = allocate(frame.Type, size)

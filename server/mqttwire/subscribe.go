@@ -135,7 +135,11 @@ func DecodeSuback(version Version, frame Frame) (*SubackPacket, error) {
 		f.end()
 	}
 	for len(f.rest) > 0 {
-		packet.Reasons = append(packet.Reasons, ReasonCode(f.byte()))
+		reason := ReasonCode(f.byte())
+		if version != Version5 && reason > GrantedQoS2 && reason != SubackFailure {
+			f.fail(malformed("return code of SUBACK"))
+		}
+		packet.Reasons = append(packet.Reasons, reason)
 	}
 	return packet, f.err
 }

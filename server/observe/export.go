@@ -34,6 +34,11 @@ func newTracer(ctx context.Context, settings Settings, log *slog.Logger, metrics
 	if err != nil {
 		return nil, err
 	}
+	for _, key := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
+		if os.Getenv(key) == "grpc" {
+			return nil, fmt.Errorf("read %s: grpc is not supported; use http/protobuf, usually on port 4318", key)
+		}
+	}
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("set up the OTLP exporter: %w", err)

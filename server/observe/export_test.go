@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,9 +13,10 @@ import (
 
 func TestObserver_Shutdown(t *testing.T) {
 	t.Run("ACollectorThatHangsHoldsNothingUp", func(t *testing.T) {
-		release := make(chan struct{})
-		t.Cleanup(func() { close(release) })
-		serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // only then does the server notice that the client is gone
+			<-r.Context().Done()
+		}))
 		t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
 		t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
 		observer, _ := newObserver(t)

@@ -40,19 +40,21 @@ var spanKinds = [...]trace.SpanKind{
 }
 
 // SpanOption is a choice for [Tracer.Start]. It is a value and not a function,
-// because a function would be allocated for spans that are never sampled.
+// because a function would be allocated for spans that are never sampled. For
+// the same reason it holds no pointer that the SDK keeps, such as that of a
+// time.Time: the links would have to be allocated with it.
 type SpanOption struct {
-	kind    Kind
-	hasKind bool
-	start   time.Time
-	links   []TraceContext
+	kind             Kind
+	hasKind          bool
+	startNanoseconds int64 // since 1970; 0 is now
+	links            []TraceContext
 }
 
 // WithKind says which part the span plays; without it KindInternal.
 func WithKind(kind Kind) SpanOption { return SpanOption{kind: kind, hasKind: true} }
 
 // WithStart says that the span began earlier.
-func WithStart(start time.Time) SpanOption { return SpanOption{start: start} }
+func WithStart(start time.Time) SpanOption { return SpanOption{startNanoseconds: start.UnixNano()} }
 
 // WithLinks links the span to others, of this trace or another one.
 func WithLinks(links ...TraceContext) SpanOption { return SpanOption{links: links} }
@@ -94,8 +96,8 @@ func (t *Tracer) start(parent TraceContext, root [16]byte, name string, options 
 		if option.hasKind {
 			starts = append(starts, trace.WithSpanKind(spanKinds[option.kind]))
 		}
-		if !option.start.IsZero() {
-			starts = append(starts, trace.WithTimestamp(option.start))
+		if option.startNanoseconds != 0 {
+			starts = append(starts, trace.WithTimestamp(time.Unix(0, option.startNanoseconds)))
 		}
 		for _, link := range option.links {
 			if !link.IsZero() {

@@ -231,6 +231,14 @@ func TestTracer_Sampling(t *testing.T) {
 	}
 }
 
+func TestNew_GRPC(t *testing.T) {
+	newCollector(t, "", "")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	if _, err := observe.New(t.Context(), observe.Settings{}); err == nil || !strings.Contains(err.Error(), "OTEL_EXPORTER_OTLP_PROTOCOL") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNew_BadSampler(t *testing.T) {
 	tests := map[string][2]string{
 		"Unknown": {"jaeger_remote", ""}, "ParentBasedNothing": {"parentbased_", ""}, "Ratio": {"traceidratio", "1.5"}, "NotANumber": {"", "NaN"},

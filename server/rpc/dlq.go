@@ -113,16 +113,13 @@ func (d *dlqService) requeue(ctx context.Context, request *dlqv1.RequeueDeadLett
 // summary is a dead letter without its payload and its attempts.
 func (d *dlqService) summary(letter *edge.DeadLetter, names map[edge.SinkID]string) *dlqv1.DeadLetter {
 	message := &dlqv1.DeadLetter{
-		DeadLetterId: deadLetterID(letter), SinkName: names[letter.Sink], State: wire.StateMessage(edge.Dead),
+		DeadLetterId: deadLetterID(letter), SinkId: formatSinkID(letter.Sink), SinkName: names[letter.Sink],
+		State: wire.StateMessage(edge.Dead), Requeued: letter.Requeued,
 		Reason: letter.Reason, Status: letter.Status, Excerpt: letter.Excerpt,
 		PayloadBytes: uint32(len(letter.Record.Payload)), Revision: uint32(letter.Record.Revision),
 		AttemptCount: uint32(letter.Attempts), CreateTime: timestamppb.New(letter.LastAt),
 	}
-	if letter.Requeued {
-		message.State = wire.StateMessage(edge.Enqueued)
-	}
 	if letter.Sink != edge.Ingress {
-		message.SinkId = formatSinkID(letter.Sink)
 		message.FirstErrorTime, message.LastErrorTime = timestamppb.New(letter.FirstAt), timestamppb.New(letter.LastAt)
 	}
 	renderer := wire.NewRenderer(d.server.settings.GatewayID)

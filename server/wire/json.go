@@ -26,6 +26,7 @@ func (d *Decoder) decodeJSON(payload []byte) error {
 	if err == nil {
 		err = d.readEnd()
 	}
+	d.letGo()
 	if err == nil {
 		return nil
 	}
@@ -33,6 +34,16 @@ func (d *Decoder) decodeJSON(payload []byte) error {
 		return refused
 	}
 	return refuseSyntax(err, payload)
+}
+
+// letGo forgets the payload, so that a connection that has fallen silent does
+// not keep its last one in memory.
+func (d *Decoder) letGo() {
+	d.source = bytes.Buffer{}
+	d.json.Reset(&d.source)
+	if cap(d.scratch) > edge.MaxMetricTextBytes {
+		d.scratch = nil
+	}
 }
 
 // readObject reads an object and hands the unquoted name of each member to
@@ -130,11 +141,25 @@ func (d *Decoder) readObservedAt() error {
 	if err != nil {
 		return err
 	}
-	var at time.Time
-	if err := at.UnmarshalText(text); err != nil { // RFC 3339 to the letter, unlike time.Parse
+	at, ok := parseTime(text)
+	if !ok {
 		return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "observed_at", "must be a time of RFC 3339, such as 2026-11-22T18:00:00.123Z")
 	}
 	return d.setObservedAt(at, "observed_at")
+}
+
+// parseTime reads a time of RFC 3339, and none of what the standard library
+// takes beside it: an hour of one digit, a decimal comma, an offset that no
+// clock has.
+func parseTime(text []byte) (time.Time, bool) {
+	var at time.Time
+	if at.UnmarshalText(text) != nil || text[len("2006-01-02T15")] != ':' || bytes.IndexByte(text, ',') >= 0 {
+		return time.Time{}, false
+	}
+	if offset := text[len(text)-len("07:00"):]; text[len(text)-1] != 'Z' && (string(offset) >= "24:00" || offset[3] > '5') {
+		return time.Time{}, false
+	}
+	return at, true
 }
 
 func (d *Decoder) readObservedAtMilliseconds() error {

@@ -22,8 +22,8 @@ typedef enum _gateway_telemetry_v1_SignatureAlgorithm {
 typedef PB_BYTES_ARRAY_T(72) gateway_telemetry_v1_SignedTelemetry_signature_t;
 /* SignedTelemetry carries a Telemetry message with the signature of the device
  that made it, so that nobody between device and gateway can alter or invent
- it. It is published wherever Telemetry is. proto/vectors/signed is a worked
- example, key included.
+ it. It is published wherever Telemetry is. proto/vectors/valid/signed is a
+ worked example, key included.
 
  It uses field numbers 11 to 14 only, which Telemetry reserves: bytes that
  decode as one never decode as the other. */

@@ -15,8 +15,8 @@ export const file_gateway_telemetry_v1_signed_telemetry: GenFile = /*@__PURE__*/
 /**
  * SignedTelemetry carries a Telemetry message with the signature of the device
  * that made it, so that nobody between device and gateway can alter or invent
- * it. It is published wherever Telemetry is. proto/vectors/signed is a worked
- * example, key included.
+ * it. It is published wherever Telemetry is. proto/vectors/valid/signed is a
+ * worked example, key included.
  *
  * It uses field numbers 11 to 14 only, which Telemetry reserves: bytes that
  * decode as one never decode as the other.

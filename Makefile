@@ -1,0 +1,122 @@
+# Everything that people and CI do, one target each. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+
+VERSION := 0.1.0-dev
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+BUILT_AT := $(shell git show -s --format=%cI HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.builtAt=$(BUILT_AT)
+COMMANDS := gateway gatewayctl devicesim analytics
+TOOL := go tool -modfile=tools/tools.mod
+BUF := clients/node_modules/.bin/buf
+NODE := clients/node_modules/.installed
+VENV := .tmp/venv
+PYTHON := $(VENV)/.installed
+export CGO_ENABLED := 0
+
+.PHONY: help
+help: ## Show every target
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## Daily work
+
+.PHONY: run
+run: build ## Start a gateway in development mode with five simulated devices
+	exec bin/gateway serve --dev --simulate 5
+
+.PHONY: build
+build: ## Build bin/gateway, gatewayctl, devicesim and analytics
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS:%=./cmd/%)
+
+.PHONY: check
+check: lint unit ## Lint, architecture and unit tests, in under 2 minutes
+
+.PHONY: test
+test: peers check contracts race e2e ## Everything: installs what it needs, tests in every language, real processes
+	@echo "make test: everything passed"
+
+.PHONY: test-long
+test-long: peers ## The long lanes: every fuzz target for a minute
+	tools/fuzz 60s
+
+.PHONY: bench
+bench: build peers ## Benchmarks with the side-by-side table
+	cd test && go run ./cmd/bench
+
+.PHONY: clean
+clean: ## Remove what was built and installed below this folder
+	rm -rf bin .tmp clients/node_modules clients/.build
+
+## Parts of check and test
+
+GO_FOLDERS := cmd proto server test third_party/vendorproto
+
+.PHONY: lint
+lint: $(NODE) ## Formatting, go vet, staticcheck, buf lint, shell syntax
+	@unformatted=$$(gofmt -l $(GO_FOLDERS))
+	[ -z "$$unformatted" ] || { echo "not formatted (make format): $$unformatted"; exit 1; }
+	go vet ./...
+	(cd test && go vet ./...)
+	$(TOOL) staticcheck ./...
+	$(BUF) lint
+	$(BUF) format --diff --exit-code proto
+	bash -n .ci/run tools/debian tools/fuzz proto/breaking.sh
+
+.PHONY: format
+format: $(NODE) ## Format Go and protobuf
+	gofmt -w $(GO_FOLDERS)
+	$(BUF) format --write proto
+
+.PHONY: unit
+unit: ## Unit and architecture tests
+	go test ./...
+
+.PHONY: race
+race: ## Unit tests again, with the race detector
+	CGO_ENABLED=1 go test -race ./server/...
+
+.PHONY: e2e
+e2e: peers $(NODE) ## End-to-end tests with real processes and real clients
+	cd test && go test -count=1 -timeout 25m ./...
+
+## Contracts
+
+.PHONY: generate
+generate: $(NODE) $(PYTHON) ## Generate Go, TypeScript, Python and C from proto/
+	$(BUF) generate
+	$(BUF) generate --template buf.gen.clients.yaml
+
+.PHONY: contracts
+contracts: peers $(NODE) $(PYTHON) ## Generated code is current, contracts are compatible, four languages agree on the vectors
+	rm -rf .tmp/generated
+	$(BUF) generate --output .tmp/generated
+	$(BUF) generate --template buf.gen.clients.yaml --output .tmp/generated
+	diff -r -x README.md -x .gitattributes -x __pycache__ gen .tmp/generated/gen
+	proto/breaking.sh
+	(cd third_party/vendorproto && go test ./...)
+	(cd third_party/nanopb && sha256sum --check --quiet SHA256SUMS)
+	clients/node_modules/.bin/tsc -p test/vectors/ts
+	node --test --test-reporter=dot clients/.build/test/vectors/ts/vectors_test.js
+	PYTHONPATH=gen/py $(VENV)/bin/python -B test/vectors/py/vectors_test.py
+	cc -std=c11 -O1 -g -Wall -Wextra -Wpedantic -Werror -fsanitize=address,undefined -Ithird_party/nanopb -Igen/nanopb \
+		third_party/nanopb/*.c gen/nanopb/gateway/telemetry/v1/*.c test/vectors/c/vectors_test.c -o .tmp/vectors_test
+	.tmp/vectors_test proto/vectors/valid/*/
+
+## Tools
+
+.PHONY: peers
+peers: ## Install the Debian packages that tests use as real peers (as root; else say which)
+	@tools/debian
+
+$(NODE): clients/package-lock.json
+	cd clients && npm ci --no-audit --no-fund --loglevel=error
+	touch node_modules/.installed
+
+$(PYTHON): clients/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r clients/requirements.txt
+	touch $@

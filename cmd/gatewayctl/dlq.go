@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	dlqv1 "combotto.io/gateway/gen/go/gateway/dlq/v1"
+)
+
+// maxDeadLetterIDs is how many ids one request may name, and maxPage how many
+// dead letters one answer holds.
+const (
+	maxDeadLetterIDs = 1000
+	maxPage          = 1000
+)
+
+const deadLetterNotFound = "gatewayctl dlq list shows the ids; one that was requeued and delivered is gone"
+
+// selection chooses dead letters by what they have in common.
+type selection struct{ sink, reason, device string }
+
+func (s *selection) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&s.sink, "sink", "", "only of this sink; _ingress holds what was refused at the door")
+	flags.StringVar(&s.reason, "reason", "", "only with this reason")
+	flags.StringVar(&s.device, "device", "", "only of this device")
+}
+
+// filter writes the selection in AIP-160; empty selects everything.
+func (s *selection) filter() string {
+	var terms []string
+	for _, term := range []struct{ field, value string }{{"sink", s.sink}, {"reason", s.reason}, {"device_id", s.device}} {
+		if term.value != "" {
+			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
+		}
+	}
+	return strings.Join(terms, " AND ")
+}
+
+func (a *application) dlqCommand() *cobra.Command {
+	return group("dlq", "Show dead letters and deliver them again", a.dlqListCommand(), a.dlqShowCommand(), a.dlqRequeueCommand())
+}
+
+func (a *application) dlqListCommand() *cobra.Command {
+	var selected selection
+	var limit int
+	command := &cobra.Command{
+		Use:     "list",
+		Short:   "List dead letters, oldest first",
+		Example: "  gatewayctl dlq list --sink analytics --reason rejected",
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usage("--limit must not be negative", "0 lists all of them")
+			}
+			return a.listDeadLetters(command.Context(), selected.filter(), limit)
+		},
+	}
+	selected.addFlags(command.Flags())
+	command.Flags().IntVar(&limit, "limit", 50, "most dead letters to list; 0 is all")
+	return command
+}
+
+// listDeadLetters prints page by page, so that a long list needs no memory.
+func (a *application) listDeadLetters(ctx context.Context, filter string, limit int) error {
+	out := newTable(a.stdout, "ID", "SINK", "REASON", "STATUS", "DEVICE", "MESSAGE", "DIED", "ATTEMPTS", "REQUEUED", "REPLY")
+	request := &dlqv1.ListDeadLettersRequest{Filter: filter}
+	for listed := 0; ; {
+		request.PageSize = maxPage
+		if limit > 0 {
+			request.PageSize = int32(min(limit-listed, maxPage)) // at most 1,000
+		}
+		page, err := call(ctx, a, a.deadLetters().ListDeadLetters, request, deadLetterNotFound)
+		if err != nil {
+			return err
+		}
+		for _, letter := range page.DeadLetters {
+			if a.output == "json" {
+				if err := a.printJSON(letter); err != nil {
+					return err
+				}
+				continue
+			}
+			out.row(letter.DeadLetterId, letter.SinkName, letter.Reason, letter.Status, letter.GetRecord().GetDeviceId(), letter.GetRecord().GetCorrelationId(),
+				moment(letter.CreateTime), fmt.Sprint(letter.AttemptCount), yesNo(letter.Requeued), excerpt(letter.Excerpt, 60))
+		}
+		listed += len(page.DeadLetters)
+		request.PageToken = page.NextPageToken
+		more := page.NextPageToken != ""
+		if more && (limit == 0 || listed < limit) && len(page.DeadLetters) > 0 {
+			continue
+		}
+		if a.output == "table" {
+			out.flush()
+		}
+		if more {
+			fmt.Fprintf(a.stderr, "gatewayctl: there are more than %d; --limit 0 lists all\n", listed)
+		}
+		return nil
+	}
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+func (a *application) dlqShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one dead letter with its payload and every attempt",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, arguments []string) error {
+			return a.showDeadLetter(command.Context(), arguments[0])
+		},
+	}
+}
+
+func (a *application) showDeadLetter(ctx context.Context, id string) error {
+	response, err := call(ctx, a, a.deadLetters().GetDeadLetter, &dlqv1.GetDeadLetterRequest{DeadLetterId: id}, deadLetterNotFound)
+	if err != nil {
+		return err
+	}
+	letter := response.GetDeadLetter()
+	if a.output == "json" {
+		return a.printJSON(letter)
+	}
+	out := newTable(a.stdout)
+	out.row("dead letter", letter.GetDeadLetterId())
+	out.row("sink", letter.GetSinkName())
+	out.row("reason", letter.GetReason())
+	out.row("status", letter.GetStatus())
+	out.row("reply", letter.GetExcerpt())
+	out.row("attempts", fmt.Sprintf("%d, the first failed at %s, the last at %s", letter.GetAttemptCount(), moment(letter.GetFirstErrorTime()), moment(letter.GetLastErrorTime())))
+	out.row("died", moment(letter.GetCreateTime()))
+	out.row("requeued", fmt.Sprintf("%s, %d times before", yesNo(letter.GetRequeued()), letter.GetRequeueCount()))
+	describeRecord(out, letter.GetRecord(), letter.GetPayload())
+	out.flush()
+	a.printAttempts(letter.GetAttempts())
+	return nil
+}
+
+// requeue is what dlq requeue was asked for.
+type requeue struct {
+	selected         selection
+	all, dryRun, yes bool
+}
+
+func (a *application) dlqRequeueCommand() *cobra.Command {
+	var options requeue
+	command := &cobra.Command{
+		Use:   "requeue [ID...]",
+		Short: "Give dead letters back to their sink",
+		Long: `Give dead letters back to their sink, which delivers them again, out of the device's order. Name them by id, choose them
+with --sink, --reason and --device, or take --all. A choice is counted and confirmed first, unless --yes is given.`,
+		Example: `  gatewayctl dlq requeue 2-17
+  gatewayctl dlq requeue --sink analytics --reason rejected --dry-run
+  gatewayctl dlq requeue --sink analytics --yes`,
+		RunE: func(command *cobra.Command, ids []string) error {
+			request, err := options.request(ids)
+			if err != nil {
+				return err
+			}
+			return a.requeueDeadLetters(command.Context(), request, &options)
+		},
+	}
+	options.selected.addFlags(command.Flags())
+	command.Flags().BoolVar(&options.all, "all", false, "every dead letter of every sink")
+	command.Flags().BoolVar(&options.dryRun, "dry-run", false, "only count")
+	command.Flags().BoolVarP(&options.yes, "yes", "y", false, "do not ask")
+	return command
+}
+
+// request reads what is to be requeued: exactly one way to say it must be used.
+func (r *requeue) request(ids []string) (*dlqv1.RequeueDeadLettersRequest, error) {
+	filter := r.selected.filter()
+	ways := 0
+	for _, used := range []bool{len(ids) > 0, filter != "", r.all} {
+		if used {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return nil, usage("which dead letters?", "give ids, or --sink, --reason and --device, or --all")
+	case len(ids) > maxDeadLetterIDs:
+		return nil, usage(fmt.Sprintf("%d ids, at most %d are allowed", len(ids), maxDeadLetterIDs), "choose with --sink, --reason and --device")
+	case r.all:
+		filter = "*"
+	}
+	return &dlqv1.RequeueDeadLettersRequest{DeadLetterIds: ids, Filter: filter}, nil
+}
+
+func (a *application) requeueDeadLetters(ctx context.Context, request *dlqv1.RequeueDeadLettersRequest, options *requeue) error {
+	chosen := request.Filter != ""
+	if options.dryRun || chosen && !options.yes {
+		request.ValidateOnly = true
+		counted, err := call(ctx, a, a.deadLetters().RequeueDeadLetters, request, deadLetterNotFound)
+		if err != nil || options.dryRun {
+			return a.printRequeued(counted, err, "would be requeued")
+		}
+		if err := a.confirm(fmt.Sprintf("Requeue %d dead letters?", counted.Count)); err != nil {
+			return err
+		}
+		request.ValidateOnly = false
+	}
+	response, err := call(ctx, a, a.deadLetters().RequeueDeadLetters, request, deadLetterNotFound)
+	return a.printRequeued(response, err, "requeued")
+}
+
+func (a *application) printRequeued(response *dlqv1.RequeueDeadLettersResponse, err error, what string) error {
+	switch {
+	case err != nil:
+		return err
+	case a.output == "json":
+		return a.printJSON(response)
+	case response.Operation != nil:
+		a.print("%d dead letters will be %s by operation %s\n", response.Count, what, printable(response.Operation.OperationId))
+	default:
+		a.print("%d dead letters %s\n", response.Count, what)
+	}
+	return nil
+}
+
+// confirm asks; anything but yes, the end of input included, is a no.
+func (a *application) confirm(question string) error {
+	fmt.Fprint(a.stderr, question, " [y/N] ")
+	line, _ := bufio.NewReader(a.stdin).ReadString('\n') // what was read before an error still counts
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
+	}
+	return &failure{code: exitFailed, message: "nothing was requeued", hint: "--yes requeues without asking, --dry-run only counts"}
+}

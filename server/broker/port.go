@@ -1,0 +1,116 @@
+package broker
+
+import (
+	"cmp"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"combotto.io/gateway/server/mqttwire"
+)
+
+// port is the net.Conn that mochi is given for a member: whole packets come out
+// of it, nothing goes in, and a write never blocks.
+type port struct {
+	connection *connection
+
+	mu      sync.Mutex
+	room    sync.Cond // pending shrank, or the port was closed
+	pending int       // deliveries that mochi has queued and not yet written
+	filters int       // of a SUBSCRIBE, that mochi has still to ask about
+	closed  bool
+}
+
+func newPort(c *connection) *port {
+	p := &port{connection: c}
+	p.room.L = &p.mu
+	return p
+}
+
+func (p *port) expectFilters(count int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.filters = count
+}
+
+// isFilter reports whether mochi asks about a filter, which the guard has
+// judged, rather than about a delivery.
+func (p *port) isFilter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.filters == 0 {
+		return false
+	}
+	p.filters--
+	return true
+}
+
+// admit reports whether a delivery may go to the member, and waits for room in
+// mochi's queue, which would else drop it. Writes never block, so the wait is
+// short; the timer is for a delivery that mochi gave up unseen.
+func (p *port) admit(topic string) bool {
+	c := p.connection
+	b := c.broker
+	if !b.authorizer.Allow(c.clientID, topic, Receive) {
+		return false
+	}
+	if deliveries, bytes := c.session.outbox.size(); deliveries >= maxInFlight || bytes > b.settings.MaxSessionBytes {
+		b.metrics.droppedBehind.Inc()
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return true // for the next connection
+	}
+	if p.pending >= exchangeQueue-2 {
+		timer := time.AfterFunc(time.Second, p.forgetPending)
+		for p.pending >= exchangeQueue-2 && !p.closed {
+			p.room.Wait()
+		}
+		timer.Stop()
+	}
+	p.pending++
+	return true
+}
+
+func (p *port) forgetPending() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pending = 0
+	p.room.Broadcast()
+}
+
+func (p *port) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.room.Broadcast()
+}
+
+// Write takes one packet of mochi.
+func (p *port) Write(data []byte) (int, error) {
+	frame, rest, err := mqttwire.ParseFrame(data)
+	if err != nil || len(rest) > 0 {
+		return 0, cmp.Or(err, io.ErrShortWrite)
+	}
+	first, err := p.connection.outbound(frame, data)
+	if first {
+		p.mu.Lock()
+		p.pending = max(p.pending-1, 0)
+		p.room.Broadcast()
+		p.mu.Unlock()
+	}
+	return len(data), err
+}
+
+// The rest of net.Conn: deadlines, closing and reading are the guard's.
+
+func (p *port) Read([]byte) (int, error)         { return 0, io.EOF }
+func (p *port) Close() error                     { return nil }
+func (p *port) LocalAddr() net.Addr              { return p.connection.socket.LocalAddr() }
+func (p *port) RemoteAddr() net.Addr             { return p.connection.socket.RemoteAddr() }
+func (p *port) SetDeadline(time.Time) error      { return nil }
+func (p *port) SetReadDeadline(time.Time) error  { return nil }
+func (p *port) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,136 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+)
+
+// spansMax bounds the spans of one attempt.
+const spansMax = 32
+
+// attempt gives the batch to the sink once, under the sink's deadline.
+func (l *lane) attempt(ctx context.Context, batch []edge.Delivery, number, slot int) (edge.Attempt, edge.Outcome) {
+	ctx, cancel := context.WithTimeout(ctx, l.sink.Timeout)
+	defer cancel()
+	spans := l.startSpans(batch, number)
+	if len(spans) > 0 {
+		// The receiver's own spans continue the first traced record's.
+		ctx = observe.ContextWith(ctx, spans[0].span.Context())
+	}
+	startedAt := time.Now()
+	outcome := sane(l.deliver(ctx, batch))
+	endedAt := time.Now()
+	endSpans(spans, outcome)
+	l.instruments.observe(outcome, endedAt.Sub(startedAt))
+	return edge.Attempt{
+		Number: number,
+		First:  batch[0].Record.Position, Last: batch[len(batch)-1].Record.Position, Records: len(batch),
+		Slot: slot, Slots: len(l.slots),
+		StartedAt: startedAt, EndedAt: endedAt,
+		Class: outcome.Class, Status: outcome.Status, Excerpt: outcome.Excerpt,
+	}, outcome
+}
+
+// deliver survives a sink that panics. That says nothing about the destination
+// or the records, so that nothing may be given up because of it.
+func (l *lane) deliver(ctx context.Context, batch []edge.Delivery) (outcome edge.Outcome) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			l.log.Error("sink panicked; this is a bug in the gateway", "panic", cause, "stack", string(debug.Stack()))
+			outcome = edge.Outcome{Class: edge.Unavailable, Status: "panic", Excerpt: fmt.Sprint(cause)}
+		}
+	}()
+	return l.destination.Deliver(ctx, batch)
+}
+
+// deliverSpan is one record's view of an attempt.
+type deliverSpan struct {
+	span  observe.Span
+	index int // of the record in the batch
+}
+
+// startSpans starts a span below each traced record, for the first spansMax.
+func (l *lane) startSpans(batch []edge.Delivery, number int) []deliverSpan {
+	var spans []deliverSpan
+	for i := range batch {
+		record := &batch[i].Record
+		if record.TraceParent == "" {
+			continue
+		}
+		parent, ok := observe.ParseTraceParent(record.TraceParent)
+		if !ok {
+			continue
+		}
+		span := l.tracer.Start(parent, "deliver", observe.WithKind(observe.KindClient))
+		if !span.Sampled() {
+			continue
+		}
+		span.Set("sink", l.sink.Name)
+		span.Set("attempt", number)
+		span.Set("correlation_id", record.Correlation.String())
+		if spans = append(spans, deliverSpan{span, i}); len(spans) == spansMax {
+			break
+		}
+	}
+	return spans
+}
+
+func endSpans(spans []deliverSpan, outcome edge.Outcome) {
+	for _, s := range spans {
+		s.span.Set("outcome", outcome.Class.String())
+		s.span.Set("status", outcome.Status)
+		if outcome.Class != edge.Delivered {
+			s.span.Fail(errors.New(describe(outcome.Status, outcome.Excerpt)))
+		}
+		for _, refused := range outcome.Refused {
+			if refused.Index == s.index {
+				s.span.Fail(errors.New(describe(refused.Status, refused.Reason)))
+			}
+		}
+		s.span.End()
+	}
+}
+
+// describe says in one line how an attempt failed.
+func describe(status, excerpt string) string {
+	if excerpt == "" {
+		return status
+	}
+	return status + ": " + excerpt
+}
+
+// instruments are the metrics of one lane.
+type instruments struct {
+	delivered   observe.Counter
+	attempts    [edge.Rejected + 1]observe.Counter // by class
+	duration    observe.Histogram
+	lastSuccess observe.Gauge
+}
+
+func newInstruments(sink string, metrics *observe.Metrics) instruments {
+	i := instruments{
+		delivered:   metrics.Counter("sink_delivered_messages_total", sink),
+		duration:    metrics.Histogram("sink_delivery_duration_seconds", sink),
+		lastSuccess: metrics.Gauge("sink_last_success_timestamp_seconds", sink),
+	}
+	for class := edge.Delivered; class <= edge.Rejected; class++ {
+		i.attempts[class] = metrics.Counter("sink_attempts_total", sink, class.String())
+	}
+	return i
+}
+
+func (i *instruments) observe(outcome edge.Outcome, took time.Duration) {
+	i.attempts[outcome.Class].Inc()
+	i.duration.Observe(took.Seconds())
+}
+
+func (i *instruments) succeeded(records int, at time.Time) {
+	i.delivered.Add(records)
+	i.lastSuccess.Set(float64(at.UnixMilli()) / 1000)
+}

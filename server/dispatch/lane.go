@@ -1,0 +1,308 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+)
+
+const (
+	heldBytesMax = 8 << 20 // payload that a lane holds
+	// settleTimeout bounds a call that is to return at once; a queue that takes
+	// longer is broken.
+	settleTimeout = 30 * time.Second
+)
+
+// What a plan leaves at zero.
+const (
+	batchRecordsDefault = 500
+	batchBytesDefault   = 1 << 20
+	timeoutDefault      = 30 * time.Second
+)
+
+// lane brings the deliveries of one sink to it.
+type lane struct {
+	sink        edge.PlannedSink
+	destination edge.Sink
+	leaser      edge.Leaser
+	log         *slog.Logger
+	tracer      *observe.Tracer
+	instruments instruments
+	gate        *gate
+	slots       []*slot
+	freed       chan struct{} // holds a token when deliveries were decided since the last look
+
+	mu          sync.Mutex
+	running     bool
+	heldRecords int // leased, not yet decided
+	heldBytes   int
+	lastSuccess time.Time
+	lastError   string
+	lastErrorAt time.Time
+}
+
+func newLane(sink edge.PlannedSink, leaser edge.Leaser, destination edge.Sink, observer *observe.Observer) *lane {
+	sink.Batch.Records = min(cmp.Or(sink.Batch.Records, batchRecordsDefault), edge.MaxLeased)
+	sink.Batch.Bytes = min(cmp.Or(sink.Batch.Bytes, batchBytesDefault), heldBytesMax)
+	sink.Timeout = cmp.Or(sink.Timeout, timeoutDefault)
+	l := &lane{
+		sink: sink, destination: destination, leaser: leaser,
+		log:    observer.Log.With("sink", sink.Name),
+		tracer: observer.Tracer, instruments: newInstruments(sink.Name, observer.Metrics),
+		gate: newGate(), freed: make(chan struct{}, 1),
+	}
+	for i := range max(1, sink.Concurrency) {
+		l.slots = append(l.slots, &slot{index: i, wake: make(chan struct{}, 1)})
+	}
+	return l
+}
+
+// run delivers until ctx ends. Attempts have their own context, which lasts
+// longer.
+func (l *lane) run(ctx, attempts context.Context) error {
+	l.setRunning(true)
+	defer l.setRunning(false)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.lease(ctx) })
+	for _, slot := range l.slots {
+		group.Go(func() error { return l.serve(ctx, attempts, slot) })
+	}
+	err := group.Wait()
+	for _, slot := range l.slots {
+		l.release(slot.drain())
+	}
+	return err
+}
+
+// lease fills the slots as long as the lane has room.
+func (l *lane) lease(ctx context.Context) error {
+	for {
+		limit, ok := l.room(ctx)
+		if !ok {
+			return nil
+		}
+		deliveries, err := l.leaser.Lease(ctx, l.sink.ID, limit)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("lease for sink %s: %w", l.sink.Name, err)
+		}
+		l.distribute(deliveries)
+	}
+}
+
+// room waits until the lane may hold more, and says how much.
+func (l *lane) room(ctx context.Context) (limit edge.LeaseLimit, ok bool) {
+	for {
+		l.mu.Lock()
+		limit = edge.LeaseLimit{Records: edge.MaxLeased - l.heldRecords, Bytes: heldBytesMax - l.heldBytes}
+		l.mu.Unlock()
+		if limit.Records > 0 && limit.Bytes > 0 {
+			return limit, true
+		}
+		for _, slot := range l.slots {
+			slot.hurry() // waiting for more records to fill a batch is vain now
+		}
+		select {
+		case <-l.freed:
+		case <-ctx.Done():
+			return edge.LeaseLimit{}, false
+		}
+	}
+}
+
+func (l *lane) distribute(deliveries []edge.Delivery) {
+	l.mu.Lock()
+	l.heldRecords += len(deliveries)
+	l.heldBytes += payloadBytes(deliveries)
+	l.mu.Unlock()
+	shares := make([][]edge.Delivery, len(l.slots))
+	for _, delivery := range deliveries {
+		index := edge.SlotOf(delivery.Record.Device, len(l.slots))
+		shares[index] = append(shares[index], delivery)
+	}
+	for i, share := range shares {
+		if len(share) > 0 {
+			l.slots[i].push(share, time.Now())
+		}
+	}
+}
+
+// serve is the life of one slot.
+func (l *lane) serve(ctx, attempts context.Context, slot *slot) error {
+	for {
+		batch, ok := slot.take(ctx, l.sink.Batch)
+		if !ok {
+			return nil
+		}
+		if err := l.finish(ctx, attempts, slot.index, batch); err != nil {
+			return err
+		}
+	}
+}
+
+// finish tries until every delivery of the batch is decided, or ctx ends.
+func (l *lane) finish(ctx, attempts context.Context, slot int, batch []edge.Delivery) error {
+	// A stack: what to try next is last. Halving keeps it no deeper than the
+	// logarithm of the batch.
+	todo := [][]edge.Delivery{batch}
+	defer func() {
+		for _, rest := range todo {
+			l.release(rest)
+		}
+	}()
+	for number, first := 1, true; len(todo) > 0; first = false {
+		generation, ok := l.gate.enter(ctx, slot)
+		if !ok {
+			return nil
+		}
+		if first {
+			markBackfill(batch, time.Now())
+		}
+		next := todo[len(todo)-1]
+		attempt, outcome := l.attempt(attempts, next, number, slot)
+		decision := decide(next, outcome)
+		if err := l.settle(ctx, next, attempt, decision); err != nil {
+			return err
+		}
+		l.announce(l.gate.leave(generation, slot, outcome), outcome)
+		l.record(attempt, len(decision.acked))
+		if decision.again {
+			number++
+			continue
+		}
+		todo, number = todo[:len(todo)-1], 1
+		for i := len(decision.parts) - 1; i >= 0; i-- {
+			todo = append(todo, decision.parts[i])
+		}
+	}
+	return nil
+}
+
+// markBackfill marks the records that waited for long before their first
+// attempt. It is done once, so that a retry sends what the first attempt sent.
+func markBackfill(batch []edge.Delivery, now time.Time) {
+	for i := range batch {
+		if batch[i].Kind == edge.Live && now.Sub(batch[i].Record.ReceivedAt) > edge.BackfillAge {
+			batch[i].Kind = edge.Backfill
+		}
+	}
+}
+
+// settle reports an attempt and what it decided. It does so even when the lane
+// stops: what is not settled would be delivered again.
+func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.Attempt, d decision) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	for _, settlement := range settlements(batch, attempt, d) {
+		if err := l.leaser.Settle(ctx, l.sink.ID, settlement); err != nil {
+			return fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
+		}
+	}
+	l.forget(d.acked)
+	for _, death := range d.dead {
+		l.forget([]edge.Delivery{death.Delivery})
+	}
+	return nil
+}
+
+// release gives back what the lane will not decide.
+func (l *lane) release(deliveries []edge.Delivery) {
+	if len(deliveries) > 0 {
+		l.leaser.Release(l.sink.ID, deliveries)
+		l.forget(deliveries)
+	}
+}
+
+func (l *lane) forget(deliveries []edge.Delivery) {
+	l.mu.Lock()
+	l.heldRecords -= len(deliveries)
+	l.heldBytes -= payloadBytes(deliveries)
+	l.mu.Unlock()
+	signal(l.freed)
+}
+
+// record keeps what Stats shows.
+func (l *lane) record(attempt edge.Attempt, acked int) {
+	if acked > 0 {
+		l.instruments.succeeded(acked, attempt.EndedAt)
+	}
+	closedBy, _ := l.gate.state()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if acked > 0 {
+		l.lastSuccess = attempt.EndedAt
+	}
+	switch {
+	case closedBy != 0 && closedBy != attempt.Class:
+		// The late answer to an attempt that began before the lane had to wait:
+		// it does not explain why the lane waits.
+	case attempt.Class == edge.Delivered:
+		l.lastError, l.lastErrorAt = "", time.Time{}
+	default:
+		l.lastError, l.lastErrorAt = describe(attempt.Status, attempt.Excerpt), attempt.EndedAt
+	}
+}
+
+// announce tells the operator, once, that the destination changed its mind.
+func (l *lane) announce(told news, outcome edge.Outcome) {
+	attributes := []any{"status", outcome.Status, "excerpt", outcome.Excerpt}
+	switch told.class {
+	case edge.Misconfigured:
+		hint := "nothing is lost; mend the sink's settings or its receiver, which is asked again every minute"
+		l.log.Error("sink is misconfigured, its lane is paused", append(attributes, "hint", hint)...)
+	case edge.Unavailable:
+		l.log.Warn("sink is busy or down, its lane waits", attributes...)
+	case edge.Delivered:
+		l.log.Info("sink answers again", "status", outcome.Status, "after", time.Since(told.since).Round(time.Millisecond))
+	}
+}
+
+func (l *lane) setRunning(running bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = running
+}
+
+func (l *lane) stats() edge.LaneStats {
+	closedBy, retryAt := l.gate.state()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	stats := edge.LaneStats{Sink: l.sink.ID, LastSuccess: l.lastSuccess, LastError: l.lastError, LastErrorAt: l.lastErrorAt}
+	switch {
+	case !l.running:
+		stats.State = edge.LaneStopped
+	case closedBy == edge.Misconfigured:
+		stats.State = edge.LanePaused
+	case closedBy == edge.Unavailable:
+		stats.State, stats.RetryAt = edge.LaneWaiting, retryAt
+	case l.heldRecords > 0:
+		stats.State = edge.LaneActive
+	}
+	return stats
+}
+
+func payloadBytes(deliveries []edge.Delivery) int {
+	size := 0
+	for i := range deliveries {
+		size += len(deliveries[i].Record.Payload)
+	}
+	return size
+}
+
+// signal leaves a token for a waiter, unless one is there already.
+func signal(token chan struct{}) {
+	select {
+	case token <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,148 @@
+package dispatch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+)
+
+// requeuedMax bounds a batch of requeued records: each of them has its attempts
+// reported by itself. See [settlements].
+const requeuedMax = 32
+
+// slot forms the batches of the devices that belong to it.
+//
+//	push --> [ | | | | | | ] --> take: closed by records, bytes, linger,
+//	            pending           a change of kind, or a full lane
+//
+// What is pending is bounded by the lane, which leases for all its slots.
+type slot struct {
+	index int
+	wake  chan struct{} // holds a token when pending or full changed
+
+	mu      sync.Mutex
+	pending []waiting
+	full    bool // the lane leases nothing until something is decided
+}
+
+// waiting is a delivery that no batch has taken yet.
+type waiting struct {
+	delivery edge.Delivery
+	since    time.Time
+}
+
+func (s *slot) push(deliveries []edge.Delivery, now time.Time) {
+	s.mu.Lock()
+	for _, delivery := range deliveries {
+		s.pending = append(s.pending, waiting{delivery, now})
+	}
+	s.full = false
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// hurry closes a batch that waits for more records.
+func (s *slot) hurry() {
+	s.mu.Lock()
+	s.full = true
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// take waits for a batch. It returns false when ctx ends first.
+func (s *slot) take(ctx context.Context, limit edge.BatchLimit) ([]edge.Delivery, bool) {
+	for ctx.Err() == nil {
+		batch, linger := s.closeBatch(limit, time.Now())
+		if len(batch) > 0 {
+			return batch, true
+		}
+		var due <-chan time.Time
+		if linger > 0 {
+			due = time.After(linger)
+		}
+		select {
+		case <-s.wake:
+		case <-due:
+		case <-ctx.Done():
+		}
+	}
+	return nil, false
+}
+
+// closeBatch returns the next batch when it is complete, or else how long it
+// may still wait for more; zero when nothing is pending.
+func (s *slot) closeBatch(limit edge.BatchLimit, now time.Time) (batch []edge.Delivery, linger time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) == 0 {
+		return nil, 0
+	}
+	count, complete := s.fit(limit)
+	linger = s.pending[0].since.Add(limit.Linger).Sub(now)
+	if !complete && !s.full && linger > 0 {
+		return nil, linger
+	}
+	batch = make([]edge.Delivery, count)
+	for i := range batch {
+		batch[i] = s.pending[i].delivery
+	}
+	clear(s.pending[:count]) // payloads are not kept alive by what is behind them
+	s.pending = s.pending[count:]
+	return batch, 0
+}
+
+// fit counts the pending deliveries that belong into the next batch, and says
+// whether no more of them could. Requeued records travel by themselves, so that
+// no batch is late or out of order because of them.
+func (s *slot) fit(limit edge.BatchLimit) (count int, complete bool) {
+	requeued := s.pending[0].delivery.Kind == edge.Requeue
+	records, size := limit.Records, 0
+	if requeued {
+		records = min(records, requeuedMax)
+	}
+	for ; count < len(s.pending); count++ {
+		delivery := &s.pending[count].delivery
+		size += len(delivery.Record.Payload)
+		if count == records || (delivery.Kind == edge.Requeue) != requeued || count > 0 && size > limit.Bytes {
+			return count, true
+		}
+	}
+	return count, count == records
+}
+
+// drain takes everything that is pending.
+func (s *slot) drain() []edge.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	deliveries := make([]edge.Delivery, len(s.pending))
+	for i := range deliveries {
+		deliveries[i] = s.pending[i].delivery
+	}
+	s.pending = nil
+	return deliveries
+}
+
+// settlements reports an attempt. One that carried requeued records is reported
+// once for each: their positions are far apart, and a single range would claim
+// every record in between.
+func settlements(batch []edge.Delivery, attempt edge.Attempt, d decision) []edge.Settlement {
+	if batch[0].Kind != edge.Requeue {
+		return []edge.Settlement{{Attempt: attempt, Acked: d.acked, Dead: d.dead}}
+	}
+	reports := make([]edge.Settlement, len(batch))
+	byPosition := make(map[edge.Position]*edge.Settlement, len(batch))
+	for i, delivery := range batch {
+		reports[i].Attempt = attempt
+		reports[i].Attempt.First, reports[i].Attempt.Last, reports[i].Attempt.Records = delivery.Record.Position, delivery.Record.Position, 1
+		byPosition[delivery.Record.Position] = &reports[i]
+	}
+	for _, delivery := range d.acked {
+		byPosition[delivery.Record.Position].Acked = []edge.Delivery{delivery}
+	}
+	for _, death := range d.dead {
+		byPosition[death.Delivery.Record.Position].Dead = []edge.Death{death}
+	}
+	return reports
+}

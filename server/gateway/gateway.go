@@ -1,0 +1,197 @@
+// Package gateway is the composition root: it builds every part from the
+// configuration, connects them, starts them in the order in which they need
+// each other and stops them in reverse. Wiring is plain code, innermost first;
+// nothing else in the tree knows more than its neighbours.
+//
+// Run is the whole life of one gateway; several may live in one process, on
+// different data folders. Tests of single parts belong to their packages; the
+// tests of the whole are in test/, with real processes.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"combotto.io/gateway/server/broker"
+	"combotto.io/gateway/server/config"
+	"combotto.io/gateway/server/dispatch"
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/ingest"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/rpc"
+)
+
+// ErrUsage says that the gateway cannot run as it was asked to; starting it
+// again without a change is useless.
+var ErrUsage = errors.New("cannot start like this")
+
+// Options are what cmd hands over.
+type Options struct {
+	Config      *config.Config
+	Explanation *config.Explanation
+	Build       Build
+	Log         io.Writer // JSON lines
+	Banner      io.Writer // a few lines for a person: URLs and commands
+}
+
+// Build says which source the binary was made from.
+type Build struct{ Version, Commit, At string }
+
+// Run builds the gateway, serves until ctx ends, and stops in order. It fails
+// with an error that wraps [ErrInUse], [ErrUsage] or a *config.Error where
+// starting again is useless.
+func Run(ctx context.Context, options Options) error {
+	folder, err := openDataDir(options.Config.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = folder.close() }()
+	id, err := folder.gatewayID(options.Config.GatewayID)
+	if err != nil {
+		return err
+	}
+	observer, err := observe.New(ctx, observe.Settings{
+		Version: options.Build.Version, Commit: options.Build.Commit, GatewayID: string(id),
+		LogWriter: options.Log, LogLevel: options.Config.Log.Level,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = observer.Shutdown(context.WithoutCancel(ctx)) }()
+	g := &gateway{Options: options, id: id, startedAt: time.Now().UTC(), observer: observer}
+	return g.run(ctx)
+}
+
+// gateway holds the parts while they are built and run.
+type gateway struct {
+	Options
+	id        edge.GatewayID
+	startedAt time.Time
+	observer  *observe.Observer
+
+	doors      *doors
+	health     *rpc.Health
+	queue      *queue.Queue
+	plan       *edge.Plan
+	sinks      *sinks
+	dispatcher *dispatch.Dispatcher
+	pipeline   *ingest.Pipeline
+	broker     *broker.Broker
+	rpc        *rpc.Server
+}
+
+// Parts of /readyz, in the order in which they start.
+const (
+	partQueue    = "queue"
+	partDispatch = "dispatch"
+	partBroker   = "broker"
+)
+
+// run opens the doors' addresses first, so that a start can be watched and a
+// taken port is known before anything else is touched.
+func (g *gateway) run(ctx context.Context) error {
+	g.health = rpc.NewHealth(partQueue, partDispatch, partBroker)
+	doors, err := openDoors(g.Config, g.health)
+	if err != nil {
+		return err
+	}
+	g.doors = doors
+	defer doors.close()
+	if err := g.build(ctx); err != nil {
+		return err
+	}
+	defer g.sinks.close()
+	g.observer.Log.InfoContext(ctx, "gateway started", "gateway_id", g.id, "version", g.Build.Version,
+		"http", doors.http.listener.Addr().String(), "data_dir", g.Config.DataDir)
+	g.banner()
+	err = runStages(ctx, g.stages(), g.stopping, isFatal)
+	if err != nil {
+		g.observer.Log.ErrorContext(ctx, "gateway failed", "error", err.Error())
+		return err
+	}
+	g.observer.Log.InfoContext(ctx, "gateway stopped")
+	return nil
+}
+
+// isFatal tells whether nothing may touch the queue's file any more.
+func isFatal(err error) bool {
+	_, fatal := errors.AsType[*queue.FatalError](err)
+	return fatal
+}
+
+// build makes the parts, innermost first.
+func (g *gateway) build(ctx context.Context) (err error) {
+	if g.queue, err = g.openQueue(ctx); err != nil {
+		return fmt.Errorf("open queue: %w", err)
+	}
+	if g.sinks, err = openSinks(ctx, g.Config.Sinks, g.id, g.Build.Version, g.queue, g.observer); err != nil {
+		return fmt.Errorf("open sinks: %w", err)
+	}
+	g.plan = edge.NewPlan(g.sinks.planned)
+	g.dispatcher = dispatch.New(g.plan, g.queue, g.sinks.byID, g.observer)
+	g.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: int(g.Config.Ingest.MaxPayload)}, g.plan, g.queue, g.observer)
+	g.broker = broker.New(g.brokerSettings(), g.pipeline, localClients{}, g.observer)
+	if g.rpc, err = rpc.New(g.rpcSettings(), rpc.Dependencies{
+		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Lanes: g.dispatcher,
+		MQTTConnections: g.broker.Connections, Health: g.health, Observer: g.observer,
+	}); err != nil {
+		return fmt.Errorf("build services: %w", err)
+	}
+	g.observer.Metrics.Collect(g.collect)
+	g.observer.Metrics.Gauge("config_last_reload_successful").Set(1)
+	g.observer.Metrics.Gauge("config_last_reload_success_timestamp_seconds").Set(float64(g.startedAt.Unix()))
+	g.doors.http.set(g.rpc.Handler())
+	if g.doors.ops != nil {
+		g.doors.ops.set(g.rpc.OpsHandler())
+	}
+	g.reportHealth()
+	return nil
+}
+
+// stages lists what runs, in the order of starting.
+func (g *gateway) stages() []stage {
+	stages := []stage{
+		{"queue", g.queue.Run},
+		{"dispatch", g.dispatcher.Run},
+		{"broker", func(ctx context.Context) error { return g.doors.serveMQTT(ctx, g.broker) }},
+		{"http", func(ctx context.Context) error { return g.doors.http.serve(ctx, g.rpc.StopStreams) }},
+	}
+	if g.doors.ops != nil { // last to go, so that a probe sees the stop
+		stages = slices.Insert(stages, 0, stage{"ops", func(ctx context.Context) error { return g.doors.ops.serve(ctx, func() {}) }})
+	}
+	if g.Config.Simulate > 0 {
+		stages = append(stages, stage{"simulation", g.simulate})
+	}
+	return stages
+}
+
+// stopping is called once, before the first stage is stopped.
+func (g *gateway) stopping() {
+	g.health.Stop()
+	g.observer.Log.Info("gateway stopping")
+}
+
+// reportHealth says when each part is ready. Sinks have no say: one that is
+// down is degraded, and the gateway goes on taking messages for it.
+func (g *gateway) reportHealth() {
+	g.health.Report(partQueue, func() rpc.Part {
+		if !g.queue.Stats().Accepting {
+			return rpc.Part{Detail: "full: messages are refused until there is room (gatewayctl status names the sink that holds it)"}
+		}
+		return rpc.Part{Ready: true}
+	})
+	g.health.Report(partBroker, func() rpc.Part { return rpc.Part{Ready: true} })
+	g.health.Report(partDispatch, func() rpc.Part {
+		for _, lane := range g.dispatcher.Stats() {
+			if lane.State == edge.LaneWaiting || lane.State == edge.LanePaused {
+				return rpc.Part{Ready: true, Degraded: true, Detail: fmt.Sprintf("sink %s is %s: %s", g.sinks.name(lane.Sink), lane.State, lane.LastError)}
+			}
+		}
+		return rpc.Part{Ready: true}
+	})
+}

@@ -1,0 +1,45 @@
+package gateway
+
+import (
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+)
+
+// collect emits, at each scrape, what queue and dispatcher count anyway.
+func (g *gateway) collect(emit observe.Emit) {
+	stats := g.queue.Stats()
+	emit("queue_bytes", float64(stats.Bytes))
+	emit("queue_wal_bytes", float64(stats.WALBytes))
+	emit("queue_limit_bytes", float64(stats.LimitBytes))
+	emit("queue_accepting", truth(stats.Accepting))
+	emit("queue_unrouted_messages_total", float64(stats.Unrouted))
+	emit("dead_letters_evicted_total", float64(stats.IngressEvicted))
+	for _, sink := range stats.Sinks {
+		emit("queue_depth_messages", float64(sink.Pending), sink.Name)
+		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
+		emit("queue_pinned_bytes", float64(sink.PinBytes), sink.Name)
+		collectDeaths(emit, sink.Name, edge.Deaths[:], sink.DeadByWhy, sink.DeadEver)
+	}
+	collectDeaths(emit, edge.IngressName, edge.Reasons[:], stats.IngressByWhy, stats.IngressEver)
+	for _, lane := range g.dispatcher.Stats() {
+		for _, state := range edge.LaneStates {
+			emit("sink_state", truth(state == lane.State), g.sinks.name(lane.Sink), state.String())
+		}
+	}
+}
+
+// collectDeaths emits every reason, so that a counter is at 0 before the first
+// death.
+func collectDeaths[Reason ~string](emit observe.Emit, sink string, reasons []Reason, now, ever map[string]int64) {
+	for _, reason := range reasons {
+		emit("dead_letters", float64(now[string(reason)]), sink, string(reason))
+		emit("dead_lettered_total", float64(ever[string(reason)]), sink, string(reason))
+	}
+}
+
+func truth(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,170 @@
+package queue
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+)
+
+const (
+	// settledMax bounds the ranges above a cursor. At the bound nothing more is
+	// leased until the oldest holes are filled.
+	settledMax = 4096
+	// recentMax is how many attempts of a sink are kept in memory, to tell a
+	// dead letter's history without a search.
+	recentMax = 256
+)
+
+// account is what one sink is owed, and what became of it. The state of each
+// record is derived from where its position lies:
+//
+//	      cursor                    next            head
+//	        |                        |               |
+//	--------+===--===----==----------+---------------+--> positions
+//	decided   settled spans            never looked at
+//	           leased: the gaps between them, or given back
+//
+// Records that the sink is not owed count as decided.
+type account struct {
+	id   edge.SinkID
+	name string
+	due  signal // something may be due, or there is room for a lease
+	room signal // dead letters were saved, and there is room for more
+
+	mu      sync.Mutex
+	kind    string
+	removed bool
+	// A record below start is owed when it is not below backlogFrom: the sink was
+	// made after it. From start on its owed set tells.
+	start       edge.Position
+	backlogFrom edge.Position
+
+	cursor   edge.Position // the first position that is not decided
+	next     edge.Position // where the next lease looks first
+	frontier edge.Position // nothing from here on was ever leased
+	settled  spans         // decided, above the cursor
+	leased   spans
+	inFlight int // positions in leased, and leased dead letters
+	requeue  requeue
+
+	accountTotals
+	deaths map[string]deaths // by reason
+	recent []edge.Attempt    // the last attempts, oldest first
+
+	dirty   bool // the totals or the ranges differ from what is saved
+	unsaved unsaved
+}
+
+// accountTotals count records. owed counts up to position counted.
+type accountTotals struct {
+	counted   edge.Position
+	owed      int64
+	delivered int64
+	dead      int64
+	held      int64
+	discarded int64
+	expired   int64
+}
+
+// pending is what is neither decided nor set aside.
+func (t *accountTotals) pending() int64 {
+	return t.owed - t.delivered - t.dead - t.held - t.discarded - t.expired
+}
+
+// deaths count the dead letters of one reason.
+type deaths struct{ now, ever int64 }
+
+func newAccount(id edge.SinkID, name, kind string) *account {
+	return &account{id: id, name: name, kind: kind, deaths: make(map[string]deaths), requeue: requeue{out: make(map[edge.Position]*requeued)}}
+}
+
+// owes reports whether the sink is owed the record at position, which names the
+// sinks it is owed to.
+func (a *account) owes(position edge.Position, sinks []edge.SinkID) bool {
+	if position < a.start {
+		return position >= a.backlogFrom
+	}
+	return slices.Contains(sinks, a.id)
+}
+
+// decide marks positions as decided and moves the cursor over them.
+func (a *account) decide(decided span) {
+	a.settled.add(decided)
+	if a.settled[0].first == a.cursor {
+		a.cursor = a.settled[0].end
+		a.settled = slices.Delete(a.settled, 0, 1)
+	}
+}
+
+// decided reports whether nothing is to be done any more at position.
+func (a *account) decided(position edge.Position) bool {
+	return position < a.cursor || a.settled.contains(span{position, position + 1})
+}
+
+// count counts the records of a commit that has become durable. While nothing is
+// pending, the cursor of a sink goes along, though its lane may be paused: what
+// the sink is not owed is not kept for it.
+func (a *account) count(g *group, sets *owedSets) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pending() == 0 {
+		a.cursor, a.next, a.frontier, a.settled = g.first, g.first, g.first, nil
+	}
+	for _, owing := range g.owing {
+		if slices.Contains(sets.sinks(owing.set), a.id) {
+			a.owed += owing.records
+		}
+	}
+	a.counted = g.last()
+}
+
+// pinned returns the first position that has to be kept for the sink.
+func (a *account) pinned() (edge.Position, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cursor, a.pending() > 0
+}
+
+// state derives the state of a record that is owed to the sink.
+func (a *account) state(position edge.Position) edge.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.leased.contains(span{position, position + 1}):
+		return edge.InFlight
+	case a.decided(position):
+		return edge.Acked
+	}
+	return edge.Enqueued
+}
+
+// remember keeps an attempt, as it will be read back: for a commit to save, and
+// for the histories of dead letters.
+func (a *account) remember(attempt edge.Attempt) {
+	attempt.Status, attempt.Excerpt = bounded(attempt.Status), bounded(attempt.Excerpt)
+	attempt.StartedAt = attempt.StartedAt.UTC().Truncate(time.Microsecond)
+	attempt.EndedAt = attempt.EndedAt.UTC().Truncate(time.Microsecond)
+	a.recent = appendBounded(a.recent, attempt, recentMax)
+	a.unsaved.attempts = appendBounded(a.unsaved.attempts, attempt, unsavedAttemptsMax)
+}
+
+// appendBounded drops the oldest attempt when there are too many.
+func appendBounded(attempts []edge.Attempt, attempt edge.Attempt, most int) []edge.Attempt {
+	if len(attempts) == most {
+		attempts = append(attempts[:0], attempts[1:]...)
+	}
+	return append(attempts, attempt)
+}
+
+// history returns the recent attempts that carried a record, oldest first.
+func (a *account) history(record *edge.Record) []edge.Attempt {
+	var covering []edge.Attempt
+	for i := range a.recent {
+		if a.recent[i].Covers(record.Position, record.Device) {
+			covering = append(covering, a.recent[i])
+		}
+	}
+	return covering
+}

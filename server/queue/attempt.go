@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"fmt"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+const (
+	attemptAge      = 24 * time.Hour
+	attemptBytesMax = 64 << 20
+	// attemptRowBytes is what an attempt takes besides its texts.
+	attemptRowBytes = 96
+	// attemptsPerCommit bounds how many old attempts one commit removes.
+	attemptsPerCommit = 1000
+)
+
+// attemptTotals is what is known of the stored attempts. Only whoever writes
+// uses it.
+type attemptTotals struct {
+	lastID int64
+	bytes  int64
+}
+
+// insert stores an attempt. Its id is the time of its end, so that old ones are
+// found without an index.
+func (t *attemptTotals) insert(conn *sqlite.Conn, sink edge.SinkID, attempt *edge.Attempt) error {
+	t.lastID = max(t.lastID+1, attempt.EndedAt.UnixMicro())
+	t.bytes += attemptRowBytes + int64(len(attempt.Status)+len(attempt.Excerpt))
+	return conn.Exec("INSERT INTO attempt VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		t.lastID, int64(sink), int64(attempt.Number), int64(attempt.First), int64(attempt.Last), int64(attempt.Records),
+		int64(attempt.Slot), int64(attempt.Slots), attempt.StartedAt.UnixMicro(), attempt.EndedAt.UnixMicro(),
+		int64(attempt.Class), attempt.Status, attempt.Excerpt)
+}
+
+// removeOld deletes attempts that are too old or too many, oldest first.
+func (t *attemptTotals) removeOld(conn *sqlite.Conn, now time.Time) error {
+	cutoff := now.Add(-attemptAge).UnixMicro()
+	var last, freed int64
+	err := conn.Query("SELECT id, length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB)) FROM attempt ORDER BY id LIMIT ?", func(row sqlite.Row) error {
+		if row.Int(0) < cutoff || t.bytes-freed > attemptBytesMax {
+			last = row.Int(0)
+			freed += attemptRowBytes + row.Int(1)
+		}
+		return nil
+	}, int64(attemptsPerCommit))
+	if err != nil || last == 0 {
+		return err
+	}
+	t.bytes -= freed
+	return conn.Exec("DELETE FROM attempt WHERE id <= ?", last)
+}
+
+// attemptsDue reports whether removeOld has something to do.
+func attemptsDue(conn *sqlite.Conn, bytes int64, now time.Time) (due bool, err error) {
+	_, err = conn.One("SELECT id FROM attempt ORDER BY id LIMIT 1", func(row sqlite.Row) {
+		due = row.Int(0) < now.Add(-attemptAge).UnixMicro() || bytes > attemptBytesMax
+	})
+	return due, err
+}
+
+// attemptsScanned bounds the search for the attempts of one record.
+const attemptsScanned = 100_000
+
+// readAttempts returns the stored attempts of a sink that carried a record,
+// oldest first.
+func readAttempts(conn *sqlite.Conn, sink edge.SinkID, record *edge.Record) ([]edge.Attempt, error) {
+	var attempts []edge.Attempt
+	err := conn.Query(`SELECT number, first, last, records, slot, slots, started, ended, class, status, excerpt
+		FROM (SELECT * FROM attempt WHERE id >= ? ORDER BY id LIMIT ?) WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id`,
+		func(row sqlite.Row) error {
+			attempt := edge.Attempt{
+				Number: int(row.Int(0)), First: edge.Position(row.Int(1)), Last: edge.Position(row.Int(2)), Records: int(row.Int(3)),
+				Slot: int(row.Int(4)), Slots: int(row.Int(5)),
+				StartedAt: time.UnixMicro(row.Int(6)).UTC(), EndedAt: time.UnixMicro(row.Int(7)).UTC(),
+				Class: edge.Class(row.Int(8)), Status: row.Text(9), Excerpt: row.Text(10),
+			}
+			if attempt.Covers(record.Position, record.Device) {
+				attempts = append(attempts, attempt)
+			}
+			return nil
+		}, record.ReceivedAt.UnixMicro(), int64(attemptsScanned), int64(sink), int64(record.Position), int64(record.Position))
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	return attempts, nil
+}

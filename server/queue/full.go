@@ -1,0 +1,52 @@
+package queue
+
+const (
+	fullAbove = 95 // per cent of the limit
+	fullBelow = 90
+	// usedAsked is how many written bytes lie between two looks at the size.
+	usedAsked = 1 << 20
+)
+
+// full decides whether there is room for more.
+type full struct {
+	limit   int64
+	asked   int64 // bytes until the next look at the size
+	disk    bool  // a write found no room, and none has succeeded since
+	reached bool  // the limit was, and the queue is not below it enough again
+}
+
+func newFull(limit int64) full { return full{limit: limit} }
+
+// asks reports whether it is time to look at the size of the file.
+func (f *full) asks(written int64) bool {
+	if f.limit == 0 {
+		return false
+	}
+	f.asked -= written
+	if f.asked > 0 {
+		return false
+	}
+	f.asked = min(usedAsked, f.limit/walPart/walPart)
+	return true
+}
+
+// measured is told the size of the file and its WAL.
+func (f *full) measured(bytes int64) (changed bool) {
+	before := f.reached
+	switch {
+	case bytes >= f.limit/100*fullAbove:
+		f.reached = true
+	case bytes < f.limit/100*fullBelow:
+		f.reached = false
+	}
+	return f.reached != before
+}
+
+// apply opens or closes the intake.
+func (f *full) apply(intake *intake) {
+	if f.disk || f.reached {
+		intake.refuse(errFull())
+		return
+	}
+	intake.refuse(nil)
+}

@@ -1,0 +1,338 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// opened returns a queue that runs, with one sink, and the end of its Run.
+func opened(t *testing.T, settings Settings) (*Queue, <-chan error) {
+	t.Helper()
+	settings.Path = filepath.Join(t.TempDir(), "queue.db")
+	q, err := Open(t.Context(), settings, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-q.closed })
+	return q, done
+}
+
+// pragma changes a setting of the connection that writes. What follows from it
+// are errors of SQLite itself, at the place where a disk would fail.
+func pragma(t *testing.T, q *Queue, text string) {
+	t.Helper()
+	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		_, err := conn.One(text, func(sqlite.Row) {})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill lets the file grow no more, as a full disk would.
+func fill(t *testing.T, q *Queue)  { pragma(t, q, "PRAGMA max_page_count=1") }
+func empty(t *testing.T, q *Queue) { pragma(t, q, "PRAGMA max_page_count=1000000000") }
+
+// large returns entries that do not fit into free pages.
+func large(first, count int) []edge.Entry {
+	entries := edgetest.Entries(count, 1, 1)
+	for i := range entries {
+		entries[i].Record = edgetest.Record("dev", first+i)
+		payload := make([]byte, 4000)
+		for j := range payload {
+			payload[j] = byte((i+first)*31 + j*j*7 + j>>3) // does not compress to nothing
+		}
+		entries[i].Record.Payload = payload
+	}
+	return entries
+}
+
+// answers appends entries and returns their answers.
+func answers(t *testing.T, q *Queue, entries []edge.Entry) []edgetest.Reply {
+	t.Helper()
+	replies := edgetest.NewReplies()
+	for i := range entries {
+		entries[i].Replier, entries[i].Token = replies, uint64(i)
+	}
+	if err := q.Append(t.Context(), entries...); err != nil {
+		t.Fatal(err)
+	}
+	return replies.Wait(t, len(entries))
+}
+
+// accepted appends entries that have to be stored.
+func accepted(t *testing.T, q *Queue, entries []edge.Entry) {
+	t.Helper()
+	for _, reply := range answers(t, q, entries) {
+		if reply.Err != nil {
+			t.Fatal(reply.Err)
+		}
+	}
+}
+
+// waitUntil waits until the queue takes records, or takes none.
+func (i *intake) waitUntil(t *testing.T, accepting bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
+	defer cancel()
+	for {
+		room := i.room.changed()
+		if i.accepting() == accepting {
+			return
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			t.Fatalf("accepting is not %v", accepting)
+		}
+	}
+}
+
+// bubble runs a test in virtual time: the committer looks for room once a second.
+func bubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+func TestQueue_FullDisk(t *testing.T) {
+	bubble(t, "RefusesAndRecovers", fullDiskRefusesAndRecovers)
+	bubble(t, "GroupsOnTopAreRefusedToo", fullDiskGroupsOnTopAreRefusedToo)
+	bubble(t, "SettlementsAreSavedLater", fullDiskSettlementsAreSavedLater)
+	bubble(t, "RefusedMessagesAreRefusedToo", fullDiskRefusedMessagesAreRefusedToo)
+}
+
+func fullDiskRefusesAndRecovers(t *testing.T) {
+	q, _ := opened(t, Settings{})
+	accepted(t, q, large(0, 10))
+	fill(t, q)
+	refused := large(10, 40)
+	for _, reply := range answers(t, q, refused) {
+		if failure := edge.AsError(reply.Err); failure == nil || failure.Code != edge.Full || failure.RetryAfter != 5*time.Second {
+			t.Fatalf("got %+v, want Full", reply)
+		}
+	}
+	if err := q.Append(t.Context(), large(50, 1)...); edge.AsError(err) == nil || edge.AsError(err).Code != edge.Full {
+		t.Errorf("Append to a full queue: %v, want Full", err)
+	}
+	if q.Head() != 10 {
+		t.Errorf("the head is %d, want 10", q.Head())
+	}
+
+	empty(t, q)
+	q.intake.waitUntil(t, true)
+	for _, reply := range answers(t, q, refused) { // the same messages once more
+		if reply.Err != nil || reply.Receipt.Duplicate || reply.Receipt.Correlation.Position() != edge.Position(11+reply.Token) {
+			t.Fatalf("got %+v, want it stored at %d", reply, 11+reply.Token)
+		}
+	}
+	expectBalance(t, q, 50)
+}
+
+func fullDiskGroupsOnTopAreRefusedToo(t *testing.T) {
+	q, _ := opened(t, Settings{})
+	accepted(t, q, large(0, 10))
+	// The writer is busy while groups pile up, so that the second is assembled
+	// on top of the first; the third holds what the second one held, once more.
+	replies := edgetest.NewReplies()
+	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		if _, err := conn.One("PRAGMA max_page_count=1", func(sqlite.Row) {}); err != nil {
+			return err
+		}
+		for i := range 400 {
+			entry := large(10+i/2, 1)[0]
+			entry.Replier, entry.Token = replies, uint64(i)
+			if err := q.Append(t.Context(), entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := map[edge.CorrelationID]bool{}
+	for i, reply := range replies.Wait(t, 400) {
+		if reply.Token != uint64(i) {
+			t.Fatalf("answer %d is for %d", i, reply.Token)
+		}
+		if reply.Err == nil {
+			stored[reply.Receipt.Correlation] = true
+		}
+	}
+	empty(t, q)
+	q.intake.waitUntil(t, true)
+	for id := range stored { // a small group may have found room, but it is there then
+		if _, err := q.Journey(t.Context(), id); err != nil {
+			t.Errorf("%v was answered and is not stored: %v", id, err)
+		}
+	}
+	accepted(t, q, large(1000, 5))
+	for i := range 400 {
+		reply := answers(t, q, large(10+i/2, 1))[0]
+		if _, err := q.Journey(t.Context(), reply.Receipt.Correlation); reply.Err != nil || err != nil {
+			t.Fatalf("message %d: %+v, %v", i, reply, err)
+		}
+	}
+	expectBalance(t, q, 215)
+}
+
+func fullDiskSettlementsAreSavedLater(t *testing.T) {
+	q, _ := opened(t, Settings{})
+	accepted(t, q, large(0, 50))
+	leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 50, Bytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, q)
+	settlement := edge.Settlement{Attempt: edge.Attempt{First: 1, Last: 50, Records: 50, Slots: 1, EndedAt: time.Now(), Class: edge.Rejected}}
+	for _, delivery := range leased {
+		settlement.Dead = append(settlement.Dead, edge.Death{Delivery: delivery, Reason: edge.DeathRejected})
+	}
+	if err := q.Settle(t.Context(), 1, settlement); err != nil {
+		t.Fatal(err)
+	}
+	q.intake.waitUntil(t, false)
+	empty(t, q)
+	q.intake.waitUntil(t, true)
+	expectBalance(t, q, 50)
+	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 100)
+	if err != nil || len(letters) != 50 {
+		t.Errorf("%d dead letters, %v; want 50", len(letters), err)
+	}
+}
+
+func fullDiskRefusedMessagesAreRefusedToo(t *testing.T) {
+	q, _ := opened(t, Settings{})
+	accepted(t, q, large(0, 2))
+	fill(t, q)
+	entries := large(0, 20)
+	for i := range entries {
+		entries[i].Refusal = edge.Refuse(edge.Invalid, edge.ReasonDepth, "", "too deep")
+	}
+	for _, reply := range answers(t, q, entries) {
+		if failure := edge.AsError(reply.Err); failure == nil || failure.Code != edge.Full {
+			t.Fatalf("got %+v, want Full", reply)
+		}
+	}
+	empty(t, q)
+	q.intake.waitUntil(t, true)
+	if got := answers(t, q, entries[:1])[0].Receipt.Correlation.Position(); got != 1 {
+		t.Errorf("the first refused message has number %d, want 1", got)
+	}
+}
+
+// expectBalance compares the ledger with the file.
+func expectBalance(t *testing.T, q *Queue, stored int64) {
+	t.Helper()
+	recount, err := q.Recount(t.Context())
+	if err != nil || !recount.Balanced() || recount.Stored != stored {
+		t.Errorf("got %+v, %v; want a balance of %d records", recount, err, stored)
+	}
+}
+
+func TestQueue_Limit(t *testing.T) { synctest.Test(t, testLimit) }
+
+func testLimit(t *testing.T) {
+	const limit = 8 << 20
+	q, _ := opened(t, Settings{MaxBytes: limit, RetentionDelivered: time.Nanosecond})
+	next := 0
+	for q.intake.accepting() {
+		replies := edgetest.NewReplies()
+		entries := large(next, 50)
+		for i := range entries {
+			entries[i].Replier = replies
+		}
+		if err := q.Append(t.Context(), entries...); err != nil {
+			break
+		}
+		replies.Wait(t, len(entries))
+		next += len(entries)
+	}
+	if stats := q.Stats(); stats.Accepting || stats.Bytes < limit/100*85 || stats.Bytes > limit*105/100 {
+		t.Errorf("stopped at %d of %d bytes", stats.Bytes, int64(limit))
+	}
+	for settled := 0; settled < next; {
+		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 500, Bytes: 1 << 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
+			t.Fatal(err)
+		}
+		settled += len(leased)
+	}
+	q.intake.waitUntil(t, true)
+	accepted(t, q, large(next, 10))
+	expectBalance(t, q, 10)
+}
+
+func TestQueue_BrokenDisk(t *testing.T) {
+	for name, do := range map[string]func(q *Queue) error{
+		"Append":      func(q *Queue) error { return q.Append(context.Background(), large(5, 1)...) },
+		"Settle":      func(q *Queue) error { return settleOne(q) },
+		"EnsureSinks": func(q *Queue) error { _, err := q.EnsureSinks(context.Background(), nil); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, done := opened(t, Settings{})
+			accepted(t, q, large(0, 5))
+			pragma(t, q, "PRAGMA query_only=ON") // every write fails, and not for want of room
+			err := do(q)
+			var failure *FatalError
+			if err := <-done; !errors.As(err, &failure) {
+				t.Fatalf("Run ended with %v, want a FatalError", err)
+			}
+			if name == "EnsureSinks" && err == nil {
+				t.Error("registering sinks went well")
+			}
+			if err := q.Append(context.Background(), large(9, 1)...); edge.AsError(err) == nil {
+				t.Error("a queue that cannot write took a record")
+			}
+			if left, err := q.db.WALBytes(); err != nil || left == 0 {
+				t.Errorf("the WAL has %d bytes, %v: it was checkpointed or closed", left, err)
+			}
+			if err := q.db.Close(); err != nil { // the process would be gone; the test is not
+				t.Error(err)
+			}
+		})
+	}
+
+	t.Run("NobodyHearsThatItIsStored", func(t *testing.T) {
+		q, done := opened(t, Settings{})
+		accepted(t, q, large(0, 5))
+		pragma(t, q, "PRAGMA query_only=ON")
+		for _, reply := range answers(t, q, large(5, 10)) {
+			if reply.Err == nil || reply.Receipt != (edge.Receipt{}) {
+				t.Errorf("got %+v for a record that is not stored", reply)
+			}
+		}
+		if err := <-done; err == nil {
+			t.Error("Run ended without an error")
+		}
+		if err := q.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func settleOne(q *Queue) error {
+	leased, err := q.Lease(context.Background(), 1, edge.LeaseLimit{Records: 1, Bytes: 1})
+	if err != nil {
+		return err
+	}
+	return q.Settle(context.Background(), 1, edge.Settlement{Acked: leased})
+}

@@ -1,0 +1,66 @@
+package queue
+
+import (
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+const (
+	ingressMax      = 10_000
+	ingressBytesMax = 64 << 20
+	// letterRowBytes is what a dead letter takes besides its body.
+	letterRowBytes = 256
+)
+
+// ingressKept is how many messages refused at the door are kept, and what they
+// take. The newest stay.
+type ingressKept struct{ letters, bytes int64 }
+
+// keep stores refused messages and evicts the oldest ones beyond the bound.
+func (k *ingressKept) keep(conn *sqlite.Conn, letters []letter, totals *totals) error {
+	for i := range letters {
+		if err := letters[i].insert(conn); err != nil {
+			return err
+		}
+		k.letters++
+		k.bytes += letterRowBytes + int64(len(letters[i].body))
+		totals.refused = int64(letters[i].position)
+	}
+	for k.letters > ingressMax || k.bytes > ingressBytesMax {
+		if err := k.evict(conn, totals); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// evict removes some of the oldest.
+func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
+	var last int64
+	err := conn.Query("SELECT position, length(body) FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
+		if k.letters <= ingressMax && k.bytes <= ingressBytesMax {
+			return sqlite.Stop
+		}
+		last = row.Int(0)
+		k.letters--
+		k.bytes -= letterRowBytes + row.Int(1)
+		totals.evicted++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return conn.Exec("DELETE FROM dead WHERE sink = 0 AND position <= ?", last)
+}
+
+func loadIngress(conn *sqlite.Conn) (kept ingressKept, err error) {
+	_, err = conn.One("SELECT count(*), coalesce(sum(length(body)), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
+		kept = ingressKept{letters: row.Int(0), bytes: row.Int(0)*letterRowBytes + row.Int(1)}
+	})
+	return kept, err
+}
+
+// isIngress reports whether a correlation id belongs to a refused message.
+func isIngress(id edge.CorrelationID) bool {
+	return id == edge.NewCorrelationID(id.ReceivedAt(), id.Position(), ingressIndex, id.Log())
+}

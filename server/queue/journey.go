@@ -1,0 +1,171 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+func errNoMessage() *edge.Error {
+	return &edge.Error{Code: edge.NotFound, Message: "no such message was accepted, or it is no longer kept"}
+}
+
+// Journey tells what became of the record with a correlation id. It is found by
+// its position, without a search.
+func (q *Queue) Journey(ctx context.Context, id edge.CorrelationID) (edge.Journey, error) {
+	if id.Log() != q.log {
+		return edge.Journey{}, errNoMessage()
+	}
+	if isIngress(id) {
+		return q.refusedJourney(ctx, id)
+	}
+	journey, err := q.journeyAt(ctx, id.Position())
+	if err != nil {
+		return edge.Journey{}, err
+	}
+	if journey.Record.Correlation != id {
+		return edge.Journey{}, errNoMessage()
+	}
+	return journey, nil
+}
+
+// JourneyByIdentity tells what became of the newest record with an identity, as
+// far back as the idempotency window reaches.
+func (q *Queue) JourneyByIdentity(ctx context.Context, device edge.DeviceID, identity edge.Identity) (edge.Journey, error) {
+	position, found := q.window.lookUp(device, &identity)
+	if !found || position > q.Head() {
+		return edge.Journey{}, errNoMessage()
+	}
+	return q.journeyAt(ctx, position)
+}
+
+func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Journey, error) {
+	if position < 1 || position > q.Head() {
+		return edge.Journey{}, errNoMessage()
+	}
+	frame, err := q.frameAt(ctx, position)
+	if err != nil {
+		return edge.Journey{}, fmt.Errorf("read message: %w", err)
+	}
+	trip := &trip{q: q, position: position}
+	if frame != nil && frame.first <= position {
+		index := position - frame.first
+		trip.journey = edge.Journey{Record: frame.records[index], Frame: frame.first, CommittedAt: frame.committedAt}
+		trip.owed = q.sets.sinks(frame.owed[index])
+	}
+	return trip.tell(ctx)
+}
+
+// trip puts a journey together: what is in memory first, then what is on disk,
+// so that an attempt which is saved in between is not missed.
+type trip struct {
+	q        *Queue
+	position edge.Position
+	journey  edge.Journey // without a record when its frame is gone
+	owed     []edge.SinkID
+}
+
+func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
+	stages := map[edge.SinkID]*edge.Stage{}
+	for _, account := range t.q.registry.all() {
+		if t.journey.Frame > 0 && account.owes(t.position, t.owed) {
+			stages[account.id] = &edge.Stage{Sink: account.id, State: account.state(t.position), Attempts: account.attemptsOf(&t.journey.Record)}
+		}
+	}
+	err := t.q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		for _, account := range t.q.registry.all() {
+			if err := t.addLetter(conn, account, stages); err != nil {
+				return err
+			}
+		}
+		for id, stage := range stages {
+			stored, err := readAttempts(conn, id, &t.journey.Record)
+			if err != nil {
+				return err
+			}
+			stage.Attempts = merge(stage.Attempts, stored)
+		}
+		return nil
+	})
+	if err != nil {
+		return edge.Journey{}, err
+	}
+	if t.journey.Record.Position == 0 {
+		return edge.Journey{}, errNoMessage()
+	}
+	for _, account := range t.q.registry.all() { // in order of id
+		if stage := stages[account.id]; stage != nil {
+			t.journey.Sinks = append(t.journey.Sinks, *stage)
+		}
+	}
+	return t.journey, nil
+}
+
+// addLetter adds what a sink's dead letter says, if there is one. It may be all
+// that is left of the record.
+func (t *trip) addLetter(conn *sqlite.Conn, account *account, stages map[edge.SinkID]*edge.Stage) error {
+	var letter letter
+	found, err := conn.One(selectLetters+" WHERE sink = ? AND position = ?", func(row sqlite.Row) { letter = readLetter(row) },
+		int64(account.id), int64(t.position))
+	if err != nil || !found {
+		return err
+	}
+	if t.journey.Record.Position == 0 {
+		if t.journey.Record, err = t.q.decoder.decodeLetter(&letter); err != nil {
+			return err
+		}
+	}
+	stage := stages[account.id]
+	if stage == nil {
+		stage = &edge.Stage{Sink: account.id}
+		stages[account.id] = stage
+	}
+	stage.State = account.letterState(t.position, letter.requeued)
+	stage.Attempts = merge(stage.Attempts, letter.history)
+	return nil
+}
+
+// letterState derives the state of a record that is a dead letter on disk.
+func (a *account) letterState(position edge.Position, isRequeued bool) edge.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := a.requeue.out[position]
+	switch {
+	case out != nil && !out.decided:
+		return edge.InFlight
+	case out != nil: // settled a moment ago, and not saved yet
+		return edge.Acked
+	case isRequeued:
+		return edge.Enqueued
+	}
+	return edge.Dead
+}
+
+// attemptsOf returns the recent attempts that carried a record.
+func (a *account) attemptsOf(record *edge.Record) []edge.Attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.history(record)
+}
+
+// merge unites attempts from several places, oldest first.
+func merge(groups ...[]edge.Attempt) []edge.Attempt {
+	attempts := slices.Concat(groups...)
+	slices.SortStableFunc(attempts, func(a, b edge.Attempt) int { return a.EndedAt.Compare(b.EndedAt) })
+	return slices.CompactFunc(attempts, func(a, b edge.Attempt) bool { return a == b })
+}
+
+// refusedJourney tells of a message that was refused at the door.
+func (q *Queue) refusedJourney(ctx context.Context, id edge.CorrelationID) (edge.Journey, error) {
+	letter, err := q.DeadLetter(ctx, edge.DeadLetterKey{Sink: edge.Ingress, Position: id.Position()})
+	if err != nil || letter.Record.Correlation != id {
+		if edge.AsError(err) != nil && edge.AsError(err).Code == edge.Internal {
+			return edge.Journey{}, err
+		}
+		return edge.Journey{}, errNoMessage()
+	}
+	return edge.Journey{Record: letter.Record, Sinks: []edge.Stage{{Sink: edge.Ingress, State: edge.Dead}}}, nil
+}

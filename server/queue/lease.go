@@ -1,0 +1,219 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// Lease implements [edge.Leaser]. Requeued dead letters come first.
+func (q *Queue) Lease(ctx context.Context, sink edge.SinkID, limit edge.LeaseLimit) ([]edge.Delivery, error) {
+	account, err := q.account(sink)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if q.ended() {
+			return nil, errStopping()
+		}
+		due := account.due.changed()
+		deliveries, err := q.leaseNow(ctx, account, limit)
+		if err != nil || len(deliveries) > 0 {
+			return deliveries, err
+		}
+		select {
+		case <-due:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("lease for %s: %w", account.name, ctx.Err())
+		case <-q.closed:
+		}
+	}
+}
+
+// Release implements [edge.Leaser].
+func (q *Queue) Release(sink edge.SinkID, deliveries []edge.Delivery) {
+	account, err := q.account(sink)
+	if err != nil {
+		return // nothing was leased for it
+	}
+	account.release(deliveries)
+	account.due.broadcast()
+}
+
+// lease is one call of Lease while it gathers deliveries.
+type lease struct {
+	limit      edge.LeaseLimit
+	now        time.Time
+	deliveries []edge.Delivery
+	bytes      int
+}
+
+// full reports whether no further delivery can be added.
+func (l *lease) full() bool {
+	return len(l.deliveries) > 0 && (len(l.deliveries) >= l.limit.Records || l.bytes >= l.limit.Bytes)
+}
+
+// takes adds a delivery, unless the limit is reached.
+func (l *lease) takes(record *edge.Record, kind edge.DeliveryKind) bool {
+	if len(l.deliveries) > 0 && (len(l.deliveries) >= l.limit.Records || l.bytes+len(record.Payload) > l.limit.Bytes) {
+		return false
+	}
+	if kind == edge.Live && l.now.Sub(record.ReceivedAt) > edge.BackfillAge {
+		kind = edge.Backfill
+	}
+	l.deliveries = append(l.deliveries, edge.Delivery{Record: *record, Kind: kind})
+	l.bytes += len(record.Payload)
+	return true
+}
+
+// leaseNow leases what is due, which may be nothing.
+func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit) ([]edge.Delivery, error) {
+	lease := &lease{limit: limit, now: time.Now()}
+	if err := q.leaseRequeued(ctx, a, lease); err != nil {
+		return nil, err
+	}
+	for {
+		next, ok := a.looksAt(q.Head())
+		if !ok || lease.full() {
+			return lease.deliveries, nil
+		}
+		frame, err := q.frameAt(ctx, next)
+		if err != nil {
+			a.release(lease.deliveries)
+			return nil, fmt.Errorf("lease for %s: %w", a.name, err)
+		}
+		if frame == nil || !a.leaseFrom(frame, next, q.sets, lease) {
+			return lease.deliveries, nil
+		}
+	}
+}
+
+// looksAt returns the position where a lease goes on, if there is room for one.
+func (a *account) looksAt(head edge.Position) (edge.Position, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.next, a.next <= head && a.capacity() > 0
+}
+
+// capacity returns how many deliveries may still be leased.
+func (a *account) capacity() int {
+	if len(a.settled) >= settledMax {
+		return 0
+	}
+	return edge.MaxLeased - a.inFlight
+}
+
+// leaseFrom leases the records of a frame from position next on. It reports
+// whether the lease may go on with the next frame.
+func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, lease *lease) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.next != next {
+		return true // deliveries were released in the meantime: look again
+	}
+	if next < frame.first { // frames in between are gone, so they were decided
+		a.decide(span{next, frame.first})
+		a.next = frame.first
+	}
+	for ; a.next < frame.end(); a.next++ {
+		here := span{a.next, a.next + 1}
+		if a.next < a.frontier && (a.decided(a.next) || a.leased.contains(here)) {
+			continue
+		}
+		index := a.next - frame.first
+		if !a.owes(a.next, sets.sinks(frame.owed[index])) {
+			a.decide(here)
+			continue
+		}
+		if a.capacity() == 0 || !lease.takes(&frame.records[index], edge.Live) {
+			return false
+		}
+		a.leased.add(here)
+		a.inFlight++
+		a.frontier = max(a.frontier, here.end)
+	}
+	return true
+}
+
+// release gives deliveries back; those that are not leased are left alone.
+func (a *account) release(deliveries []edge.Delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range deliveries {
+		position := deliveries[i].Record.Position
+		if deliveries[i].Kind == edge.Requeue {
+			a.requeue.release(position, &a.inFlight)
+			continue
+		}
+		here := span{position, position + 1}
+		if a.leased.contains(here) {
+			a.leased.remove(here)
+			a.inFlight--
+			a.next = min(a.next, position)
+		}
+	}
+}
+
+// requeue is which requeued dead letters a sink's lane has.
+type requeue struct {
+	waiting int64                       // rows that are marked, the leased ones included
+	next    edge.Position               // where the next lease looks first
+	out     map[edge.Position]*requeued // leased, or decided and not saved yet
+}
+
+type requeued struct {
+	reason  string // why it was dead
+	decided bool
+}
+
+func (r *requeue) release(position edge.Position, inFlight *int) {
+	if letter, ok := r.out[position]; ok && !letter.decided {
+		delete(r.out, position)
+		*inFlight--
+		r.next = 0
+	}
+}
+
+// leaseRequeued leases dead letters that an operator has sent back.
+func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) error {
+	a.mu.Lock()
+	next, out := a.requeue.next, len(a.requeue.out)
+	idle := a.requeue.waiting <= int64(out) || a.capacity() <= 0
+	a.mu.Unlock()
+	if idle {
+		return nil
+	}
+	var letters []letter
+	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		return conn.Query(selectLetters+" WHERE sink = ? AND requeued = 1 AND position >= ? ORDER BY position LIMIT ?",
+			func(row sqlite.Row) error {
+				letters = append(letters, readLetter(row))
+				return nil
+			}, int64(a.id), int64(next), int64(min(lease.limit.Records, edge.MaxLeased)+out))
+	})
+	if err != nil {
+		return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range letters {
+		letter := &letters[i]
+		if a.requeue.out[letter.position] != nil || a.capacity() <= 0 {
+			continue
+		}
+		record, err := q.decoder.decodeLetter(letter)
+		if err != nil {
+			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
+		}
+		if !lease.takes(&record, edge.Requeue) {
+			return nil
+		}
+		a.requeue.out[letter.position] = &requeued{reason: letter.reason}
+		a.requeue.next = letter.position + 1
+		a.inFlight++
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// owedSets gives each set of sinks a number, from 1 on. A set is written once
+// and never changed, so records that name it keep it for ever.
+type owedSets struct {
+	all atomic.Pointer[[][]edge.SinkID] // index number-1; the slice is replaced, never changed
+
+	mu         sync.Mutex
+	numbers    map[string]uint32
+	last       []edge.SinkID // what intern was asked for last: the plan's slice, nearly always
+	lastNumber uint32
+}
+
+func newOwedSets() *owedSets {
+	s := &owedSets{numbers: make(map[string]uint32)}
+	s.all.Store(new([][]edge.SinkID))
+	return s
+}
+
+// intern returns the number of a set. It keeps owed.
+func (s *owedSets) intern(owed []edge.SinkID) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastNumber != 0 && sameSlice(owed, s.last) {
+		return s.lastNumber
+	}
+	sorted := slices.Clone(owed)
+	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	key := formatSinks(sorted)
+	number, ok := s.numbers[key]
+	if !ok {
+		all := append(slices.Clone(*s.all.Load()), sorted)
+		number = uint32(len(all))
+		s.numbers[key] = number
+		s.all.Store(&all)
+	}
+	s.last, s.lastNumber = owed, number
+	return number
+}
+
+func sameSlice(a, b []edge.SinkID) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// sinks returns a set; an unknown number is empty.
+func (s *owedSets) sinks(number uint32) []edge.SinkID {
+	all := *s.all.Load()
+	if number == 0 || int(number) > len(all) {
+		return nil
+	}
+	return all[number-1]
+}
+
+// write stores the sets above the first count, and returns how many there are.
+func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
+	all := *s.all.Load()
+	for i := count; i < len(all); i++ {
+		if err := conn.Exec("INSERT INTO owed VALUES(?, ?)", int64(i+1), formatSinks(all[i])); err != nil {
+			return 0, fmt.Errorf("save owed set: %w", err)
+		}
+	}
+	return len(all), nil
+}
+
+// load reads the stored sets and returns how many there are.
+func (s *owedSets) load(conn *sqlite.Conn) (int, error) {
+	var all [][]edge.SinkID
+	err := conn.Query("SELECT id, sinks FROM owed ORDER BY id", func(row sqlite.Row) error {
+		set, err := parseSinks(row.Text(1))
+		if err != nil || row.Int(0) != int64(len(all)+1) {
+			return fmt.Errorf("owed set %d is damaged: %q", row.Int(0), row.Text(1))
+		}
+		all = append(all, set)
+		s.numbers[row.Text(1)] = uint32(len(all))
+		return nil
+	})
+	s.all.Store(&all)
+	return len(all), err
+}
+
+func formatSinks(sinks []edge.SinkID) string {
+	var text []byte
+	for i, sink := range sinks {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendUint(text, uint64(sink), 10)
+	}
+	return string(text)
+}
+
+func parseSinks(text string) ([]edge.SinkID, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var sinks []edge.SinkID
+	for part := range strings.SplitSeq(text, ",") {
+		number, err := strconv.ParseUint(part, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		sinks = append(sinks, edge.SinkID(number))
+	}
+	return sinks, nil
+}

@@ -1,0 +1,249 @@
+// Package queue is the durable log of the gateway, in one SQLite file. It takes
+// records, and says so once they are on disk; it lends them to the lane of each
+// sink they are owed to, in order, and takes back what became of them; it keeps
+// dead letters, recognises messages that come again, and tells the journey of
+// each one.
+//
+//	appenders, any number                         lanes, one per sink
+//	       |                                             |  ^
+//	    [intake]  groups under one short lock       Lease|  |Settle
+//	       |                                             v  |
+//	  assembler   positions, identity, frame         [account]  cursor, ranges, leases
+//	       |                                             |
+//	  committer ---------> one transaction: <------------+
+//	       |               frame, accounts, dead letters, attempts,
+//	    replier            identity window, retention
+//	       |
+//	    answers            frame   1..200 | 201..201 | 202..950 | ...   one row per commit
+//	                       cursor of sink a ------------^   of sink b --^
+//
+// # Promises
+//
+// A receipt is handed to a [edge.Replier] after the COMMIT that made the record
+// durable (synchronous=FULL) has returned, never before; a duplicate is answered
+// after the commit that holds the original. An error that says full or stopping
+// means that the record is not stored. A record that is stored stays until every
+// sink it is owed to has it, or has it as a dead letter, and for
+// Settings.RetentionDelivered after its commit. A sink's cursor and the dead
+// letters that it passed over move in one transaction. After a crash at most
+// what was leased or settled within the last 50 ms is delivered again; nothing
+// is lost, and the start reads what the last commits wrote, not the backlog.
+//
+// A failed write other than a full disk ends [Queue.Run] with a [*FatalError].
+// The process must then exit at once, without closing anything: a second fsync
+// of the same pages would claim that they are on disk, and closing would
+// checkpoint them.
+//
+// # What it does not do
+//
+// It does not look into payloads, decide where a record goes, retry, or send
+// anything.
+//
+// # Concurrency and tests
+//
+// A Queue is safe for concurrent use; one lane per sink leases. Tests use the
+// real thing on a file below t.TempDir.
+package queue
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Settings of a queue. Zero values are the defaults.
+type Settings struct {
+	Path string // of the database file
+	// CommitInterval is the least time between two commits. It spares flash
+	// memory and delays every answer by up to as much.
+	CommitInterval time.Duration
+	// MaxBytes bounds the file and its WAL: nothing is accepted above 95 % of it
+	// until 90 % are reached again. 0 is unlimited.
+	MaxBytes int64
+	// RetentionDelivered is how long records are kept that every sink has.
+	// Default 24 hours.
+	RetentionDelivered time.Duration
+	// PendingBytes bounds the records that are taken but not answered. Append
+	// waits above it. Default 32 MiB.
+	PendingBytes int
+}
+
+const (
+	retentionDefault = 24 * time.Hour
+	pendingDefault   = 32 << 20
+)
+
+// FatalError is what [Queue.Run] ends with when a write has failed in a way
+// after which nothing about the file may be believed. Exit without Close.
+type FatalError struct{ Err error }
+
+func (e *FatalError) Error() string {
+	return fmt.Sprintf("the queue cannot write any more, exit at once: %v", e.Err)
+}
+
+// Unwrap returns the failed write.
+func (e *FatalError) Unwrap() error { return e.Err }
+
+// Queue implements [edge.Appender] and [edge.Leaser].
+type Queue struct {
+	settings Settings
+	observer *observe.Observer
+	db       *sqlite.DB
+	log      uint16
+
+	intake    *intake
+	assembler *assembler
+	window    *window
+	sets      *owedSets
+	decoder   *decoder
+	shelf     shelf
+	registry  registry
+	ledger    ledger
+	durable   durable
+
+	grown   signal          // the head has moved
+	settled chan struct{}   // nudged by Settle
+	flushes chan chan error // somebody waits until settlements are saved
+	broken  chan error      // a write outside the committer failed
+	closed  chan struct{}   // closed when Run has ended
+	running atomic.Bool
+	start   recovered // what the committer begins with
+}
+
+// Open opens or creates the file, and recovers what a crash has left. The queue
+// takes records at once, but nothing becomes durable before Run.
+func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*Queue, error) {
+	if settings.RetentionDelivered == 0 {
+		settings.RetentionDelivered = retentionDefault
+	}
+	if settings.PendingBytes == 0 {
+		settings.PendingBytes = pendingDefault
+	}
+	migrations, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
+	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations})
+	if err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
+	q := &Queue{
+		settings: settings, observer: observer, db: db,
+		intake: newIntake(settings.PendingBytes), window: newWindow(windowBytesMax), sets: newOwedSets(),
+		settled: make(chan struct{}, 1), flushes: make(chan chan error), broken: make(chan error, 1), closed: make(chan struct{}),
+	}
+	if err := q.recover(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
+	}
+	return q, nil
+}
+
+// Run makes records durable until ctx ends. It then takes nothing more, finishes
+// what it has, saves the last settlements, checkpoints and closes the file. It
+// returns nil, or a [*FatalError] with the file left as it is. It can be called
+// once.
+func (q *Queue) Run(ctx context.Context) error {
+	if q.running.Swap(true) {
+		return errors.New("the queue runs already")
+	}
+	defer close(q.closed)
+	stopSealing := context.AfterFunc(ctx, q.Seal)
+	defer stopSealing()
+
+	committer := newCommitter(q)
+	assembled, committed := make(chan *group), make(chan *group, 2)
+	var pipeline sync.WaitGroup
+	pipeline.Go(func() { q.assemble(assembled) })
+	pipeline.Go(func() { q.reply(committed) })
+	pipeline.Go(committer.checkpointer.run)
+	err := committer.run(ctx, assembled, committed)
+	close(committed)
+	committer.checkpointer.stop()
+	pipeline.Wait()
+	if err != nil {
+		return err
+	}
+	if err := q.db.Close(); err != nil {
+		return fmt.Errorf("close queue: %w", err)
+	}
+	return nil
+}
+
+// Close lets go of a queue that was never run. Run closes the file itself.
+func (q *Queue) Close() error {
+	if q.running.Swap(true) {
+		return nil
+	}
+	close(q.closed)
+	return q.db.Close()
+}
+
+// Seal ends the taking of records: Append fails from now on. Leases and
+// settlements go on until Run's context ends.
+func (q *Queue) Seal() { q.intake.seal() }
+
+// ended reports whether the file is closed.
+func (q *Queue) ended() bool {
+	select {
+	case <-q.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Head returns the position of the newest durable record, 0 when there was none.
+func (q *Queue) Head() edge.Position { return edge.Position(q.durable.head.Load()) }
+
+// assemble is the goroutine between intake and committer.
+func (q *Queue) assemble(assembled chan<- *group) {
+	defer close(assembled)
+	var earliest time.Time // of the next commit
+	for {
+		g := q.intake.take(earliest)
+		if g == nil {
+			return
+		}
+		earliest = time.Now().Add(q.settings.CommitInterval)
+		q.assembler.assemble(g)
+		assembled <- g
+	}
+}
+
+// reply is the goroutine behind the committer.
+func (q *Queue) reply(committed <-chan *group) {
+	var flush []edge.Replier
+	for g := range committed {
+		flush = g.reply(flush)
+		q.intake.answered(g)
+	}
+}
+
+// writeFailed turns the error of a write outside the committer into one for its
+// caller, and ends Run when nothing may be believed any more.
+func (q *Queue) writeFailed(err error) error {
+	if sqlite.IsFull(err) {
+		full := errFull()
+		full.Err = err
+		return full
+	}
+	if _, ok := errors.AsType[*sqlite.Error](err); ok {
+		select {
+		case q.broken <- err:
+		default: // the first failure is on its way already
+		}
+	}
+	return err
+}

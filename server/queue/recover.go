@@ -1,0 +1,160 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// recovered is what a start finds, for the committer to go on with.
+type recovered struct {
+	letters    *encoder
+	attempts   attemptTotals
+	sets       int
+	ingress    ingressKept
+	replayFrom edge.Position
+	retention  retention
+}
+
+// recover brings the state in memory to what the file says. What the last
+// commits appended is counted again and enters the identity window again; how
+// much that is does not depend on the backlog.
+func (q *Queue) recover(ctx context.Context) error {
+	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
+		return conn.Exec("INSERT OR IGNORE INTO ledger VALUES(1, ?, 0, 1, 0, 0, 0, 0, 0)", int64(rand.IntN(1<<10)))
+	})
+	if err != nil {
+		return err
+	}
+	if err := q.db.Read(ctx, q.load); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	encoder, err := newEncoder()
+	if err != nil {
+		return err
+	}
+	refused, err := newEncoder()
+	if err != nil {
+		return err
+	}
+	if q.start.letters, err = newEncoder(); err != nil {
+		return err
+	}
+	totals := q.ledger.read()
+	q.durable.head.Store(int64(totals.counted))
+	q.durable.letters.Store(totals.refused)
+	q.assembler = &assembler{
+		log: q.log, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
+		durable: &q.durable, next: totals.counted + 1, nextLetter: totals.refused + 1,
+	}
+	return nil
+}
+
+// load reads everything in one snapshot.
+func (q *Queue) load(conn *sqlite.Conn) error {
+	if err := q.loadLedger(conn); err != nil {
+		return err
+	}
+	var err error
+	if q.start.sets, err = q.sets.load(conn); err != nil {
+		return err
+	}
+	accounts, err := loadSinks(conn)
+	if err != nil {
+		return err
+	}
+	q.registry.list.Store(&accounts)
+	damaged, err := q.window.load(conn)
+	if err != nil {
+		return err
+	}
+	if damaged > 0 {
+		q.observer.Log.Warn("the identity window of some devices was damaged: repeated messages of theirs may be stored again", "devices", damaged)
+	}
+	if q.start.ingress, err = loadIngress(conn); err != nil {
+		return err
+	}
+	if err := q.replay(conn); err != nil {
+		return err
+	}
+	_, err = conn.One("SELECT id FROM attempt ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { q.start.attempts.lastID = row.Int(0) })
+	if err != nil {
+		return err
+	}
+	q.start.retention = retention{delay: q.settings.RetentionDelivered}
+	_, err = conn.One("SELECT id + n, committed FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) {
+		q.start.retention.end, q.start.retention.committedAt = edge.Position(row.Int(0)), time.UnixMicro(row.Int(1))
+	})
+	return err
+}
+
+func (q *Queue) loadLedger(conn *sqlite.Conn) error {
+	_, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes FROM ledger", func(row sqlite.Row) {
+		q.log = uint16(row.Int(0))
+		q.start.replayFrom = edge.Position(row.Int(2))
+		q.start.attempts.bytes = row.Int(7)
+		q.ledger.replace(totals{
+			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6),
+		})
+	})
+	if err != nil {
+		return err
+	}
+	q.decoder, err = newDecoder(q.log)
+	return err
+}
+
+// replay reads the frames that the saved state does not cover. It always reads
+// the last frame, so that one which is damaged is found before anything is
+// appended behind it.
+func (q *Queue) replay(conn *sqlite.Conn) error {
+	from := q.start.replayFrom
+	_, err := conn.One("SELECT id FROM frame ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { from = min(from, edge.Position(row.Int(0))) })
+	if err != nil {
+		return err
+	}
+	// The state is that before the group of the last commit that saved it, so the
+	// first position may lie inside a frame.
+	return conn.Query(`SELECT id, n, committed, body FROM frame
+		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
+		frame, err := q.decoder.decodeStored(readStoredFrame(row))
+		if err != nil {
+			return err
+		}
+		q.replayFrame(frame)
+		return nil
+	}, int64(from))
+}
+
+// replayFrame counts the records of a frame that were not counted when the state
+// was saved. Each account and the totals may have been saved at another time.
+func (q *Queue) replayFrame(frame *frame) {
+	totals := q.ledger.read()
+	q.window.mu.Lock()
+	for i := range frame.records {
+		record := &frame.records[i]
+		q.window.replayed(record)
+		set := q.sets.sinks(frame.owed[i])
+		if record.Position > totals.counted {
+			totals.counted = record.Position
+			totals.accepted++
+			if len(set) == 0 {
+				totals.unrouted++
+			}
+		}
+		for _, account := range q.registry.all() {
+			if record.Position > account.counted {
+				account.counted = record.Position
+				if account.owes(record.Position, set) {
+					account.owed++
+				}
+			}
+		}
+	}
+	q.window.mu.Unlock()
+	q.ledger.replace(totals)
+}

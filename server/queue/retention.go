@@ -1,0 +1,66 @@
+package queue
+
+import (
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// framesPerCommit bounds how many frames one commit removes. More than one, so
+// that removing catches up with appending.
+const framesPerCommit = 64
+
+// retention removes whole frames, oldest first, that every sink is done with and
+// that are older than a delay. It knows the oldest frame, so that a commit which
+// has nothing to remove pays nothing for it.
+type retention struct {
+	delay       time.Duration
+	end         edge.Position // behind the oldest frame; 0 when there is none
+	committedAt time.Time     // of the oldest frame
+}
+
+// appended is told of a new frame.
+func (r *retention) appended(g *group) {
+	if r.end == 0 {
+		r.end, r.committedAt = g.last()+1, g.committedAt
+	}
+}
+
+// due reports whether the oldest frame can go.
+func (r *retention) due(q *Queue, now time.Time) bool {
+	return r.end > 0 && now.Sub(r.committedAt) > r.delay && r.end <= q.pinned()
+}
+
+// pinned returns the first position that some sink still needs. A removed sink
+// keeps its backlog until an operator gives it up.
+func (q *Queue) pinned() edge.Position {
+	first := q.Head() + 1
+	for _, account := range q.registry.all() {
+		if position, pending := account.pinned(); pending {
+			first = min(first, position)
+		}
+	}
+	return first
+}
+
+// remove deletes frames, and finds the oldest one that stays.
+func (r *retention) remove(conn *sqlite.Conn, q *Queue, replayFrom edge.Position, now time.Time) error {
+	keep := min(q.pinned(), replayFrom)
+	frames, last := 0, int64(0)
+	r.end = 0
+	err := conn.Query("SELECT id, n, committed FROM frame ORDER BY id LIMIT ?", func(row sqlite.Row) error {
+		end, committedAt := edge.Position(row.Int(0)+row.Int(1)), time.UnixMicro(row.Int(2))
+		if frames == framesPerCommit || end > keep || now.Sub(committedAt) <= r.delay {
+			r.end, r.committedAt = end, committedAt
+			return sqlite.Stop
+		}
+		last = row.Int(0)
+		frames++
+		return nil
+	}, int64(framesPerCommit+1))
+	if err != nil || frames == 0 {
+		return err
+	}
+	return conn.Exec("DELETE FROM frame WHERE id <= ?", last)
+}

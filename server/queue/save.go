@@ -1,0 +1,125 @@
+package queue
+
+import (
+	"fmt"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// save is what one transaction writes of the state in memory. It is taken while
+// nobody else writes, and is ended when the outcome of the transaction is known.
+type save struct {
+	accounts []accountSave
+	attempts attemptTotals
+}
+
+// accountSave is one account as of the transaction.
+type accountSave struct {
+	account *account
+	cursor  edge.Position
+	settled []byte
+	totals  accountTotals
+	deaths  map[string]deaths
+	unsaved unsaved
+}
+
+// saveAccounts writes every account that has changed, or simply all of them. An
+// account's cursor and the dead letters that it passed over are in one
+// transaction.
+func (c *committer) saveAccounts(conn *sqlite.Conn, all bool) (*save, error) {
+	s := &save{attempts: c.attempts}
+	for _, account := range c.q.registry.all() {
+		taken, changed := account.takeUnsaved()
+		if !changed && !all {
+			continue
+		}
+		s.accounts = append(s.accounts, taken)
+		if err := c.writeAccount(conn, &taken, &s.attempts); err != nil {
+			return s, fmt.Errorf("save sink %s: %w", account.name, err)
+		}
+	}
+	return s, nil
+}
+
+// takeUnsaved returns the account as it is and regards it as saved.
+func (a *account) takeUnsaved() (taken accountSave, changed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved}
+	if len(a.unsaved.letters) > 0 {
+		taken.deaths = make(map[string]deaths, len(a.deaths))
+		for reason, count := range a.deaths {
+			taken.deaths[reason] = count
+		}
+	}
+	changed = a.dirty
+	a.unsaved, a.dirty = unsaved{}, false
+	return taken, changed
+}
+
+func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *attemptTotals) error {
+	id := s.account.id
+	for i := range s.unsaved.attempts {
+		if err := attempts.insert(conn, id, &s.unsaved.attempts[i]); err != nil {
+			return err
+		}
+	}
+	for i := range s.unsaved.letters {
+		if err := c.writeLetter(conn, id, &s.unsaved.letters[i]); err != nil {
+			return err
+		}
+	}
+	for reason, count := range s.deaths {
+		err := conn.Exec("INSERT INTO death VALUES(?, ?, ?, ?) ON CONFLICT(sink, reason) DO UPDATE SET now = excluded.now, ever = excluded.ever",
+			int64(id), reason, count.now, count.ever)
+		if err != nil {
+			return err
+		}
+	}
+	totals := &s.totals
+	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,
+		int64(s.cursor), s.settled, int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired, int64(id))
+}
+
+// endSave keeps what was saved, or gives it back to the accounts when the
+// transaction failed.
+func (c *committer) endSave(s *save, err error) {
+	if s == nil {
+		return
+	}
+	if err == nil {
+		c.attempts = s.attempts
+	}
+	for i := range s.accounts {
+		taken := &s.accounts[i]
+		if err != nil {
+			taken.account.restoreUnsaved(&taken.unsaved)
+			continue
+		}
+		taken.account.saved(&taken.unsaved)
+	}
+}
+
+func (a *account) restoreUnsaved(failed *unsaved) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	attempts := append(failed.attempts, a.unsaved.attempts...)
+	a.unsaved.attempts = attempts[max(0, len(attempts)-unsavedAttemptsMax):]
+	a.unsaved.letters = append(failed.letters, a.unsaved.letters...)
+	a.dirty = true
+}
+
+func (a *account) saved(done *unsaved) {
+	a.mu.Lock()
+	for i := range done.letters {
+		if change := &done.letters[i]; change.kind != letterBorn {
+			delete(a.requeue.out, change.position)
+			a.requeue.waiting--
+		}
+	}
+	a.mu.Unlock()
+	if len(done.letters) > 0 {
+		a.room.broadcast()
+	}
+}

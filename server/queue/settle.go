@@ -1,0 +1,176 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+
+	"combotto.io/gateway/server/edge"
+)
+
+const (
+	// unsavedDeathsMax bounds the dead letters that wait for a commit. A lane
+	// that kills more of them waits.
+	unsavedDeathsMax = 256
+	// unsavedAttemptsMax bounds the attempts that wait for a commit. The oldest
+	// go first: they explain, but nothing depends on them.
+	unsavedAttemptsMax = 1024
+)
+
+// unsaved is what Settle has recorded in memory and no commit has saved yet,
+// besides the totals and ranges.
+type unsaved struct {
+	attempts []edge.Attempt
+	letters  []letterChange
+}
+
+// letterChange is what becomes of one dead letter.
+type letterChange struct {
+	kind     letterChangeKind
+	death    edge.Death     // with letterBorn and letterAgain
+	attempts []edge.Attempt // the recent ones that carried the record
+	position edge.Position
+}
+
+type letterChangeKind uint8
+
+const (
+	letterBorn      letterChangeKind = iota
+	letterAgain                      // requeued, and refused once more
+	letterDelivered                  // requeued, and delivered
+)
+
+// Settle implements [edge.Leaser]. It fails when a delivery is not leased, and
+// then changes nothing.
+func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Settlement) error {
+	account, err := q.account(sink)
+	if err != nil {
+		return err
+	}
+	for {
+		if q.ended() {
+			return errStopping()
+		}
+		room := account.room.changed()
+		settled, err := account.settle(&settlement)
+		if err != nil {
+			return fmt.Errorf("settle for %s: %w", account.name, err)
+		}
+		if settled {
+			break
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return fmt.Errorf("settle for %s: %w", account.name, ctx.Err())
+		case <-q.closed:
+		}
+	}
+	account.due.broadcast()
+	nudge(q.settled)
+	return nil
+}
+
+// settle records a settlement, unless too many dead letters wait for a commit.
+func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(settlement.Dead) > 0 && len(a.unsaved.letters) >= unsavedDeathsMax {
+		return false, nil
+	}
+	decided, err := a.check(settlement)
+	if err != nil {
+		return false, err
+	}
+	if settlement.Attempt.Class != 0 {
+		a.remember(settlement.Attempt)
+	}
+	for _, run := range decided {
+		a.leased.remove(run)
+		a.decide(run)
+	}
+	for i := range settlement.Acked {
+		a.deliver(&settlement.Acked[i])
+	}
+	for i := range settlement.Dead {
+		a.bury(&settlement.Dead[i])
+	}
+	a.inFlight -= len(settlement.Acked) + len(settlement.Dead)
+	a.dirty = true
+	return true, nil
+}
+
+// check returns the positions that a settlement decides. Requeued dead letters
+// are not among them: their positions were decided long ago.
+func (a *account) check(settlement *edge.Settlement) (spans, error) {
+	var decided spans
+	var letters map[edge.Position]bool
+	add := func(delivery *edge.Delivery) error {
+		position := delivery.Record.Position
+		here := span{position, position + 1}
+		if delivery.Kind == edge.Requeue {
+			letter := a.requeue.out[position]
+			if letter == nil || letter.decided || letters[position] {
+				return fmt.Errorf("dead letter %d is not leased", position)
+			}
+			if letters == nil {
+				letters = make(map[edge.Position]bool)
+			}
+			letters[position] = true
+			return nil
+		}
+		if !a.leased.contains(here) || decided.contains(here) {
+			return fmt.Errorf("position %d is not leased", position)
+		}
+		decided.add(here)
+		return nil
+	}
+	for i := range settlement.Acked {
+		if err := add(&settlement.Acked[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range settlement.Dead {
+		if err := add(&settlement.Dead[i].Delivery); err != nil {
+			return nil, err
+		}
+	}
+	return decided, nil
+}
+
+// deliver counts a delivery that has arrived.
+func (a *account) deliver(delivery *edge.Delivery) {
+	a.delivered++
+	if delivery.Kind != edge.Requeue {
+		return
+	}
+	position := delivery.Record.Position
+	letter := a.requeue.out[position]
+	letter.decided = true
+	a.dead--
+	a.countDeath(letter.reason, -1, 0)
+	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDelivered, position: position})
+}
+
+// bury counts a delivery that has become, or stays, a dead letter.
+func (a *account) bury(death *edge.Death) {
+	record := &death.Delivery.Record
+	change := letterChange{kind: letterBorn, death: *death, attempts: a.history(record), position: record.Position}
+	if death.Delivery.Kind == edge.Requeue {
+		letter := a.requeue.out[record.Position]
+		letter.decided = true
+		change.kind = letterAgain
+		a.countDeath(letter.reason, -1, 0)
+		a.countDeath(death.Reason, 1, 0)
+	} else {
+		a.dead++
+		a.countDeath(death.Reason, 1, 1)
+	}
+	a.unsaved.letters = append(a.unsaved.letters, change)
+}
+
+func (a *account) countDeath(reason string, now, ever int64) {
+	count := a.deaths[reason]
+	count.now += now
+	count.ever += ever
+	a.deaths[reason] = count
+}

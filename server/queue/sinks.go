@@ -1,0 +1,245 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// SinkSpec is a sink that records can be owed to.
+type SinkSpec struct {
+	Name  string
+	Kind  string
+	Start edge.Start // where a new sink begins; a known one goes on where it is
+}
+
+// registry is the accounts of all sinks, in order of id.
+type registry struct {
+	list     atomic.Pointer[[]*account] // the slice is replaced, never changed
+	changing sync.Mutex                 // one EnsureSinks at a time
+}
+
+func (r *registry) all() []*account { return *r.list.Load() }
+
+func (r *registry) byName(name string) *account {
+	for _, account := range r.all() {
+		if account.name == name {
+			return account
+		}
+	}
+	return nil
+}
+
+func (q *Queue) account(id edge.SinkID) (*account, error) {
+	for _, account := range q.registry.all() {
+		if account.id == id {
+			return account, nil
+		}
+	}
+	return nil, &edge.Error{Code: edge.NotFound, Message: fmt.Sprintf("sink %d is unknown to the queue", id)}
+}
+
+// EnsureSinks makes the named sinks the ones that the queue serves and returns
+// their ids in order. A name that is known keeps its id and its place. A new
+// name gets an id that was never used. A sink that is no longer named becomes
+// removed and keeps its backlog.
+//
+// What a stored record is owed to is never recomputed. A new sink that starts at
+// oldest or at a time is therefore owed the records from there up to now by
+// place, whatever their sets say.
+func (q *Queue) EnsureSinks(ctx context.Context, specs []SinkSpec) ([]edge.SinkID, error) {
+	q.registry.changing.Lock()
+	defer q.registry.changing.Unlock()
+	var change sinksChange
+	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
+		change = sinksChange{accounts: slices.Clone(q.registry.all())}
+		return change.write(conn, q, specs)
+	})
+	if err != nil {
+		return nil, q.writeFailed(fmt.Errorf("register sinks: %w", err))
+	}
+	for _, apply := range change.apply {
+		apply()
+	}
+	q.registry.list.Store(&change.accounts)
+	return change.ids, nil
+}
+
+// sinksChange is what EnsureSinks does to the registry once it is durable.
+type sinksChange struct {
+	ids      []edge.SinkID
+	accounts []*account
+	apply    []func()
+}
+
+func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error {
+	named := make(map[string]bool, len(specs))
+	for _, spec := range specs {
+		if named[spec.Name] {
+			return edge.Refuse(edge.Invalid, "", "name", "sink %s is named twice", spec.Name)
+		}
+		named[spec.Name] = true
+		known := q.registry.byName(spec.Name)
+		if known == nil {
+			added, err := q.addSink(conn, spec, c.nextID())
+			if err != nil {
+				return err
+			}
+			c.accounts = append(c.accounts, added)
+			c.ids = append(c.ids, added.id)
+			continue
+		}
+		if err := c.update(conn, known, spec.Kind, false); err != nil {
+			return err
+		}
+		c.ids = append(c.ids, known.id)
+	}
+	for _, account := range q.registry.all() {
+		if !named[account.name] {
+			if err := c.update(conn, account, account.kind, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nextID follows the largest id; rows are never deleted.
+func (c *sinksChange) nextID() edge.SinkID {
+	if len(c.accounts) == 0 {
+		return edge.Ingress + 1
+	}
+	return c.accounts[len(c.accounts)-1].id + 1
+}
+
+// update changes what the operator decides, and nothing that a save writes.
+func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, removed bool) error {
+	c.apply = append(c.apply, func() {
+		known.mu.Lock()
+		defer known.mu.Unlock()
+		known.kind, known.removed = kind, removed
+	})
+	return conn.Exec("UPDATE sink SET kind = ?, removed = ? WHERE id = ?", kind, boolean(removed), int64(known.id))
+}
+
+// addSink stores a new sink.
+func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*account, error) {
+	added := newAccount(id, spec.Name, spec.Kind)
+	head, err := storedHead(conn)
+	if err != nil {
+		return nil, err
+	}
+	added.start, added.backlogFrom, added.counted = head+1, head+1, head
+	if spec.Start.Oldest || !spec.Start.At.IsZero() {
+		if err := q.findBacklog(conn, added, spec.Start); err != nil {
+			return nil, fmt.Errorf("find the start of sink %s: %w", spec.Name, err)
+		}
+	}
+	added.cursor, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom
+	return added, conn.Exec("INSERT INTO sink VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0)", int64(id), spec.Name, spec.Kind,
+		int64(added.start), int64(added.backlogFrom), int64(added.cursor), int64(added.counted), added.owed)
+}
+
+// storedHead returns the position of the last record that was ever stored.
+func storedHead(conn *sqlite.Conn) (head edge.Position, err error) {
+	_, err = conn.One("SELECT max(counted, coalesce((SELECT id + n - 1 FROM frame ORDER BY id DESC LIMIT 1), 0)) FROM ledger",
+		func(row sqlite.Row) { head = edge.Position(row.Int(0)) })
+	return head, err
+}
+
+// findBacklog finds where the backlog of a new sink begins, and counts it.
+func (q *Queue) findBacklog(conn *sqlite.Conn, added *account, start edge.Start) error {
+	low, high := edge.Position(0), added.start // the first frame that is wanted lies in (low, high]
+	var first *frame
+	for low+1 < high {
+		middle := low + (high-low)/2
+		found, err := q.readFrame(conn, "SELECT id, n, committed, body FROM frame WHERE id >= ? ORDER BY id LIMIT 1", middle)
+		switch {
+		case err != nil:
+			return err
+		case found == nil || found.first >= high:
+			high = middle
+		case start.Oldest || !found.committedAt.Before(start.At):
+			first, high = found, min(found.first, middle)
+		default:
+			low = found.end() - 1
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	added.backlogFrom = first.first
+	for !start.Oldest && added.backlogFrom < first.end() && first.records[added.backlogFrom-first.first].ReceivedAt.Before(start.At) {
+		added.backlogFrom++
+	}
+	_, err := conn.One("SELECT coalesce(sum(n), 0) FROM frame WHERE id >= ?", func(row sqlite.Row) {
+		added.owed = row.Int(0) - int64(added.backlogFrom-first.first)
+	}, int64(first.first))
+	return err
+}
+
+func boolean(value bool) int64 {
+	if value {
+		return 1
+	}
+	return 0
+}
+
+// loadSinks reads the accounts as they were saved last.
+func loadSinks(conn *sqlite.Conn) ([]*account, error) {
+	var accounts []*account
+	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired
+		FROM sink ORDER BY id`, func(row sqlite.Row) error {
+		loaded := newAccount(edge.SinkID(row.Int(0)), row.Text(1), row.Text(2))
+		loaded.removed = row.Int(3) != 0
+		loaded.start, loaded.backlogFrom = edge.Position(row.Int(4)), edge.Position(row.Int(5))
+		loaded.cursor = edge.Position(row.Int(6))
+		loaded.next, loaded.frontier = loaded.cursor, loaded.cursor
+		settled, err := parseSpans(row.Bytes(7), loaded.cursor)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", loaded.name, err)
+		}
+		loaded.settled = settled
+		if len(settled) > 0 {
+			loaded.frontier = settled[len(settled)-1].end
+		}
+		loaded.accountTotals = accountTotals{
+			counted: edge.Position(row.Int(8)), owed: row.Int(9), delivered: row.Int(10), dead: row.Int(11),
+			held: row.Int(12), discarded: row.Int(13), expired: row.Int(14),
+		}
+		accounts = append(accounts, loaded)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, account := range accounts {
+		err := conn.Query("SELECT reason, now, ever FROM death WHERE sink = ?", func(row sqlite.Row) error {
+			account.deaths[row.Text(0)] = deaths{now: row.Int(1), ever: row.Int(2)}
+			return nil
+		}, int64(account.id))
+		if err != nil {
+			return nil, err
+		}
+		_, err = conn.One("SELECT count(*) FROM dead WHERE sink = ? AND requeued = 1", func(row sqlite.Row) { account.requeue.waiting = row.Int(0) }, int64(account.id))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return accounts, nil
+}
+
+// readFrame reads the one frame that a query yields, nil when it yields none.
+func (q *Queue) readFrame(conn *sqlite.Conn, query string, position edge.Position) (*frame, error) {
+	var found *frame
+	err := conn.Query(query, func(row sqlite.Row) (err error) {
+		found, err = q.decoder.decodeStored(readStoredFrame(row))
+		return err
+	}, int64(position))
+	return found, err
+}

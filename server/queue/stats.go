@@ -1,0 +1,85 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// statsTimeout bounds the wait for a connection: figures are not worth more.
+const statsTimeout = time.Second
+
+// Stats returns a snapshot. What has to be read from the file and cannot be read
+// is 0.
+func (q *Queue) Stats() edge.QueueStats {
+	totals := q.ledger.read()
+	stats := edge.QueueStats{
+		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Accepting: q.intake.accepting(),
+		Accepted: totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
+	}
+	for _, account := range q.registry.all() {
+		stats.Sinks = append(stats.Sinks, account.stats())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+	defer cancel()
+	if err := q.db.Read(ctx, func(conn *sqlite.Conn) error { return q.readStats(conn, &stats) }); err != nil {
+		q.observer.Log.Warn("some figures of the queue are not known", "error", err)
+	}
+	return stats
+}
+
+func (a *account) stats() edge.SinkStats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	stats := edge.SinkStats{
+		ID: a.id, Name: a.name, Kind: a.kind, Removed: a.removed,
+		Owed: a.owed, Delivered: a.delivered, Dead: a.dead, Held: a.held, Discarded: a.discarded, Expired: a.expired,
+		Pending: a.pending(), InFlight: int64(a.inFlight), Cursor: a.cursor,
+		DeadByWhy: make(map[string]int64), DeadEver: make(map[string]int64), Requeueing: a.requeue.waiting,
+	}
+	for reason, count := range a.deaths {
+		stats.DeadByWhy[reason], stats.DeadEver[reason] = count.now, count.ever
+	}
+	for _, letter := range a.requeue.out {
+		if letter.decided {
+			stats.Requeueing--
+			continue
+		}
+		stats.InFlight-- // it is one of Dead, not of Pending
+	}
+	return stats
+}
+
+// readStats adds what only the file knows.
+func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
+	used, err := conn.UsedBytes()
+	if err != nil {
+		return err
+	}
+	if stats.WALBytes, err = q.db.WALBytes(); err != nil {
+		return err
+	}
+	stats.Bytes = used + stats.WALBytes
+	_, err = conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { stats.Oldest = edge.Position(row.Int(0)) })
+	if err != nil {
+		return err
+	}
+	for i := range stats.Sinks {
+		sink := &stats.Sinks[i]
+		if sink.Pending <= 0 {
+			continue
+		}
+		_, err := conn.One("SELECT committed FROM frame WHERE id <= ? ORDER BY id DESC LIMIT 1", func(row sqlite.Row) {
+			sink.OldestAge = max(0, time.Since(time.UnixMicro(row.Int(0))))
+		}, int64(sink.Cursor))
+		if err != nil {
+			return err
+		}
+		if stored := stats.Head - stats.Oldest + 1; stats.Oldest > 0 && stored > 0 {
+			sink.PinBytes = int64(float64(used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package queue
+
+import (
+	"container/list"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"combotto.io/gateway/server/edge"
+)
+
+const (
+	windowAge      = 24 * time.Hour
+	windowBytesMax = 64 << 20
+	windowBoots    = 4    // of one device
+	windowRing     = 1024 // sequences of one boot, message ids of one device
+	// recordOverhead is what reading a record again costs besides its payload.
+	recordOverhead = 64
+)
+
+// window recognises messages that come again. It forgets what is older than
+// windowAge, what lies more than windowRing messages of the same device back,
+// and the devices that were silent for longest when it takes too much memory.
+// What it has forgotten is stored again: a duplicate, never a loss.
+//
+//	devices --> device --> boots [0] high 41 | ring: 38 39 40 41  34 35 36 37
+//	                             [1] ...              payload hash, position, time
+//	                   --> message ids | ring in order of arrival, index by hash
+//
+// The assembler writes it ahead of the commit. When a commit fails, everything
+// above the last durable position is forgotten.
+type window struct {
+	bytesMax int
+	read     atomic.Int64 // bytes of all records so far: what a start would have to read again
+
+	mu      sync.Mutex
+	devices map[edge.DeviceID]*device
+	recent  list.List                  // of *device: the one that was heard last comes first
+	dirty   list.List                  // of *device: the one that has changed longest without being saved comes first
+	gone    map[edge.DeviceID]struct{} // forgotten, but a row of them is saved
+	bytes   int
+	forgot  time.Time // devices that were heard last before this may be forgotten
+}
+
+// seen is what the window knows of one message.
+type seen struct {
+	payload  uint64        // hash
+	position edge.Position // 0: nothing is known
+	received int64         // Unix milliseconds; with the position it makes the correlation id
+}
+
+// device is the window of one device.
+type device struct {
+	name     edge.DeviceID
+	boots    []*boot // the one that was used last comes first
+	messages *ring   // nil until the device names a message
+	bytes    int
+	received int64         // of its newest message, Unix milliseconds
+	saved    bool          // a row of it exists
+	covered  edge.Position // with a row that was loaded: what it holds everything up to
+
+	recent    *list.Element
+	dirty     *list.Element // nil: what is saved is all there is
+	dirtyFrom edge.Position
+	dirtyRead int64 // window.read when it became dirty
+}
+
+func newWindow(bytesMax int) *window {
+	return &window{bytesMax: bytesMax, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{})}
+}
+
+// hashPayload tells payloads apart. Nobody can make two of them collide for
+// another device's messages, because identities are per device.
+func hashPayload(payload []byte) uint64 { return xxhash.Sum64(payload) }
+
+// find returns what is known of a message that arrives at a time. The caller
+// holds mu.
+func (w *window) find(record *edge.Record) (seen, bool) {
+	device, ok := w.devices[record.Device]
+	if !ok {
+		return seen{}, false
+	}
+	known := device.find(&record.Identity)
+	if known == nil || known.position == 0 || record.ReceivedAt.UnixMilli()-known.received > windowAge.Milliseconds() {
+		return seen{}, false
+	}
+	return *known, true
+}
+
+// put remembers the message at a position; a message with the same identity is
+// forgotten for it, because the newer one is more likely to come again. The
+// caller holds mu.
+func (w *window) put(record *edge.Record, position edge.Position, payload uint64) {
+	w.read.Add(int64(len(record.Payload)) + recordOverhead)
+	if !record.Identity.Identifies() {
+		return
+	}
+	d, ok := w.devices[record.Device]
+	if !ok {
+		d = w.addDevice(record.Device)
+	} else {
+		w.recent.MoveToFront(d.recent)
+	}
+	now := seen{payload: payload, position: position, received: record.ReceivedAt.UnixMilli()}
+	grown := d.put(&record.Identity, now)
+	d.bytes += grown
+	w.bytes += grown
+	d.received = max(d.received, now.received)
+	if d.dirty == nil {
+		w.markDirty(d, position, w.read.Load())
+	}
+	w.shrink()
+}
+
+// shrink forgets devices until the rest fits.
+func (w *window) shrink() {
+	for w.bytes > w.bytesMax && w.recent.Len() > 1 {
+		w.forget(w.recent.Back().Value.(*device))
+	}
+}
+
+// deviceBytes is what a device takes besides its rings.
+const deviceBytes = 400
+
+func (w *window) addDevice(name edge.DeviceID) *device {
+	// The name may be a part of something larger that would stay in memory.
+	d := &device{name: edge.DeviceID([]byte(name)), bytes: deviceBytes + len(name)}
+	d.recent = w.recent.PushFront(d)
+	w.devices[d.name] = d
+	w.bytes += d.bytes
+	if _, d.saved = w.gone[name]; d.saved {
+		delete(w.gone, name)
+	}
+	return d
+}
+
+func (w *window) forget(d *device) {
+	w.recent.Remove(d.recent)
+	if d.dirty != nil {
+		w.dirty.Remove(d.dirty)
+	}
+	if d.saved {
+		w.gone[d.name] = struct{}{}
+	}
+	delete(w.devices, d.name)
+	w.bytes -= d.bytes
+	if heard := time.UnixMilli(d.received); heard.After(w.forgot) {
+		w.forgot = heard
+	}
+}
+
+// forgetOld drops the devices that were not heard within windowAge.
+func (w *window) forgetOld(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for oldest := w.recent.Back(); oldest != nil; oldest = w.recent.Back() {
+		d := oldest.Value.(*device)
+		if now.UnixMilli()-d.received <= windowAge.Milliseconds() {
+			return
+		}
+		w.forget(d)
+	}
+}
+
+// forgetAbove drops what was put for positions that did not become durable.
+func (w *window) forgetAbove(head edge.Position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.devices {
+		for _, boot := range d.boots {
+			forgetAbove(boot.slots, head)
+		}
+		if d.messages != nil {
+			d.messages.forgetAbove(head)
+		}
+	}
+}
+
+func forgetAbove(slots []seen, head edge.Position) {
+	for i := range slots {
+		if slots[i].position > head {
+			slots[i] = seen{}
+		}
+	}
+}
+
+// reach returns how far back the window recognises every device.
+func (w *window) reach(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.forgot.IsZero() {
+		return windowAge
+	}
+	return max(0, min(windowAge, now.Sub(w.forgot)))
+}
+
+// lookUp returns the position of a message, for people who ask.
+func (w *window) lookUp(name edge.DeviceID, identity *edge.Identity) (edge.Position, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	device, ok := w.devices[name]
+	if !ok {
+		return 0, false
+	}
+	known := device.find(identity)
+	if known == nil || known.position == 0 {
+		return 0, false
+	}
+	return known.position, true
+}
+
+func (d *device) find(identity *edge.Identity) *seen {
+	if identity.MessageID != "" {
+		if d.messages == nil {
+			return nil
+		}
+		return d.messages.find(hashMessageID(identity.MessageID))
+	}
+	for _, boot := range d.boots {
+		if boot.id == identity.BootID {
+			return boot.find(identity.Sequence)
+		}
+	}
+	return nil
+}
+
+// put returns by how many bytes the device has grown.
+func (d *device) put(identity *edge.Identity, now seen) (grown int) {
+	if identity.MessageID != "" {
+		if d.messages == nil {
+			d.messages = newRing()
+			grown = d.messages.bytes()
+		}
+		return grown + d.messages.put(hashMessageID(identity.MessageID), now)
+	}
+	boot, grown := d.boot(identity.BootID)
+	return grown + boot.put(identity.Sequence, now)
+}
+
+// boot returns the window of a boot and moves it to the front. A new boot takes
+// the place of the one that was used longest ago.
+func (d *device) boot(id string) (found *boot, grown int) {
+	for i, candidate := range d.boots {
+		if candidate.id == id {
+			copy(d.boots[1:i+1], d.boots[:i])
+			d.boots[0] = candidate
+			return candidate, 0
+		}
+	}
+	found = newBoot(id)
+	grown = found.bytes()
+	if len(d.boots) < windowBoots {
+		d.boots = append(d.boots, nil)
+	} else {
+		grown -= d.boots[windowBoots-1].bytes()
+	}
+	copy(d.boots[1:], d.boots)
+	d.boots[0] = found
+	return found, grown
+}

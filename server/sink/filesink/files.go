@@ -1,0 +1,248 @@
+package filesink
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+)
+
+const (
+	dirMode  fs.FileMode = 0o750
+	fileMode fs.FileMode = 0o640
+	current              = ".current"
+	pattern              = "????-??-??/??-????????????????????.ndjson"
+	// scanChunk is how much of the end of a file is read at a time in search of
+	// its last line feed.
+	scanChunk = 64 << 10
+)
+
+// files is the folder. Whoever uses it has the sink's turn.
+type files struct {
+	dir string
+	log *slog.Logger
+
+	file *os.File // nil when the next batch has to open one
+	path string   // of file, below dir
+	hour string   // of file
+	size int64    // of what is synced; a failed write is cut back to here
+	// clean is true when no file can end in half a line: at the start, and after
+	// a write that failed, the last file has to be looked at first.
+	clean bool
+}
+
+func newFiles(dir string, log *slog.Logger) *files { return &files{dir: dir, log: log} }
+
+// append writes lines to the file of the hour and syncs it. It returns the
+// file's path below the folder.
+func (f *files) append(lines []byte, first edge.Position, now time.Time) (string, error) {
+	if err := f.mend(); err != nil {
+		return "", err
+	}
+	if hour := now.Format("2006-01-02/15"); f.file == nil || hour != f.hour {
+		if err := f.roll(hour, first); err != nil {
+			return "", err
+		}
+	}
+	_, err := f.file.WriteAt(lines, f.size)
+	if err == nil {
+		err = f.file.Sync()
+	}
+	if err != nil {
+		f.abandon()
+		return "", fmt.Errorf("append to %s: %w", f.path, err)
+	}
+	f.size += int64(len(lines))
+	return f.path, nil
+}
+
+// roll opens the file of an hour, which exists when the same batch was begun
+// before.
+func (f *files) roll(hour string, first edge.Position) error {
+	if err := f.close(); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%s-%020d.ndjson", hour, first)
+	day := filepath.Join(f.dir, path.Dir(name))
+	if err := makeDir(day); err != nil {
+		return err
+	}
+	if err := f.setCurrent(name); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(f.dir, name), os.O_CREATE|os.O_RDWR, fileMode)
+	if err != nil {
+		return err
+	}
+	size, err := f.cut(file)
+	if err == nil {
+		err = syncDir(day) // or a power cut may lose the name of a synced file
+	}
+	if err != nil {
+		_ = file.Close() // nothing was written
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	f.file, f.path, f.hour, f.size = file, name, hour, size
+	return nil
+}
+
+// abandon takes back a write that failed, as far as the disk lets it. The next
+// batch goes to another file: after a failed sync nobody knows which pages of
+// this one are on the disk, and syncing again would not tell.
+func (f *files) abandon() {
+	f.clean = f.file.Truncate(f.size) == nil
+	_ = f.file.Close()
+	if f.size == 0 {
+		_ = os.Remove(filepath.Join(f.dir, f.path))
+	}
+	f.file = nil
+}
+
+func (f *files) close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}
+
+// mend cuts half a line off the file that was being written when the process,
+// or a write, ended badly.
+func (f *files) mend() error {
+	if f.clean {
+		return nil
+	}
+	name, err := os.ReadFile(filepath.Join(f.dir, current))
+	if errors.Is(err, fs.ErrNotExist) {
+		f.clean = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	last := strings.TrimSpace(string(name))
+	if match, _ := path.Match(pattern, last); !match {
+		f.log.Warn("file sink ignores a .current that names no file of its own", "dir", f.dir, "names", last)
+		f.clean = true
+		return nil
+	}
+	if err := f.mendFile(last); err != nil {
+		return fmt.Errorf("mend %s: %w", last, err)
+	}
+	f.clean = true
+	return nil
+}
+
+func (f *files) mendFile(name string) error {
+	file, err := os.OpenFile(filepath.Join(f.dir, name), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.cut(file)
+	return errors.Join(err, file.Close())
+}
+
+// cut removes half a line from the end of the file and returns the size of
+// what is left. Half a line was never acknowledged: its record comes again.
+func (f *files) cut(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	end, err := endOfLastLine(file, info.Size())
+	if err != nil || end == info.Size() {
+		return end, err
+	}
+	f.log.Warn("file sink cut half a line off a file that was being written", "file", file.Name(), "bytes", info.Size()-end)
+	if err := file.Truncate(end); err != nil {
+		return 0, err
+	}
+	return end, file.Sync()
+}
+
+// endOfLastLine returns the offset behind the last line feed, 0 without one.
+func endOfLastLine(file io.ReaderAt, size int64) (int64, error) {
+	chunk := make([]byte, scanChunk)
+	for end := size; end > 0; {
+		start := max(0, end-scanChunk)
+		part := chunk[:end-start]
+		if _, err := file.ReadAt(part, start); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			return start + int64(i) + 1, nil
+		}
+		end = start
+	}
+	return 0, nil
+}
+
+// setCurrent names the file that is about to be written, durably: it is where
+// mend looks after a crash. It is replaced as a whole, so that it is never half
+// written itself.
+func (f *files) setCurrent(name string) error {
+	replacement := filepath.Join(f.dir, current+".new")
+	file, err := os.OpenFile(replacement, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(name + "\n")
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(replacement, filepath.Join(f.dir, current)); err != nil {
+		return err
+	}
+	return syncDir(f.dir)
+}
+
+// makeDir makes a folder with those above it, and their names durable.
+func makeDir(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// syncDir makes the names in a folder durable. A network file system that
+// cannot do that says EINVAL, and is then trusted to do it by itself.
+func syncDir(dir string) error {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err = folder.Sync(); errors.Is(err, syscall.EINVAL) {
+		err = nil
+	}
+	return errors.Join(err, folder.Close())
+}

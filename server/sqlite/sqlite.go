@@ -1,0 +1,197 @@
+// Package sqlite opens a database file in the one way in which the gateway
+// trusts it.
+//
+// It promises that whatever [DB.Write] returned nil for is on disk: every
+// connection runs in WAL mode with synchronous=FULL, and both, like all other
+// settings, are read back when it is opened. A file has one writer, a bounded
+// pool of readers that cannot write, and one connection that checkpoints;
+// nothing checkpoints by itself. The schema comes from numbered migrations that
+// only go forward.
+//
+// It is the only importer of the driver, and it drives raw connections: no
+// goroutine, no pool of database/sql, and never a context on a statement,
+// because the driver starts a goroutine for each call that can be cancelled.
+// Contexts bound the wait for a connection only.
+//
+// A DB is safe for concurrent use. A [Conn] belongs to the function that it was
+// lent to. There are no fakes: tests use a file below t.TempDir.
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"modernc.org/sqlite"
+)
+
+// Settings say which file to open and what has to be in it.
+type Settings struct {
+	Path       string // of the database file; its folder is made when it is missing
+	Migrations fs.FS  // NNNN_name.sql, numbered from 1 without a gap
+	Readers    int    // connections that may read at the same time; 0 is 4
+}
+
+const readersDefault = 4
+
+// DB is an open database file.
+//
+//	Write ------> writer        (1)  BEGIN IMMEDIATE ... COMMIT = fsync
+//	Read -------> readers       (n)  query_only, one snapshot per call
+//	Checkpoint -> checkpointer  (1)  WAL -> database file
+type DB struct {
+	path    string
+	writer  chan *Conn    // holds the writer while nobody writes
+	readers chan *Conn    // holds the readers that are free; nil stands for one that is not open yet
+	closed  chan struct{} // closed when Close begins
+
+	checkpointing sync.Mutex
+	checkpointer  *Conn
+}
+
+// Open opens or creates the file and brings its schema up to date. It fails
+// with a [*SchemaError] when a newer program has written the file.
+func Open(ctx context.Context, settings Settings) (*DB, error) {
+	// OFD locks survive when some other code of this process opens and closes
+	// the file; POSIX locks would silently be gone. Where the system has none
+	// the driver stays with POSIX locks.
+	_, _ = sqlite.OFDLocking(true)
+
+	if settings.Readers == 0 {
+		settings.Readers = readersDefault
+	}
+	path, err := filepath.Abs(settings.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := createFile(path); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db := &DB{path: path, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{})}
+	for range settings.Readers {
+		db.readers <- nil
+	}
+	if err := db.connect(ctx, settings.Migrations); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+func (db *DB) connect(ctx context.Context, migrations fs.FS) error {
+	writer, err := openConn(db.path, roleWriter)
+	if err != nil {
+		db.writer <- nil
+		return err
+	}
+	db.writer <- writer
+	if err := db.migrate(ctx, migrations); err != nil {
+		return err
+	}
+	db.checkpointer, err = openConn(db.path, roleWriter)
+	return err
+}
+
+// createFile makes the file readable for its owner only, which SQLite copies to
+// the WAL, and makes a new folder durable. SQLite itself makes the file's entry
+// in its folder durable with the first sync of the WAL.
+func createFile(path string) error {
+	folder := filepath.Dir(path)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+		if err := syncFolder(filepath.Dir(folder)); err != nil {
+			return err
+		}
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// dsn names the file as a URI, without which the driver would take settings for
+// a part of the name.
+func dsn(path string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
+}
+
+// Close checkpoints, removes the WAL and closes every connection. It waits for
+// those that are lent. After a failed write the process must end without it,
+// because a checkpoint would move pages whose sync has failed. It can be called
+// once.
+func (db *DB) Close() error {
+	close(db.closed)
+	var errs []error
+	for range cap(db.readers) {
+		errs = append(errs, (<-db.readers).close())
+	}
+	errs = append(errs, db.checkpointer.close(), (<-db.writer).close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close database %s: %w", db.path, err)
+	}
+	return nil
+}
+
+// ErrClosed is returned when the database is closed.
+var ErrClosed = errors.New("database is closed")
+
+// Write runs fn in one transaction. When it returns nil the transaction is on
+// disk; when it returns an error nothing of it is, and the error is that of fn,
+// or an [*Error] when SQLite failed. ctx bounds the wait for other writers.
+func (db *DB) Write(ctx context.Context, fn func(conn *Conn) error) error {
+	conn, err := db.borrow(ctx, db.writer)
+	if err != nil {
+		return fmt.Errorf("wait for the writer: %w", err)
+	}
+	defer func() { db.writer <- conn }()
+	return conn.transact("BEGIN IMMEDIATE", fn)
+}
+
+// Read runs fn on one snapshot of the database. Keep it short: the WAL cannot be
+// recycled while a reader looks at it. ctx bounds the wait for a connection.
+func (db *DB) Read(ctx context.Context, fn func(conn *Conn) error) error {
+	conn, err := db.borrow(ctx, db.readers)
+	if err != nil {
+		return fmt.Errorf("wait for a reader: %w", err)
+	}
+	defer func() { db.readers <- conn }()
+	if conn == nil {
+		opened, err := openConn(db.path, roleReader)
+		if err != nil {
+			return fmt.Errorf("open a reader of %s: %w", db.path, err)
+		}
+		conn = opened
+	}
+	return conn.transact("BEGIN", fn)
+}
+
+func (db *DB) borrow(ctx context.Context, from chan *Conn) (*Conn, error) {
+	select {
+	case <-db.closed: // before a connection that has come back for Close
+		return nil, ErrClosed
+	default:
+	}
+	select {
+	case conn := <-from:
+		return conn, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-db.closed:
+		return nil, ErrClosed
+	}
+}

@@ -1,0 +1,78 @@
+// Command receiver is an HTTP destination that writes down what it receives
+// before it says so:
+//
+//	receiver --addr 127.0.0.1:9000 --out received.txt
+//
+// Every POST of NDJSON becomes one line for each record: the time of arrival in
+// nanoseconds since 1970, a space, and the record as it came. The answer, 204,
+// follows the write, so that what was answered is in the file, whoever dies
+// next. It prints "ready" and runs until it is killed.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:0", "`host:port` to listen on")
+	out := flag.String("out", "", "`file` to append to")
+	flag.Parse()
+	if err := run(*addr, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "receiver:", err)
+		os.Exit(1)
+	}
+}
+
+func run(addr, out string) error {
+	file, err := os.OpenFile(out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	server := &http.Server{Handler: &recorder{file: file}, ReadHeaderTimeout: time.Minute}
+	return server.Serve(listener)
+}
+
+// recorder answers requests one after the other where it writes, so that lines
+// never mix.
+type recorder struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	body, err := io.ReadAll(request.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	stamp := strconv.AppendInt(nil, time.Now().UnixNano(), 10)
+	lines := make([]byte, 0, len(body)+len(body)/8)
+	for line := range bytes.Lines(body) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		lines = append(append(append(append(lines, stamp...), ' '), line...), '\n')
+	}
+	r.mu.Lock()
+	_, err = r.file.Write(lines)
+	r.mu.Unlock()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
