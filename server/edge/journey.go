@@ -68,7 +68,7 @@ type DeadLetter struct {
 	FirstAt  time.Time // first failed attempt
 	LastAt   time.Time // last failed attempt
 	Requeued bool      // waits to be delivered again
-	History  []Attempt // the attempts, oldest first; only where one dead letter is read
+	History  []Attempt // the last attempts, oldest first
 }
 
 // DeadLetterKey names a dead letter.

@@ -2,8 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
-	"math"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -18,13 +16,7 @@ const (
 	// houseInterval is how often the committer looks for old frames, old
 	// attempts, and room on a full disk.
 	houseInterval = time.Second
-	// A start reads at most so much again, before the window's rows are saved.
-	replayRecords = 1 << 18
-	replayBytes   = 64 << 20
 )
-
-// savesPerCommit bounds what a commit saves of the identity window.
-var savesPerCommit = windowBudget{rows: 128, bytes: 256 << 10}
 
 // committer is the goroutine that writes: one transaction per group, with
 // everything else that waits for one.
@@ -131,35 +123,6 @@ func (c *committer) handle(g *group) {
 	}
 }
 
-// saving is how much of the state in memory a commit saves.
-type saving int
-
-const (
-	saveNothing    saving = iota
-	saveSettled           // what Settle has recorded
-	saveSome              // and so much of the identity window that a start stays short
-	saveEverything        // and all of the rest: a start reads no frame from before the commit
-)
-
-// transaction is what one commit writes, and what holds once it has succeeded.
-type transaction struct {
-	group  *group // nil when nothing is appended
-	saving saving
-	house  bool // look for old attempts, and write at least something
-	now    time.Time
-
-	sets       int
-	ingress    ingressKept
-	totals     totals // of the group only its refused messages
-	save       *save
-	window     windowSave
-	replayFrom edge.Position
-	replayRead int64
-	retention  retention
-	written    int64 // bytes that the transactions before have added to the WAL
-	used       int64 // bytes of the file; 0 when nobody asked
-}
-
 // commit writes a group, when there is one, and what has been settled. The error
 // is an [edge.Error] of code Full when nothing of it is stored but the queue
 // lives on.
@@ -171,6 +134,8 @@ func (c *committer) commit(g *group) error {
 	return c.transact(tx)
 }
 
+// transact writes a transaction and brings what is in memory to where it leads.
+// A transaction that fails changes nothing.
 func (c *committer) transact(tx *transaction) error {
 	if c.failed != nil {
 		return c.failed
@@ -193,88 +158,6 @@ func (c *committer) transact(tx *transaction) error {
 	}
 	c.afterCommit(tx)
 	return nil
-}
-
-// write fills the transaction.
-func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
-	tx.ingress, tx.retention, tx.totals = c.ingress, c.retention, c.q.ledger.read()
-	tx.replayFrom, tx.replayRead = c.replayFrom, c.replayRead
-	if tx.sets, err = c.q.sets.write(conn, c.sets); err != nil {
-		return err
-	}
-	if g := tx.group; g != nil && g.count > 0 {
-		err := conn.Exec("INSERT INTO frame VALUES(?, ?, ?, ?, ?, ?)", int64(g.first), int64(g.count), g.committedAt.UnixMicro(), int64(g.owed), int64(g.raw), g.body)
-		if err != nil {
-			return fmt.Errorf("append frame: %w", err)
-		}
-		tx.retention.appended(g)
-	}
-	if g := tx.group; g != nil && len(g.letters) > 0 {
-		if err := tx.ingress.keep(conn, g.letters, &tx.totals); err != nil {
-			return fmt.Errorf("keep refused messages: %w", err)
-		}
-	}
-	expired := tx.retention.due(c.q, tx.now)
-	switch {
-	case expired && tx.retention.end > c.replayFrom:
-		tx.saving = saveEverything // a start may not miss the frames that go
-	case c.behind():
-		tx.saving = max(tx.saving, saveSome)
-	}
-	if err := c.writeState(conn, tx); err != nil {
-		return err
-	}
-	if expired {
-		if err := tx.retention.remove(conn, c.q, tx.replayFrom, tx.now); err != nil {
-			return fmt.Errorf("remove old frames: %w", err)
-		}
-	}
-	if tx.written, err = conn.WALWritten(); err != nil {
-		return err
-	}
-	if c.full.asks(tx.written) {
-		tx.used, err = conn.UsedBytes()
-	}
-	return err
-}
-
-// writeState saves as much of the state as the transaction is meant to. The
-// state is that before the group of the transaction.
-func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
-	changed := tx.house || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
-	attempts := c.attempts
-	if tx.saving >= saveSettled {
-		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome); err != nil {
-			return err
-		}
-		if tx.house {
-			if err := tx.save.attempts.removeOld(conn, tx.now); err != nil {
-				return fmt.Errorf("remove old attempts: %w", err)
-			}
-		}
-		attempts = tx.save.attempts
-		changed = changed || len(tx.save.accounts) > 0
-	}
-	if tx.saving >= saveSome {
-		budget := savesPerCommit
-		if tx.saving == saveEverything {
-			budget = windowBudget{rows: math.MaxInt, bytes: math.MaxInt}
-		}
-		tx.window = c.q.window.take(c.q.Head(), budget)
-		if err := tx.window.write(conn); err != nil {
-			return err
-		}
-		tx.replayFrom, tx.replayRead = c.q.window.replay(c.q.Head())
-	}
-	if !changed {
-		return nil
-	}
-	return tx.totals.write(conn, tx.replayFrom, attempts.bytes)
-}
-
-// behind reports whether a start would have to read too much again.
-func (c *committer) behind() bool {
-	return c.q.Head()-c.replayFrom > replayRecords || c.q.window.read.Load()-c.replayRead > replayBytes
 }
 
 // publish lets everybody see the records of a commit that is durable.

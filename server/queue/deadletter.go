@@ -30,7 +30,7 @@ func letterArguments(after edge.DeadLetterKey, filter *edge.DeadLetterFilter) []
 }
 
 // DeadLetters returns those that match the filter, in order of key, behind a
-// key; the zero key is before the first. A new one appears within 50 ms.
+// key; the zero key is before the first.
 func (q *Queue) DeadLetters(ctx context.Context, filter edge.DeadLetterFilter, after edge.DeadLetterKey, limit int) ([]edge.DeadLetter, error) {
 	return q.readLetters(ctx, selectLetters+whereLetters+" ORDER BY sink, position LIMIT ?8", append(letterArguments(after, &filter), int64(limit))...)
 }
@@ -48,6 +48,9 @@ func (q *Queue) DeadLetter(ctx context.Context, key edge.DeadLetterKey) (edge.De
 }
 
 func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any) ([]edge.DeadLetter, error) {
+	if err := q.flush(ctx); err != nil { // a death is known to its reader as soon as it was settled
+		return nil, fmt.Errorf("read dead letters: %w", err)
+	}
 	var found []edge.DeadLetter
 	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(query, func(row sqlite.Row) error {

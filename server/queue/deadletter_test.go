@@ -73,10 +73,13 @@ func TestQueue_DeadLetters(t *testing.T) {
 	letter, err := q.DeadLetter(t.Context(), key(2, 1))
 	want := edge.DeadLetter{
 		Sink: 2, Record: second[0].Record, Reason: edge.DeathEncoding, Status: "column", Excerpt: "bad \uFFFD byte", Attempts: 1,
-		FirstAt: letter.FirstAt, LastAt: letter.LastAt,
+		FirstAt: letter.FirstAt, LastAt: letter.LastAt, History: letter.History,
 	}
 	if diff := cmp.Diff(want, letter); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
+	}
+	if len(letter.History) != 1 || !letter.History[0].EndedAt.Equal(letter.LastAt) {
+		t.Errorf("history %+v", letter.History)
 	}
 	if letter.LastAt.Sub(letter.FirstAt) != time.Millisecond {
 		t.Errorf("first attempt at %v, last at %v", letter.FirstAt, letter.LastAt)

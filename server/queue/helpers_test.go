@@ -32,9 +32,10 @@ var rowSchema = fstest.MapFS{"0001_rows.sql": {Data: []byte("CREATE TABLE messag
 // running is a queue and the end of its Run.
 type running struct {
 	*queue.Queue
-	path string
-	stop context.CancelFunc
-	done chan error
+	path     string
+	observed *observe.Observer
+	stop     context.CancelFunc
+	done     chan error
 }
 
 // start opens and runs a queue with sinks named sink-1, sink-2 and so on. It is
@@ -44,7 +45,8 @@ func start(t testing.TB, settings queue.Settings, sinks int) *running {
 	if settings.Path == "" {
 		settings.Path = filepath.Join(t.TempDir(), "queue.db")
 	}
-	q, err := queue.Open(t.Context(), settings, observe.NewDiscard())
+	observer := observe.NewDiscard()
+	q, err := queue.Open(t.Context(), settings, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +54,7 @@ func start(t testing.TB, settings queue.Settings, sinks int) *running {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Queue: q, path: settings.Path, stop: cancel, done: make(chan error, 1)}
+	r := &running{Queue: q, path: settings.Path, observed: observer, stop: cancel, done: make(chan error, 1)}
 	go func() { r.done <- q.Run(ctx) }()
 	t.Cleanup(func() { r.close(t) })
 	return r

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -45,6 +46,9 @@ func (q *Queue) JourneyByIdentity(ctx context.Context, device edge.DeviceID, ide
 func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Journey, error) {
 	if position < 1 || position > q.Head() {
 		return edge.Journey{}, errNoMessage()
+	}
+	if err := q.flush(ctx); err != nil { // or a death that is not saved yet would pass for a delivery
+		return edge.Journey{}, fmt.Errorf("read message: %w", err)
 	}
 	frame, err := q.frameAt(ctx, position)
 	if err != nil {
@@ -154,8 +158,11 @@ func (a *account) attemptsOf(record *edge.Record) []edge.Attempt {
 // merge unites attempts from several places, oldest first.
 func merge(groups ...[]edge.Attempt) []edge.Attempt {
 	attempts := slices.Concat(groups...)
-	slices.SortStableFunc(attempts, func(a, b edge.Attempt) int { return a.EndedAt.Compare(b.EndedAt) })
-	return slices.CompactFunc(attempts, func(a, b edge.Attempt) bool { return a == b })
+	slices.SortFunc(attempts, func(a, b edge.Attempt) int {
+		return cmp.Or(a.EndedAt.Compare(b.EndedAt), a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.Number, b.Number),
+			cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Class, b.Class))
+	})
+	return slices.Compact(attempts)
 }
 
 // refusedJourney tells of a message that was refused at the door.

@@ -81,8 +81,7 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 			return lease.deliveries, nil
 		}
 		frame, err := q.frameAt(ctx, next)
-		if err != nil {
-			a.release(lease.deliveries)
+		if err != nil && len(lease.deliveries) == 0 {
 			return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 		}
 		if frame == nil || !a.leaseFrom(frame, next, q.sets, lease) {
@@ -204,15 +203,17 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 		if a.requeue.out[letter.position] != nil || a.capacity() <= 0 {
 			continue
 		}
+		a.requeue.next = letter.position + 1
 		record, err := q.decoder.decodeLetter(letter)
-		if err != nil {
-			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
+		if err != nil { // it stays where it is, and holds nobody up
+			q.observer.Log.Error("a requeued dead letter cannot be read", "sink", a.name, "error", err)
+			continue
 		}
 		if !lease.takes(&record, edge.Requeue) {
+			a.requeue.next = letter.position
 			return nil
 		}
 		a.requeue.out[letter.position] = &requeued{reason: letter.reason}
-		a.requeue.next = letter.position + 1
 		a.inFlight++
 	}
 	return nil

@@ -122,7 +122,7 @@ func (c *committer) writeLetter(conn *sqlite.Conn, sink edge.SinkID, change *let
 func (l *letter) deadLetter(record edge.Record) edge.DeadLetter {
 	return edge.DeadLetter{
 		Sink: l.sink, Record: record, Reason: l.reason, Status: l.status, Excerpt: l.excerpt,
-		Attempts: l.attempts, FirstAt: l.firstAt, LastAt: l.lastAt, Requeued: l.requeued,
+		Attempts: l.attempts, FirstAt: l.firstAt, LastAt: l.lastAt, Requeued: l.requeued, History: l.history,
 	}
 }
 

@@ -225,7 +225,9 @@ func (q *Queue) assemble(assembled chan<- *group) {
 // reply is the goroutine behind the committer.
 func (q *Queue) reply(committed <-chan *group) {
 	var flush []edge.Replier
+	counted := newResults(q.observer.Metrics)
 	for g := range committed {
+		counted.add(g) // first, so that whoever has an answer sees it counted
 		flush = g.reply(flush)
 		q.intake.answered(g)
 	}

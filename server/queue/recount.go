@@ -44,7 +44,8 @@ func (r *Recount) Balanced() bool {
 	return r.Contiguous
 }
 
-// Recount reads every frame, in one snapshot.
+// Recount reads every frame, in one snapshot. While it does, the WAL cannot be
+// used from its beginning again.
 func (q *Queue) Recount(ctx context.Context) (Recount, error) {
 	if err := q.flush(ctx); err != nil {
 		return Recount{}, err

@@ -40,7 +40,7 @@ func TestQueue_Damage(t *testing.T) {
 	damage(t, q, 5)
 	q.shelf = shelf{}
 	for range 2 { // what comes before is delivered, what is damaged is not
-		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 4, Bytes: 1 << 30})
+		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 100, Bytes: 1 << 30})
 		if err != nil || len(leased) != 4 {
 			t.Fatalf("leased %d, %v; want 4", len(leased), err)
 		}

@@ -55,8 +55,8 @@ func TestFleet(t *testing.T) {
 		if err != nil {
 			return false, err
 		}
-		accepted := values[`gateway_ingest_messages_total{result="accepted",source="mqtt"}`]
-		return accepted > 300, fmt.Errorf("%.0f messages are accepted", accepted)
+		delivered := values[`gateway_sink_delivered_messages_total{sink="archive"}`]
+		return delivered > 300, fmt.Errorf("%.0f messages are delivered", delivered)
 	}))
 	must(t, gateway.Kill())
 	must(t, gateway.Start(t.Context()))
