@@ -45,6 +45,7 @@ func (s State) String() string {
 type Journey struct {
 	Record      Record
 	Frame       Position  // first position of the commit that made it durable
+	Records     int       // of that commit
 	CommittedAt time.Time // when that commit was written
 	Sinks       []Stage   // one per sink that it is owed to, in order of sink id
 }

@@ -73,9 +73,6 @@ func (t *accountTotals) pending() int64 {
 	return t.owed - t.delivered - t.dead - t.held - t.discarded - t.expired
 }
 
-// deaths count the dead letters of one reason.
-type deaths struct{ now, ever int64 }
-
 func newAccount(id edge.SinkID, name, kind string) *account {
 	return &account{id: id, name: name, kind: kind, deaths: make(map[string]deaths), requeue: requeue{out: make(map[edge.Position]*requeued)}}
 }

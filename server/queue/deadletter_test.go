@@ -32,8 +32,9 @@ func TestQueue_DeadLetters(t *testing.T) {
 	first, second := q.lease(t, 1, 6), q.lease(t, 2, 6)
 	q.ack(t, 1, first[:2])
 	q.kill(t, 1, first[2:])
+	tried := attempt(second[:1], edge.Delivered)
 	q.settle(t, 2, edge.Settlement{
-		Attempt: attempt(second[:1], edge.Delivered), Acked: second[1:],
+		Attempt: tried, Acked: second[1:],
 		Dead: []edge.Death{{Delivery: second[0], Reason: edge.DeathEncoding, Status: "column", Excerpt: "bad \xff byte"}},
 	})
 	q.recount(t)
@@ -238,6 +239,7 @@ func TestQueue_Append_refused(t *testing.T) {
 	if stats := q.Stats(); stats.Accepted != 0 || stats.IngressRefused != count || stats.IngressEvicted != 100 {
 		t.Errorf("got %+v, want %d refused and 100 evicted", stats, count)
 	}
+	wantNow, wantEver := map[string]int64{"missing_field": count - 100}, map[string]int64{"missing_field": count}
 	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 1)
 	if err != nil || len(letters) != 1 || letters[0].Record.Position != 101 {
 		t.Fatalf("got %+v, %v; want the letter 101 first", letters, err)
@@ -254,6 +256,10 @@ func TestQueue_Append_refused(t *testing.T) {
 		want.Record.ReceivedAt, want.Record.Position, want.Record.Correlation = letter.Record.ReceivedAt, count, last.Correlation
 		if diff := cmp.Diff(want, letter); diff != "" || err != nil {
 			t.Errorf("%d: %v %s", i, err, diff)
+		}
+		stats := q.Stats()
+		if diff := cmp.Diff([]map[string]int64{wantNow, wantEver}, []map[string]int64{stats.IngressByWhy, stats.IngressEver}); diff != "" {
+			t.Errorf("%d: %s", i, diff)
 		}
 		journey, err := q.Journey(t.Context(), last.Correlation)
 		if diff := cmp.Diff([]edge.Stage{{Sink: edge.Ingress, State: edge.Dead}}, journey.Sinks); diff != "" || err != nil {

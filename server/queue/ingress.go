@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"maps"
+
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
 )
@@ -18,26 +20,29 @@ type ingressKept struct{ letters, bytes int64 }
 
 // keep stores refused messages and evicts the oldest ones beyond the bound.
 func (k *ingressKept) keep(conn *sqlite.Conn, letters []letter, totals *totals) error {
+	totals.deaths = maps.Clone(totals.deaths)
 	for i := range letters {
-		if err := letters[i].insert(conn); err != nil {
+		letter := &letters[i]
+		if err := letter.insert(conn); err != nil {
 			return err
 		}
 		k.letters++
-		k.bytes += letterRowBytes + int64(len(letters[i].body))
-		totals.refused = int64(letters[i].position)
+		k.bytes += letterRowBytes + int64(len(letter.body))
+		totals.refused = int64(letter.position)
+		countDeath(totals.deaths, letter.reason, 1, 1)
 	}
 	for k.letters > ingressMax || k.bytes > ingressBytesMax {
 		if err := k.evict(conn, totals); err != nil {
 			return err
 		}
 	}
-	return nil
+	return writeDeaths(conn, edge.Ingress, totals.deaths)
 }
 
 // evict removes some of the oldest.
 func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
 	var last int64
-	err := conn.Query("SELECT position, length(body) FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
+	err := conn.Query("SELECT position, length(body), reason FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
 		if k.letters <= ingressMax && k.bytes <= ingressBytesMax {
 			return sqlite.Stop
 		}
@@ -45,6 +50,7 @@ func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
 		k.letters--
 		k.bytes -= letterRowBytes + row.Int(1)
 		totals.evicted++
+		countDeath(totals.deaths, row.Text(2), -1, 0)
 		return nil
 	})
 	if err != nil {

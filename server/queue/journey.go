@@ -57,7 +57,7 @@ func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Jou
 	trip := &trip{q: q, position: position}
 	if frame != nil && frame.first <= position {
 		index := position - frame.first
-		trip.journey = edge.Journey{Record: frame.records[index], Frame: frame.first, CommittedAt: frame.committedAt}
+		trip.journey = edge.Journey{Record: frame.records[index], Frame: frame.first, Records: len(frame.records), CommittedAt: frame.committedAt}
 		trip.owed = q.sets.sinks(frame.owed[index])
 	}
 	return trip.tell(ctx)

@@ -13,8 +13,9 @@ type totals struct {
 	counted  edge.Position
 	accepted int64
 	unrouted int64
-	refused  int64 // messages kept as dead letters of ingress; also the number of the last one
-	evicted  int64 // of those
+	refused  int64             // messages kept as dead letters of ingress; also the number of the last one
+	evicted  int64             // of those
+	deaths   map[string]deaths // of refused messages, by reason; replaced, never changed
 }
 
 // ledger holds the totals.

@@ -155,3 +155,33 @@ func bounded(text string) string {
 	}
 	return strings.ToValidUTF8(text, "�")
 }
+
+// deaths count the dead letters of one reason.
+type deaths struct{ now, ever int64 }
+
+func countDeath(counts map[string]deaths, reason string, now, ever int64) {
+	count := counts[reason]
+	count.now += now
+	count.ever += ever
+	counts[reason] = count
+}
+
+func writeDeaths(conn *sqlite.Conn, sink edge.SinkID, counts map[string]deaths) error {
+	for reason, count := range counts {
+		err := conn.Exec("INSERT INTO death VALUES(?, ?, ?, ?) ON CONFLICT(sink, reason) DO UPDATE SET now = excluded.now, ever = excluded.ever",
+			int64(sink), reason, count.now, count.ever)
+		if err != nil {
+			return fmt.Errorf("count dead letters: %w", err)
+		}
+	}
+	return nil
+}
+
+func readDeaths(conn *sqlite.Conn, sink edge.SinkID) (map[string]deaths, error) {
+	counts := make(map[string]deaths)
+	err := conn.Query("SELECT reason, now, ever FROM death WHERE sink = ?", func(row sqlite.Row) error {
+		counts[row.Text(0)] = deaths{now: row.Int(1), ever: row.Int(2)}
+		return nil
+	}, int64(sink))
+	return counts, err
+}

@@ -104,6 +104,11 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
+	totals := q.ledger.read()
+	if totals.deaths, err = readDeaths(conn, edge.Ingress); err != nil {
+		return err
+	}
+	q.ledger.replace(totals)
 	q.decoder, err = newDecoder(q.log)
 	return err
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,37 +90,55 @@ func TestOpen_Damage(t *testing.T) {
 	}
 }
 
-// TestOpen_ReadsLittle fills a backlog that is much larger than what a start may
-// read again, and counts what it reads.
+// TestOpen_ReadsLittle fills a backlog that is larger than what a start may
+// read again, and starts on a copy of the files as they are in the middle of
+// that.
 func TestOpen_ReadsLittle(t *testing.T) {
-	q, done := opened(t, Settings{})
-	replies := edgetest.NewReplies()
-	const count = replayRecords + 200_000
-	entry := edge.Entry{Replier: replies, Owed: []edge.SinkID{1}}
-	for sent := 0; sent < count; {
-		batch := make([]edge.Entry, 0, 1000)
-		for range cap(batch) {
-			entry.Record = edge.Record{
-				Device: edge.DeviceID(fmt.Sprintf("dev-%d", sent%100)), Source: edge.SourceMQTT, Encoding: edge.EncodingJSON, ReceivedAt: time.Now(),
-				Identity: edge.Identity{BootID: "boot", Sequence: uint64(sent / 100), HasSequence: true}, Payload: []byte(`{"schema_version":1}`),
-			}
-			batch = append(batch, entry)
-			sent++
+	q, _ := opened(t, Settings{})
+	const devices, count = 100, replayRecords + 30_000
+	message := func(n int) edge.Record {
+		return edge.Record{
+			Device: edge.DeviceID(fmt.Sprintf("dev-%d", n%devices)), Source: edge.SourceMQTT, Encoding: edge.EncodingJSON, ReceivedAt: time.Now(),
+			Identity: edge.Identity{BootID: "boot", Sequence: uint64(n / devices), HasSequence: true}, Payload: []byte(`{"schema_version":1}`),
+		}
+	}
+	replies, next := edgetest.NewReplies(), 0
+	for batch := range slices.Chunk(make([]edge.Entry, count), 1000) {
+		for i := range batch {
+			batch[i] = edge.Entry{Record: message(next), Replier: replies, Owed: []edge.SinkID{1}}
+			next++
 		}
 		if err := q.Append(t.Context(), batch...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	replies.Wait(t, count)
-	var from edge.Position
-	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
-		_, err := conn.One("SELECT replay_from FROM ledger", func(row sqlite.Row) { from = edge.Position(row.Int(0)) })
-		return err
-	})
-	if err != nil || q.Head()-from > replayRecords+2*groupRecords {
-		t.Errorf("a start reads %d of %d records again, %v", q.Head()-from, count, err)
+
+	path := filepath.Join(t.TempDir(), "queue.db")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(q.settings.Path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+suffix, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	_ = done
+	started, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer started.Close()
+	if again := started.Head() - started.start.replayFrom; started.Head() != count || again > replayRecords+2*groupRecords {
+		t.Errorf("a start reads %d of %d records again", again, started.Head())
+	}
+	for n := count - devices*windowRing; n < count; n++ {
+		record := message(n)
+		if known, found := started.window.find(&record); !found || known.position != edge.Position(n+1) {
+			t.Fatalf("message %d: %+v, %v; want it known at %d", n, known, found, n+1)
+		}
+	}
+	expectBalance(t, started, count)
 }
 
 // TestQueue_BoundedMemory appends much more than any cache holds while the sink

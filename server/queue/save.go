@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"maps"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -48,10 +49,7 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	defer a.mu.Unlock()
 	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved}
 	if len(a.unsaved.letters) > 0 {
-		taken.deaths = make(map[string]deaths, len(a.deaths))
-		for reason, count := range a.deaths {
-			taken.deaths[reason] = count
-		}
+		taken.deaths = maps.Clone(a.deaths)
 	}
 	changed = a.dirty
 	a.unsaved, a.dirty = unsaved{}, false
@@ -70,12 +68,8 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 			return err
 		}
 	}
-	for reason, count := range s.deaths {
-		err := conn.Exec("INSERT INTO death VALUES(?, ?, ?, ?) ON CONFLICT(sink, reason) DO UPDATE SET now = excluded.now, ever = excluded.ever",
-			int64(id), reason, count.now, count.ever)
-		if err != nil {
-			return err
-		}
+	if err := writeDeaths(conn, id, s.deaths); err != nil {
+		return err
 	}
 	totals := &s.totals
 	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,

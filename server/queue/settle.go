@@ -147,7 +147,7 @@ func (a *account) deliver(delivery *edge.Delivery) {
 	letter := a.requeue.out[position]
 	letter.decided = true
 	a.dead--
-	a.countDeath(letter.reason, -1, 0)
+	countDeath(a.deaths, letter.reason, -1, 0)
 	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDelivered, position: position})
 }
 
@@ -159,18 +159,11 @@ func (a *account) bury(death *edge.Death) {
 		letter := a.requeue.out[record.Position]
 		letter.decided = true
 		change.kind = letterAgain
-		a.countDeath(letter.reason, -1, 0)
-		a.countDeath(death.Reason, 1, 0)
+		countDeath(a.deaths, letter.reason, -1, 0)
+		countDeath(a.deaths, death.Reason, 1, 0)
 	} else {
 		a.dead++
-		a.countDeath(death.Reason, 1, 1)
+		countDeath(a.deaths, death.Reason, 1, 1)
 	}
 	a.unsaved.letters = append(a.unsaved.letters, change)
-}
-
-func (a *account) countDeath(reason string, now, ever int64) {
-	count := a.deaths[reason]
-	count.now += now
-	count.ever += ever
-	a.deaths[reason] = count
 }

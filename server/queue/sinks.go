@@ -219,11 +219,7 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 		return nil, err
 	}
 	for _, account := range accounts {
-		err := conn.Query("SELECT reason, now, ever FROM death WHERE sink = ?", func(row sqlite.Row) error {
-			account.deaths[row.Text(0)] = deaths{now: row.Int(1), ever: row.Int(2)}
-			return nil
-		}, int64(account.id))
-		if err != nil {
+		if account.deaths, err = readDeaths(conn, account.id); err != nil {
 			return nil, err
 		}
 		_, err = conn.One("SELECT count(*) FROM dead WHERE sink = ? AND requeued = 1", func(row sqlite.Row) { account.requeue.waiting = row.Int(0) }, int64(account.id))

@@ -19,6 +19,7 @@ func (q *Queue) Stats() edge.QueueStats {
 		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Accepting: q.intake.accepting(),
 		Accepted: totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
 	}
+	stats.IngressByWhy, stats.IngressEver = byReason(totals.deaths)
 	for _, account := range q.registry.all() {
 		stats.Sinks = append(stats.Sinks, account.stats())
 	}
@@ -37,11 +38,9 @@ func (a *account) stats() edge.SinkStats {
 		ID: a.id, Name: a.name, Kind: a.kind, Removed: a.removed,
 		Owed: a.owed, Delivered: a.delivered, Dead: a.dead, Held: a.held, Discarded: a.discarded, Expired: a.expired,
 		Pending: a.pending(), InFlight: int64(a.inFlight), Cursor: a.cursor,
-		DeadByWhy: make(map[string]int64), DeadEver: make(map[string]int64), Requeueing: a.requeue.waiting,
+		Requeueing: a.requeue.waiting,
 	}
-	for reason, count := range a.deaths {
-		stats.DeadByWhy[reason], stats.DeadEver[reason] = count.now, count.ever
-	}
+	stats.DeadByWhy, stats.DeadEver = byReason(a.deaths)
 	for _, letter := range a.requeue.out {
 		if letter.decided {
 			stats.Requeueing--
@@ -50,6 +49,14 @@ func (a *account) stats() edge.SinkStats {
 		stats.InFlight-- // it is one of Dead, not of Pending
 	}
 	return stats
+}
+
+func byReason(counts map[string]deaths) (now, ever map[string]int64) {
+	now, ever = make(map[string]int64, len(counts)), make(map[string]int64, len(counts))
+	for reason, count := range counts {
+		now[reason], ever[reason] = count.now, count.ever
+	}
+	return now, ever
 }
 
 // readStats adds what only the file knows.

@@ -129,7 +129,7 @@ func (a *adminService) journeyMessage(journey edge.Journey) (*adminv1.MessageJou
 		Record:  record,
 		Payload: wire.PayloadMessage(&journey.Record),
 		Commit: &adminv1.MessageCommit{
-			Position: uint64(journey.Record.Position), Frame: uint64(journey.Frame),
+			Position: uint64(journey.Record.Position), Frame: uint64(journey.Frame), FrameMessages: uint32(journey.Records),
 			CommitTime: timestamppb.New(journey.CommittedAt),
 		},
 	}

@@ -111,7 +111,7 @@ func TestAdminService_GetMessage(t *testing.T) {
 	if record := journey.GetRecord(); record.GetCorrelationId() != id || record.GetDeviceId() != "dev-1" || record.GetGatewayId() != "gw-1" || record.GetMetrics()[0].GetInteger() != 7 {
 		t.Errorf("record %v", record)
 	}
-	if commit := journey.GetCommit(); commit.GetPosition() != 1 || commit.GetFrame() != 1 || commit.GetCommitTime() == nil {
+	if commit := journey.GetCommit(); commit.GetPosition() != 1 || commit.GetFrame() != 1 || commit.GetFrameMessages() != 1 || commit.GetCommitTime() == nil {
 		t.Errorf("commit %v", commit)
 	}
 	if stages := journey.GetDeliveries(); len(stages) != 1 || stages[0].GetSinkName() != "cloud" || stages[0].GetState() != sinkv1.DeliveryState_DELIVERY_STATE_ENQUEUED {
