@@ -15,6 +15,7 @@ BUF := clients/node_modules/.bin/buf
 NODE := clients/node_modules/.installed
 VENV := .tmp/venv
 PYTHON := $(VENV)/.installed
+MQTTJS := test/mqttjs/node_modules/.installed
 export CGO_ENABLED := 0
 
 .PHONY: help
@@ -49,7 +50,7 @@ bench: build peers ## Benchmarks with the side-by-side table
 
 .PHONY: clean
 clean: ## Remove what was built and installed below this folder
-	rm -rf bin .tmp clients/node_modules clients/.build
+	rm -rf bin .tmp clients/node_modules clients/.build test/.tmp test/mqttjs/node_modules
 
 ## Parts of check and test
 
@@ -80,7 +81,7 @@ race: ## Unit tests again, with the race detector
 	CGO_ENABLED=1 go test -race ./server/...
 
 .PHONY: e2e
-e2e: peers $(NODE) ## End-to-end tests with real processes and real clients
+e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients
 	cd test && go test -count=1 -timeout 25m ./...
 
 ## Contracts
@@ -114,6 +115,10 @@ peers: ## Install the Debian packages that tests use as real peers (as root; els
 
 $(NODE): clients/package-lock.json
 	cd clients && npm ci --no-audit --no-fund --loglevel=error
+	touch node_modules/.installed
+
+$(MQTTJS): test/mqttjs/package-lock.json
+	cd test/mqttjs && npm ci --no-audit --no-fund --loglevel=error
 	touch node_modules/.installed
 
 $(PYTHON): clients/requirements.txt

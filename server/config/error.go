@@ -50,12 +50,11 @@ const maxProblems = 50
 type problems []Problem
 
 func (p *problems) add(problem Problem) {
-	switch len(*p) {
-	case maxProblems:
-		*p = append(*p, Problem{Message: "more problems follow", Hint: "mend these first"})
-	default:
+	switch reported := len(*p); {
+	case reported < maxProblems:
 		*p = append(*p, problem)
-	case maxProblems + 1:
+	case reported == maxProblems:
+		*p = append(*p, Problem{Message: "more problems follow", Hint: "mend these first"})
 	}
 }
 

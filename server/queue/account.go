@@ -131,6 +131,10 @@ func (a *account) state(position edge.Position) edge.State {
 	switch {
 	case a.leased.contains(span{position, position + 1}):
 		return edge.InFlight
+	case slices.ContainsFunc(a.unsaved.letters, func(change letterChange) bool {
+		return change.position == position && change.kind == letterBorn
+	}):
+		return edge.Dead
 	case a.decided(position):
 		return edge.Acked
 	}

@@ -48,7 +48,9 @@ func (q *Queue) DeadLetter(ctx context.Context, key edge.DeadLetterKey) (edge.De
 }
 
 func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any) ([]edge.DeadLetter, error) {
-	if err := q.flush(ctx); err != nil { // a death is known to its reader as soon as it was settled
+	// A death is known to its reader as soon as it was settled. On a full disk what
+	// is stored can still be read.
+	if err := q.flush(ctx); err != nil && edge.AsError(err).Code != edge.Full {
 		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
 	var found []edge.DeadLetter

@@ -207,6 +207,13 @@ func fullDiskSettlementsAreSavedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.intake.waitUntil(t, false)
+	if _, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 100); err != nil {
+		t.Errorf("dead letters cannot be read on a full disk: %v", err)
+	}
+	journey, err := q.Journey(t.Context(), leased[0].Record.Correlation)
+	if err != nil || journey.Sinks[0].State != edge.Dead {
+		t.Errorf("on a full disk the journey says %+v, %v; want dead", journey.Sinks, err)
+	}
 	empty(t, q)
 	q.intake.waitUntil(t, true)
 	expectBalance(t, q, 50)

@@ -44,7 +44,7 @@ func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
 	var last int64
 	err := conn.Query("SELECT position, length(body), reason FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
 		if k.letters <= ingressMax && k.bytes <= ingressBytesMax {
-			return sqlite.Stop
+			return sqlite.ErrStop
 		}
 		last = row.Int(0)
 		k.letters--

@@ -47,7 +47,9 @@ func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Jou
 	if position < 1 || position > q.Head() {
 		return edge.Journey{}, errNoMessage()
 	}
-	if err := q.flush(ctx); err != nil { // or a death that is not saved yet would pass for a delivery
+	// A death that is not saved yet would pass for a delivery. On a full disk it
+	// stays in memory, where account.state finds it.
+	if err := q.flush(ctx); err != nil && edge.AsError(err).Code != edge.Full {
 		return edge.Journey{}, fmt.Errorf("read message: %w", err)
 	}
 	frame, err := q.frameAt(ctx, position)

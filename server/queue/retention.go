@@ -53,7 +53,7 @@ func (r *retention) remove(conn *sqlite.Conn, q *Queue, replayFrom edge.Position
 		end, committedAt := edge.Position(row.Int(0)+row.Int(1)), time.UnixMicro(row.Int(2))
 		if frames == framesPerCommit || end > keep || now.Sub(committedAt) <= r.delay {
 			r.end, r.committedAt = end, committedAt
-			return sqlite.Stop
+			return sqlite.ErrStop
 		}
 		last = row.Int(0)
 		frames++

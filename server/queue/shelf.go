@@ -128,7 +128,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 				stored := readStoredFrame(row)
 				rows = append(rows, stored)
 				if bytes += len(stored.body); bytes >= readAheadBytes {
-					return sqlite.Stop
+					return sqlite.ErrStop
 				}
 				return nil
 			}, int64(position), int64(readAheadFrames))

@@ -76,11 +76,11 @@ func (c *Conn) Exec(query string, arguments ...any) error {
 	return wrap(query, err)
 }
 
-// Stop is returned by a function that has seen enough rows.
-var Stop = errors.New("stop")
+// ErrStop is returned by a function that has seen enough rows.
+var ErrStop = errors.New("stop")
 
 // Query runs one statement and calls each for every row, until each fails or
-// returns [Stop]. The statement must not be run again from within each.
+// returns [ErrStop]. The statement must not be run again from within each.
 func (c *Conn) Query(query string, each func(row Row) error, arguments ...any) error {
 	statement, err := c.prepare(query)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *Conn) Query(query string, each func(row Row) error, arguments ...any) e
 			break
 		}
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, Stop) {
+	if errors.Is(err, io.EOF) || errors.Is(err, ErrStop) {
 		err = nil
 	}
 	return errors.Join(err, wrap(query, rows.Close()))

@@ -54,6 +54,8 @@ func badPayloads() []badPayload {
 		{"duplicate-key", `{"schema_version":1,"metrics":{"a":1},"metrics":{"a":2}}`, "duplicate_key", 400, malformed},
 		{"invalid-utf8", "{\"schema_version\":1,\"metrics\":{\"mode\":\"\xFF\xFE\"}}", "encoding", 400, malformed},
 		{"wrong-device", `{"schema_version":1,"device_id":"somebody-else","metrics":{"a":1}}`, "device", 422, invalid},
+		{"truncated-protobuf", "\x08\x01\x3a\x05\x0a\x01t", "malformed", 400, malformed},
+		{"random-protobuf", string(random[1:]), "", 400, malformed},
 		{"too-large", padded(maxPayload + 1), "too_large", 413, 0},
 	}
 }

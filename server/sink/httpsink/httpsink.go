@@ -112,7 +112,7 @@ func New(settings Settings, _ *observe.Observer) (*Sink, error) {
 	case err != nil:
 		return nil, fmt.Errorf("http sink %s: read url: %w", settings.Sink, err)
 	case target.Scheme != "http" && target.Scheme != "https" || target.Host == "":
-		return nil, fmt.Errorf("http sink %s: url must be http://HOST... or https://HOST...", settings.Sink)
+		return nil, fmt.Errorf("http sink %s: url must be absolute, with the scheme http or https", settings.Sink)
 	case !slices.Contains([]Format{NDJSON, JSON, Protobuf}, settings.Format):
 		return nil, fmt.Errorf("http sink %s: format %q is none of ndjson, json, protobuf", settings.Sink, settings.Format)
 	}

@@ -48,11 +48,11 @@ func main() {
 
 // bench is one run.
 type bench struct {
-	binaries *harness.Binaries
-	dir      string
-	length   time.Duration // of one measurement
-	tracing  string        // endpoint of the collector
-	subjects []*subject
+	binaries   *harness.Binaries
+	dir        string
+	length     time.Duration // of one measurement
+	collectors *collectors
+	subjects   []*subject
 }
 
 func run(ctx context.Context, out io.Writer, rounds int, length time.Duration, parent string) (err error) {
@@ -66,9 +66,12 @@ func run(ctx context.Context, out io.Writer, rounds int, length time.Duration, p
 		return err
 	}
 	defer func() { err = errors.Join(err, binaries.Remove()) }()
-	collector := newDrain()
-	defer collector.Close()
-	b := &bench{binaries: binaries, dir: dir, length: length, tracing: collector.URL}
+	collectors, err := newCollectors()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, collectors.close()) }()
+	b := &bench{binaries: binaries, dir: dir, length: length, collectors: collectors}
 	b.subjects = b.allSubjects()
 
 	if err := b.throughput(ctx, rounds); err != nil {

@@ -47,7 +47,7 @@ func (b *bench) footprint(ctx context.Context) (*footprint, error) {
 // measureMemory reads the memory of a gateway that has nothing to do, and of one
 // with many connections that have nothing to say.
 func (b *bench) measureMemory(ctx context.Context, f *footprint) (err error) {
-	s, err := b.startGateway(ctx)
+	s, err := b.startGateway(b.collectors.takes)(ctx)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (b *bench) bytesPerMessage(ctx context.Context, args ...string) (float64, e
 }
 
 func (b *bench) storedBytes(ctx context.Context, args ...string) (bytes, messages int64, err error) {
-	s, err := b.startGateway(ctx)
+	s, err := b.startGateway(b.collectors.takes)(ctx)
 	if err != nil {
 		return 0, 0, err
 	}

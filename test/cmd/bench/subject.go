@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,11 +65,13 @@ func (s *server) allocations(ctx context.Context) float64 {
 
 func (b *bench) allSubjects() []*subject {
 	subjects := []*subject{
-		{name: "gateway", durable: "yes", start: b.startGateway, phases: []phase{
+		{name: "gateway", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{
 			{name: "HTTP sink paused"},
 			{name: "HTTP sink draining", before: b.startDraining},
 		}},
 		{name: "stock mochi, stores nothing", durable: "no", start: b.startMochi, phases: []phase{{}}},
+		{name: "gateway, collector away", durable: "yes", start: b.startGateway(b.collectors.away), phases: []phase{{}}},
+		{name: "gateway, collector hangs", durable: "yes", start: b.startGateway(b.collectors.hangs), phases: []phase{{}}},
 	}
 	if _, err := exec.LookPath("mosquitto"); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: without mosquitto: %v: apt-get install mosquitto\n", err)
@@ -81,8 +80,9 @@ func (b *bench) allSubjects() []*subject {
 	return append(subjects, &subject{name: "mosquitto, snapshots", durable: "no", start: b.startMosquitto, phases: []phase{{}}})
 }
 
-// newGateway prepares a gateway whose sink is away.
-func (b *bench) newGateway() (*server, error) {
+// newGateway prepares a gateway whose sink is away and whose traces go to a
+// collector.
+func (b *bench) newGateway(collector string) (*server, error) {
 	dir, err := b.folder("gateway")
 	if err != nil {
 		return nil, err
@@ -97,22 +97,24 @@ func (b *bench) newGateway() (*server, error) {
 	}
 	gateway.SetSinks(harness.HTTPSinkYAML("analytics", sink))
 	gateway.Env = []string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + b.tracing,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector,
 		"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.01",
 	}
 	return &server{dir: dir, address: gateway.MQTTAddr, gateway: gateway, sink: sink}, nil
 }
 
-func (b *bench) startGateway(ctx context.Context) (*server, error) {
-	s, err := b.newGateway()
-	if err != nil {
-		return nil, err
+func (b *bench) startGateway(collector string) func(context.Context) (*server, error) {
+	return func(ctx context.Context) (*server, error) {
+		s, err := b.newGateway(collector)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.gateway.Start(ctx); err != nil {
+			return nil, err
+		}
+		s.process = s.gateway.Process()
+		return s, nil
 	}
-	if err := s.gateway.Start(ctx); err != nil {
-		return nil, err
-	}
-	s.process = s.gateway.Process()
-	return s, nil
 }
 
 // startDraining brings the sink back, so that the backlog of the phase before is
@@ -185,9 +187,3 @@ func startBroker(ctx context.Context, dir, address string, command *exec.Cmd) (*
 	return &server{dir: dir, address: address, process: process}, nil
 }
 
-// newDrain is a collector that takes traces and forgets them.
-func newDrain() *httptest.Server {
-	return httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
-		_, _ = io.Copy(io.Discard, request.Body) // What cannot be read is forgotten all the same.
-	}))
-}
