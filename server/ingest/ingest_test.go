@@ -86,6 +86,9 @@ func TestPipeline_Offer(t *testing.T) {
 			t.Errorf("got %+v, %v", deliveries, err)
 		}
 	})
+}
+
+func TestPipeline_Offer_Refuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*edge.Submission)
 		want   edge.Reason
@@ -101,7 +104,7 @@ func TestPipeline_Offer(t *testing.T) {
 			s.Record.Identity = edge.Identity{MessageID: strings.Repeat("k", 65), Explicit: true}
 		}, edge.ReasonOutOfRange},
 	} {
-		t.Run("Refuses"+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			b := newBench()
 			submission := b.submission()
 			test.change(submission)
@@ -117,7 +120,7 @@ func TestPipeline_Offer(t *testing.T) {
 			}
 		})
 	}
-	t.Run("AtTheLimitPasses", func(t *testing.T) {
+	t.Run("NothingAtTheLimit", func(t *testing.T) {
 		b := newBench()
 		submission := b.submission()
 		submission.Record.Payload = make([]byte, 100)
@@ -125,7 +128,10 @@ func TestPipeline_Offer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("KeepsWhatASenderCannotBeTold", func(t *testing.T) {
+}
+
+func TestPipeline_Offer_Passes(t *testing.T) {
+	t.Run("ARefusalThatTheSenderCannotBeTold", func(t *testing.T) {
 		b := newBench()
 		submission := b.submission()
 		submission.Telemetry.Metrics, submission.KeepRefused = nil, true
@@ -142,14 +148,14 @@ func TestPipeline_Offer(t *testing.T) {
 			t.Errorf("it is owed to a sink: %+v", account)
 		}
 	})
-	t.Run("RefusesOnceStopped", func(t *testing.T) {
+	t.Run("NothingOnceStopped", func(t *testing.T) {
 		b := newBench()
 		b.Stop()
 		if err := b.Offer(t.Context(), b.submission()); edge.AsError(err).Code != edge.Stopping {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("PassesTheQueuesErrorOn", func(t *testing.T) {
+	t.Run("TheQueuesErrorOn", func(t *testing.T) {
 		b := newBench()
 		full := &edge.Error{Code: edge.Full, Reason: edge.ReasonFull, Message: "full"}
 		pipeline := ingest.New(ingest.Settings{MaxPayloadBytes: 100}, edge.NewPlan(nil), refusing{full}, b.observer)
@@ -157,7 +163,7 @@ func TestPipeline_Offer(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("FollowsANewPlan", func(t *testing.T) {
+	t.Run("WhatANewPlanSays", func(t *testing.T) {
 		b := newBench()
 		b.SetPlan(edge.NewPlan(nil))
 		if err := b.Offer(t.Context(), b.submission()); err != nil {

@@ -285,7 +285,10 @@ func testLimit(t *testing.T) {
 	}
 	q.intake.waitUntil(t, true)
 	accepted(t, q, large(next, 10))
-	expectBalance(t, q, 10)
+	// How many of the settled records are gone by now is retention's business.
+	if recount, err := q.Recount(t.Context()); err != nil || !recount.Balanced() || recount.Stored < 10 {
+		t.Errorf("got %+v, %v", recount, err)
+	}
 }
 
 func TestQueue_BrokenDisk(t *testing.T) {

@@ -81,6 +81,9 @@ func TestTelemetryService_Publish(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTelemetryService_Publish_Identity(t *testing.T) {
 	t.Run("RequestIDStandsForMessageID", func(t *testing.T) {
 		b := newBench(t)
 		message := typed("dev-1", 1)
@@ -97,16 +100,19 @@ func TestTelemetryService_Publish(t *testing.T) {
 			t.Errorf("got %v, %d stored", ids, b.stored())
 		}
 	})
+}
+
+func TestTelemetryService_Publish_Refuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		request *telemetryv1.PublishRequest
 		code    connect.Code
 	}{
-		"NoMessage":   {request(), connect.CodeInvalidArgument},
-		"TooMany":     {request(make([]*telemetryv1.PublishMessage, 1001)...), connect.CodeInvalidArgument},
-		"TTL":         {&telemetryv1.PublishRequest{Messages: request(typed("d", 1)).Messages, Ttl: durationpb.New(1e9)}, connect.CodeUnimplemented},
-		"NineMegabyt": {request(raw("dev-1", strings.Repeat("x", 9<<20))), connect.CodeResourceExhausted},
+		"NoMessage":     {request(), connect.CodeInvalidArgument},
+		"TooMany":       {request(make([]*telemetryv1.PublishMessage, 1001)...), connect.CodeInvalidArgument},
+		"TTL":           {&telemetryv1.PublishRequest{Messages: request(typed("d", 1)).Messages, Ttl: durationpb.New(1e9)}, connect.CodeUnimplemented},
+		"NineMegabytes": {request(raw("dev-1", strings.Repeat("x", 9<<20))), connect.CodeResourceExhausted},
 	} {
-		t.Run("Refuses"+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			_, err := b.client(t).Publish(t.Context(), test.request)
 			if connect.CodeOf(err) != test.code || b.stored() != 0 {
