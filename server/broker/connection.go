@@ -60,6 +60,7 @@ type connection struct {
 	spare           []byte // a second buffer for output, while the first is written
 	flushing        bool
 	flushAsked      bool // Reply has asked for a Flush
+	welcomed        bool // CONNACK was sent: nothing may be said before
 	closing         bool // nothing more is read or queued
 	lingering       bool // the client was told why, and is to have the time to read it
 	dead            bool // the socket is closed
@@ -134,12 +135,20 @@ func (c *connection) attach(ctx context.Context) error {
 		s.setMember(m)
 		b.attached.Add(1)
 		connack := mqttwire.ConnackPacket{SessionPresent: present, Properties: c.connackProperties()}
-		c.write(connack.Append(nil, c.version))
+		c.welcome(connack.Append(nil, c.version))
 	})
 	if due != nil {
 		b.publishLater(due)
 	}
 	return nil
+}
+
+func (c *connection) welcome(connack []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.welcomed = true
+	c.queue(connack)
+	c.kick()
 }
 
 func waitFor(ctx context.Context, done <-chan struct{}, limit time.Duration) bool {
@@ -184,7 +193,7 @@ func (c *connection) end(err error) {
 	fault := faultOf(err)
 	if fault != nil {
 		c.broker.metrics.refused(fault.Reason)
-		if c.version == mqttwire.Version5 {
+		if c.welcomed && c.version == mqttwire.Version5 {
 			c.output = (&mqttwire.DisconnectPacket{Reason: fault.Reason}).Append(c.output, c.version)
 			c.lingering = true
 		}

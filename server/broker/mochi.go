@@ -67,8 +67,8 @@ type member struct {
 func newExchange(b *Broker) *exchange {
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = exchangeQueue
-	capabilities.MaximumInflight = maxInFlight
-	capabilities.MaximumMessageExpiryInterval = 0 // messages expire when their sender says so
+	capabilities.MaximumInflight = maxInFlight + 1 // the guard stops first, and counts
+	capabilities.MaximumMessageExpiryInterval = 0  // messages expire when their sender says so
 	capabilities.TopicAliasMaximum = 0
 	e := &exchange{
 		broker: b,

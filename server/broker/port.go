@@ -46,9 +46,13 @@ func (p *port) isFilter() bool {
 	return true
 }
 
+// stallLimit is how long a delivery may wait for room in mochi's queue.
+const stallLimit = 10 * time.Second
+
 // admit reports whether a delivery may go to the member, and waits for room in
 // mochi's queue, which would else drop it. Writes never block, so the wait is
-// short; the timer is for a delivery that mochi gave up unseen.
+// short; should mochi ever give up a delivery unseen, the connection ends rather
+// than the worker waits for ever.
 func (p *port) admit(topic string) bool {
 	c := p.connection
 	b := c.broker
@@ -65,7 +69,7 @@ func (p *port) admit(topic string) bool {
 		return true // for the next connection
 	}
 	if p.pending >= exchangeQueue-2 {
-		timer := time.AfterFunc(time.Second, p.forgetPending)
+		timer := time.AfterFunc(stallLimit, p.giveUp)
 		for p.pending >= exchangeQueue-2 && !p.closed {
 			p.room.Wait()
 		}
@@ -75,11 +79,9 @@ func (p *port) admit(topic string) bool {
 	return true
 }
 
-func (p *port) forgetPending() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.pending = 0
-	p.room.Broadcast()
+func (p *port) giveUp() {
+	p.connection.end(mqttwire.Refuse(mqttwire.UnspecifiedError, "deliveries make no progress"))
+	p.close()
 }
 
 func (p *port) close() {
@@ -92,8 +94,9 @@ func (p *port) close() {
 // Write takes one packet of mochi.
 func (p *port) Write(data []byte) (int, error) {
 	frame, rest, err := mqttwire.ParseFrame(data)
-	if err != nil || len(rest) > 0 {
-		return 0, cmp.Or(err, io.ErrShortWrite)
+	if err = cmp.Or(err, complete(rest)); err != nil {
+		p.connection.end(err)
+		return 0, err
 	}
 	first, err := p.connection.outbound(frame, data)
 	if first {
@@ -103,6 +106,13 @@ func (p *port) Write(data []byte) (int, error) {
 		p.mu.Unlock()
 	}
 	return len(data), err
+}
+
+func complete(rest []byte) error {
+	if len(rest) > 0 {
+		return mqttwire.Refuse(mqttwire.UnspecifiedError, "mochi writes more than one packet at a time")
+	}
+	return nil
 }
 
 // The rest of net.Conn: deadlines, closing and reading are the guard's.
