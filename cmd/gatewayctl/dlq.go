@@ -138,7 +138,11 @@ func (a *application) showDeadLetter(ctx context.Context, id string) error {
 	out.row("reason", letter.GetReason())
 	out.row("status", letter.GetStatus())
 	out.row("reply", letter.GetExcerpt())
-	out.row("attempts", fmt.Sprintf("%d, the first failed at %s, the last at %s", letter.GetAttemptCount(), moment(letter.GetFirstErrorTime()), moment(letter.GetLastErrorTime())))
+	attempts := "none: refused at the door"
+	if letter.GetFirstErrorTime() != nil {
+		attempts = fmt.Sprintf("%d, the first failed at %s, the last at %s", letter.GetAttemptCount(), moment(letter.GetFirstErrorTime()), moment(letter.GetLastErrorTime()))
+	}
+	out.row("attempts", attempts)
 	out.row("died", moment(letter.GetCreateTime()))
 	out.row("requeued", fmt.Sprintf("%s, %d times before", yesNo(letter.GetRequeued()), letter.GetRequeueCount()))
 	describeRecord(out, letter.GetRecord(), letter.GetPayload())

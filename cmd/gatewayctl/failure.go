@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 )
 
 // The exit codes.
@@ -56,7 +57,29 @@ func (a *application) explain(err error, notFound string) error {
 	case !answered:
 		return &failure{exitFailed, printable(message), "what answers at " + a.url + " may be no gateway: check --url"}
 	}
-	return &failure{exitFailed, code.String() + ": " + printable(message), hintFor(code, notFound)}
+	hint := hintOf(err)
+	if hint == "" {
+		hint = hintFor(code, notFound)
+	}
+	return &failure{exitFailed, code.String() + ": " + printable(message), hint}
+}
+
+// hintOf returns the hint that the gateway gave with an error, if it gave one.
+func hintOf(err error) string {
+	answer, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return ""
+	}
+	for _, detail := range answer.Details() {
+		value, err := detail.Value()
+		if err != nil {
+			continue // a detail of a newer gateway
+		}
+		if info, ok := value.(*errdetails.ErrorInfo); ok {
+			return printable(info.GetMetadata()["hint"])
+		}
+	}
+	return ""
 }
 
 func hintFor(code connect.Code, notFound string) string {

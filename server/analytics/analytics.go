@@ -1,6 +1,5 @@
 // Package analytics is the reference receiver: what the cloud side of an http
-// or connect sink should do, small enough to read, and the witness of every
-// end-to-end test.
+// or connect sink should do, small enough to read.
 //
 //	POST /ingest or /                      application/x-ndjson, application/json (array),
 //	                                       application/protobuf (gateway.analytics.v1.IngestRequest)

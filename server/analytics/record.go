@@ -8,7 +8,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	analyticsv1 "combotto.io/gateway/gen/go/gateway/analytics/v1"
-	telemetryv1 "combotto.io/gateway/gen/go/gateway/telemetry/v1"
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/wire"
 )
@@ -84,10 +83,9 @@ func parseArray(body []byte) (records []record, err error) {
 // that they are remembered and recorded in the same form.
 func parseMessage(request *analyticsv1.IngestRequest) (records []record, err error) {
 	for _, message := range request.GetRecords() {
-		if records, err = appendRecord(records, canonical(message)); err != nil {
+		if records, err = appendRecord(records, wire.AppendMessage(nil, message)); err != nil {
 			return nil, err
 		}
-		records[len(records)-1].ReplayID = message.GetReplayId()
 	}
 	return records, nil
 }
@@ -101,50 +99,4 @@ func appendRecord(records []record, line []byte) ([]record, error) {
 		return nil, fmt.Errorf("read record %d: correlation_id and device_id are required", len(records)+1)
 	}
 	return append(records, next), nil
-}
-
-// canonical returns the canonical JSON of a record.
-func canonical(message *telemetryv1.Record) []byte {
-	correlation, _ := edge.ParseCorrelationID(message.GetCorrelationId()) // an invalid one is refused by appendRecord
-	delivery := edge.Delivery{
-		Kind: edge.DeliveryKind(max(0, message.GetDelivery()-telemetryv1.DeliveryKind_DELIVERY_KIND_LIVE)),
-		Record: edge.Record{
-			Correlation: correlation,
-			Device:      edge.DeviceID(message.GetDeviceId()),
-			Source:      edge.Source(message.GetSource()),
-			ReceivedAt:  message.GetReceiveTs().AsTime(),
-			TraceParent: message.GetTraceparent(),
-			Verified:    message.GetVerified(),
-			Revision:    int(message.GetRevision()),
-		},
-	}
-	telemetry := edge.Telemetry{
-		SchemaVersion: message.GetSchemaVersion(),
-		Identity: edge.Identity{
-			MessageID: message.GetMessageId(), BootID: message.GetBootId(),
-			Sequence: message.GetSequence(), HasSequence: message.Sequence != nil,
-		},
-	}
-	if message.GetObservedAt() != nil {
-		telemetry.ObservedAt = message.GetObservedAt().AsTime()
-	}
-	for _, metric := range message.GetMetrics() {
-		telemetry.Metrics = append(telemetry.Metrics, edge.Metric{Name: metric.GetName(), Value: valueOf(metric)})
-	}
-	for _, attribute := range message.GetAttributes() {
-		telemetry.Attributes = append(telemetry.Attributes, edge.Attribute{Name: attribute.GetName(), Value: attribute.GetValue()})
-	}
-	return wire.AppendCanonical(nil, edge.GatewayID(message.GetGatewayId()), &delivery, &telemetry)
-}
-
-func valueOf(metric *telemetryv1.Metric) edge.Value {
-	switch value := metric.GetValue().(type) {
-	case *telemetryv1.Metric_Number:
-		return edge.Value{Kind: edge.KindNumber, Number: value.Number}
-	case *telemetryv1.Metric_Integer:
-		return edge.Value{Kind: edge.KindInteger, Integer: value.Integer}
-	case *telemetryv1.Metric_Boolean:
-		return edge.Value{Kind: edge.KindBool, Bool: value.Boolean}
-	}
-	return edge.Value{Kind: edge.KindText, Text: metric.GetText()}
 }

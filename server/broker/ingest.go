@@ -70,7 +70,7 @@ func (p *patience) offer(ctx context.Context, b *Broker, s *edge.Submission) err
 			return ctx.Err()
 		case <-b.stopped:
 			timer.Stop()
-			return &edge.Error{Code: edge.Stopping, Reason: edge.ReasonStopping, Message: "the gateway stops"}
+			return edge.NewStopping()
 		}
 	}
 }

@@ -71,9 +71,9 @@ func (l *lane) startSpans(batch []edge.Delivery, number int) []deliverSpan {
 		if !span.Sampled() {
 			continue
 		}
-		span.Set("sink", l.sink.Name)
-		span.Set("attempt", number)
-		span.Set("correlation_id", record.Correlation.String())
+		span.Set(observe.AttributeSink, l.sink.Name)
+		span.Set(observe.AttributeAttempt, number)
+		span.Set(observe.AttributeCorrelation, record.Correlation.String())
 		if spans = append(spans, deliverSpan{span, i}); len(spans) == spansMax {
 			break
 		}
@@ -83,14 +83,14 @@ func (l *lane) startSpans(batch []edge.Delivery, number int) []deliverSpan {
 
 func endSpans(spans []deliverSpan, outcome edge.Outcome) {
 	for _, s := range spans {
-		s.span.Set("outcome", outcome.Class.String())
-		s.span.Set("status", outcome.Status)
+		s.span.Set(observe.AttributeOutcome, outcome.Class.String())
+		s.span.Set(observe.AttributeStatus, outcome.Status)
 		if outcome.Class != edge.Delivered {
 			s.span.Fail(errors.New(describe(outcome.Status, outcome.Excerpt)))
 		}
 		for _, refused := range outcome.Refused {
 			if refused.Index == s.index {
-				s.span.Fail(errors.New(describe(refused.Status, refused.Reason)))
+				s.span.Fail(errors.New(describe(refused.Status, refused.Excerpt)))
 			}
 		}
 		s.span.End()

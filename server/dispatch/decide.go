@@ -1,10 +1,6 @@
 package dispatch
 
-import (
-	"strings"
-
-	"combotto.io/gateway/server/edge"
-)
+import "combotto.io/gateway/server/edge"
 
 // decision is what an outcome means for the batch of the attempt.
 type decision struct {
@@ -48,8 +44,8 @@ func separate(batch []edge.Delivery, outcome edge.Outcome) decision {
 			d.acked = append(d.acked, delivery)
 			continue
 		}
-		death := edge.Death{Delivery: delivery, Reason: edge.DeathRejected, Status: refused.Status, Excerpt: excerpt(refused.Reason)}
-		if refused.Status == edge.DeathEncoding {
+		death := edge.Death{Delivery: delivery, Reason: edge.DeathRejected, Status: refused.Status, Excerpt: edge.Excerpt(refused.Excerpt)}
+		if refused.Unwritable {
 			death.Reason = edge.DeathEncoding
 		}
 		d.dead = append(d.dead, death)
@@ -63,14 +59,6 @@ func sane(outcome edge.Outcome) edge.Outcome {
 	if outcome.Class < edge.Delivered || outcome.Class > edge.Rejected {
 		outcome = edge.Outcome{Class: edge.Unavailable, Status: "no outcome", Excerpt: outcome.Excerpt}
 	}
-	outcome.Excerpt = excerpt(outcome.Excerpt)
+	outcome.Excerpt = edge.Excerpt(outcome.Excerpt)
 	return outcome
-}
-
-// excerpt cuts text to what is kept of a reply.
-func excerpt(text string) string {
-	if len(text) > edge.MaxExcerptBytes {
-		text = text[:edge.MaxExcerptBytes]
-	}
-	return strings.ToValidUTF8(text, "")
 }

@@ -29,8 +29,8 @@
 //	rejected       a batch is halved until the offender is alone; one record alone is dead
 //
 // While a lane waits, one slot at a time tries; the others follow when that
-// attempt gets an answer. A refused record whose status is [edge.DeathEncoding]
-// is dead for that reason: sinks use it for a record that they cannot write.
+// attempt gets an answer. A record that the sink could not write is dead of
+// [edge.DeathEncoding], one that the receiver refused of [edge.DeathRejected].
 //
 // Delivery is at least once: what was attempted but not settled when the
 // process ends is attempted again. The package never closes a sink.
@@ -104,16 +104,4 @@ func (d *Dispatcher) Stats() []edge.LaneStats {
 		stats[i] = lane.stats()
 	}
 	return stats
-}
-
-// Resume makes a lane that waits or is paused try at once. It reports whether
-// the sink has a lane.
-func (d *Dispatcher) Resume(sink edge.SinkID) bool {
-	for _, lane := range d.lanes {
-		if lane.sink.ID == sink {
-			lane.gate.hurry()
-			return true
-		}
-	}
-	return false
 }

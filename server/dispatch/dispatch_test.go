@@ -40,10 +40,14 @@ func start(t *testing.T, queue *edgetest.Queue, sinks map[edge.SinkID]edge.Sink,
 	b := &bench{t: t, queue: queue, observer: observe.NewDiscard(), log: &bytes.Buffer{}, stopped: make(chan error, 1)}
 	b.observer.Log = slog.New(slog.NewJSONHandler(b.log, nil))
 	b.dispatcher = dispatch.New(edge.NewPlan(planned), queue, sinks, b.observer)
-	ctx, cancel := context.WithCancel(t.Context())
+	b.run()
+	return b
+}
+
+func (b *bench) run() {
+	ctx, cancel := context.WithCancel(b.t.Context())
 	b.stop = cancel
 	go func() { b.stopped <- b.dispatcher.Run(ctx) }()
-	return b
 }
 
 // end stops the dispatcher and expects it to leave nothing behind.

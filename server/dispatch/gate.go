@@ -159,16 +159,6 @@ func delayAfter(outcome edge.Outcome, failures int) time.Duration {
 	return max(0, min(outcome.RetryAfter, retryAfterMax)) + rand.N(ceiling+1)
 }
 
-// hurry ends the current delay.
-func (g *gate) hurry() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closedBy != 0 {
-		g.retryAt = time.Now()
-		g.wake()
-	}
-}
-
 // state returns why the gate is closed, 0 while it is open, and until when.
 func (g *gate) state() (closedBy edge.Class, retryAt time.Time) {
 	g.mu.Lock()

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,13 +18,6 @@ const (
 	// settleTimeout bounds a call that is to return at once; a queue that takes
 	// longer is broken.
 	settleTimeout = 30 * time.Second
-)
-
-// What a plan leaves at zero.
-const (
-	batchRecordsDefault = 500
-	batchBytesDefault   = 1 << 20
-	timeoutDefault      = 30 * time.Second
 )
 
 // lane brings the deliveries of one sink to it.
@@ -50,16 +42,16 @@ type lane struct {
 }
 
 func newLane(sink edge.PlannedSink, leaser edge.Leaser, destination edge.Sink, observer *observe.Observer) *lane {
-	sink.Batch.Records = min(cmp.Or(sink.Batch.Records, batchRecordsDefault), edge.MaxLeased)
-	sink.Batch.Bytes = min(cmp.Or(sink.Batch.Bytes, batchBytesDefault), heldBytesMax)
-	sink.Timeout = cmp.Or(sink.Timeout, timeoutDefault)
+	// A lane never holds more, so that a larger batch would wait in vain.
+	sink.Batch.Records = min(sink.Batch.Records, edge.MaxLeased)
+	sink.Batch.Bytes = min(sink.Batch.Bytes, heldBytesMax)
 	l := &lane{
 		sink: sink, destination: destination, leaser: leaser,
 		log:    observer.Log.With("sink", sink.Name),
 		tracer: observer.Tracer, instruments: newInstruments(sink.Name, observer.Metrics),
 		gate: newGate(), freed: make(chan struct{}, 1),
 	}
-	for i := range max(1, sink.Concurrency) {
+	for i := range sink.Concurrency {
 		l.slots = append(l.slots, &slot{index: i, wake: make(chan struct{}, 1)})
 	}
 	return l
@@ -207,6 +199,7 @@ func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.A
 		if err := l.leaser.Settle(ctx, l.sink.ID, settlement); err != nil {
 			return fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
 		}
+		l.logDeaths(ctx, settlement.Dead)
 	}
 	l.forget(d.acked)
 	for _, death := range d.dead {
@@ -251,6 +244,22 @@ func (l *lane) record(attempt edge.Attempt, acked int) {
 	default:
 		l.lastError, l.lastErrorAt = describe(attempt.Status, attempt.Excerpt), attempt.EndedAt
 	}
+}
+
+// logDeaths writes one line for the dead letters of a settlement. It speaks of
+// the first one, whose ids it carries.
+func (l *lane) logDeaths(ctx context.Context, dead []edge.Death) {
+	if len(dead) == 0 {
+		return
+	}
+	first := &dead[0]
+	record := &first.Delivery.Record
+	ctx = observe.WithCorrelation(ctx, record.Correlation.String())
+	if trace, ok := observe.ParseTraceParent(record.TraceParent); ok {
+		ctx = observe.ContextWith(ctx, trace)
+	}
+	l.log.WarnContext(ctx, "records became dead letters", "count", len(dead),
+		"reason", first.Reason, "status", first.Status, "excerpt", first.Excerpt, "hint", "gatewayctl dlq list shows them all")
 }
 
 // announce tells the operator, once, that the destination changed its mind.

@@ -249,22 +249,6 @@ func TestDispatcher_Misconfigured(t *testing.T) {
 			b.end()
 		})
 	})
-	t.Run("ResumeLooksAtOnce", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			queue, sink := edgetest.NewQueue(1), edgetest.NewSink(edgetest.Sequence(unauthorized))
-			edgetest.Append(t, queue, edgetest.Entries(1, 1, 1)...)
-			b := start(t, queue, only(sink), planned(1, 1, 10))
-			synctest.Wait()
-			if !b.dispatcher.Resume(1) || b.dispatcher.Resume(2) {
-				t.Error("Resume knows another set of sinks")
-			}
-			synctest.Wait()
-			if got := len(sink.Accepted()); got != 1 {
-				t.Errorf("accepted %d at once, want 1", got)
-			}
-			b.end()
-		})
-	})
 }
 
 func TestDispatcher_Rejected(t *testing.T) {
@@ -300,7 +284,7 @@ func TestDispatcher_Rejected(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			queue := edgetest.NewQueue(1)
 			sink := edgetest.NewSink(edgetest.Sequence(edge.Outcome{Class: edge.Delivered, Status: "200", Refused: []edge.Refused{
-				{Index: 2, Status: "422", Reason: "out of range"}, {Index: 2, Status: "400"}, {Index: 99, Status: "422"}, {Index: -1},
+				{Index: 2, Status: "422", Excerpt: "out of range"}, {Index: 2, Status: "400"}, {Index: 99, Status: "422"}, {Index: -1},
 			}}))
 			edgetest.Append(t, queue, edgetest.Entries(5, 1, 1)...)
 			b := start(t, queue, only(sink), planned(1, 1, 10))
@@ -316,12 +300,12 @@ func TestDispatcher_Rejected(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			queue := edgetest.NewQueue(1)
 			sink := edgetest.NewSink(edgetest.Sequence(edge.Outcome{Class: edge.Delivered, Status: "none", Refused: []edge.Refused{
-				{Index: 0, Status: edge.DeathEncoding, Reason: "offset 3: unexpected end"},
+				{Index: 0, Status: "unwritable", Excerpt: "offset 3: unexpected end", Unwritable: true},
 			}}))
 			edgetest.Append(t, queue, edgetest.Entries(1, 1, 1)...)
 			b := start(t, queue, only(sink), planned(1, 1, 10))
 			synctest.Wait()
-			expectDead(t, queue, edge.Death{Reason: edge.DeathEncoding, Status: edge.DeathEncoding, Excerpt: "offset 3: unexpected end"}, 0)
+			expectDead(t, queue, edge.Death{Reason: edge.DeathEncoding, Status: "unwritable", Excerpt: "offset 3: unexpected end"}, 0)
 			if stats := b.dispatcher.Stats()[0]; !stats.LastSuccess.IsZero() {
 				t.Errorf("a record that was not sent counts as success: %+v", stats)
 			}

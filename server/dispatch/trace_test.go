@@ -66,11 +66,11 @@ func (c *collector) view(parent observe.TraceContext) (views []spanView) {
 		}
 		for _, attribute := range span.Attributes {
 			switch attribute.Key {
-			case "outcome":
+			case observe.AttributeOutcome:
 				view.Outcome = attribute.Value.GetStringValue()
-			case "status":
+			case observe.AttributeStatus:
 				view.Status = attribute.Value.GetStringValue()
-			case "attempt":
+			case observe.AttributeAttempt:
 				view.Attempt = attribute.Value.GetIntValue()
 			}
 		}

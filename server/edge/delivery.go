@@ -2,11 +2,14 @@ package edge
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
 // DeliveryKind says why a record is delivered now. It reaches the receiver as
-// "delivery", because order is given up for requeue and replay.
+// "delivery", because order is given up for requeue and replay. A [Leaser] tells
+// requeued records from live ones; which of these are backfill is known only to
+// whoever makes the first attempt.
 type DeliveryKind uint8
 
 // The kinds.
@@ -69,21 +72,31 @@ func (c Class) String() string {
 type Outcome struct {
 	Class      Class
 	Status     string        // the other side's own word: "204", "422", "connection refused"
-	Excerpt    string        // the beginning of the reply, at most MaxExcerptBytes, valid UTF-8
+	Excerpt    string        // the beginning of the reply; see [Excerpt]
 	RetryAfter time.Duration // what the other side asked for, with Unavailable
-	// Refused are the records of a delivered batch that the receiver refused one
-	// by one, in the order of the batch.
+	// Refused are the records of a delivered batch that were left out one by one,
+	// in the order of the batch.
 	Refused []Refused
 }
 
 // MaxExcerptBytes bounds what is kept of a reply.
 const MaxExcerptBytes = 1024
 
-// Refused says that the receiver took the batch but not this record of it.
+// Excerpt returns the beginning of a text from outside, as it is kept: at most
+// MaxExcerptBytes of valid UTF-8. A rune that is cut, and bytes that are none,
+// are left out.
+func Excerpt(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), MaxExcerptBytes)], "")
+}
+
+// Refused says that the batch was delivered, but without this record of it.
 type Refused struct {
-	Index  int // in the batch
-	Status string
-	Reason string
+	Index   int    // in the batch
+	Status  string // as in Outcome, for this record
+	Excerpt string // what was said about this record
+	// Unwritable is true when the receiver has not seen the record, because the
+	// sink cannot write it in its format.
+	Unwritable bool
 }
 
 // Sink brings batches to one destination.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -97,6 +98,37 @@ func TestAttempt_Covers(t *testing.T) {
 		if got := attempt.Covers(test.position, test.device); got != test.want {
 			t.Errorf("%s at %d: %v", test.device, test.position, got)
 		}
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	long := strings.Repeat("x", edge.MaxExcerptBytes)
+	for text, want := range map[string]string{
+		"": "", "short": "short", "a\xffb\xc3": "ab", long: long, long + "y": long, long[1:] + "é": long[1:], long[2:] + "éé": long[2:] + "é",
+	} {
+		if diff := cmp.Diff(want, edge.Excerpt(text)); diff != "" {
+			t.Errorf("%d bytes: %s", len(text), diff)
+		}
+	}
+	t.Run("AnyText", rapid.MakeCheck(func(t *rapid.T) {
+		text := string(rapid.SliceOfN(rapid.Byte(), 0, 2*edge.MaxExcerptBytes).Draw(t, "text"))
+		if got := edge.Excerpt(text); len(got) > edge.MaxExcerptBytes || !utf8.ValidString(got) {
+			t.Fatalf("%d bytes: %q", len(got), got)
+		}
+	}))
+}
+
+// TestErrors holds the errors that many packages answer with to what their
+// senders rely on: they may come again, and the table of package wire says when.
+func TestErrors(t *testing.T) {
+	for _, err := range []*edge.Error{edge.NewFull(), edge.NewStopping()} {
+		if err.Permanent() || err.RetryAfter != 0 || err.Message == "" || err.Hint == "" {
+			t.Errorf("got %+v", err)
+		}
+	}
+	if full, stopping := edge.NewFull(), edge.NewStopping(); full.Code != edge.Full || full.Reason != edge.ReasonFull ||
+		stopping.Code != edge.Stopping || stopping.Reason != edge.ReasonStopping {
+		t.Errorf("got %+v and %+v", full, stopping)
 	}
 }
 

@@ -68,8 +68,8 @@ type Error struct {
 	Reason     Reason        // set for refusals at a door, else empty
 	Field      string        // the offending field as a path, when one is known
 	Message    string        // written for the caller, no trailing period
-	Hint       string        // written for the operator: what to check, which command
-	RetryAfter time.Duration // for Busy, Full and Stopping: when to try again; 0 is unknown
+	Hint       string        // what to check, which command; shown by gatewayctl
+	RetryAfter time.Duration // when to try again, where it is known; else package wire has a default per code
 	Err        error         // the cause, for logs only
 }
 
@@ -112,4 +112,21 @@ func AsError(err error) *Error {
 // Refuse builds the error for a message that can never be accepted as it is.
 func Refuse(code Code, reason Reason, field, format string, args ...any) *Error {
 	return &Error{Code: code, Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// NewFull builds the error for a message that finds no room.
+func NewFull() *Error {
+	return &Error{
+		Code: Full, Reason: ReasonFull, Message: "the gateway's storage is full",
+		Hint: "free space on the disk, raise queue.max_bytes, or see which sink holds records back: gatewayctl status",
+	}
+}
+
+// NewStopping builds the error for a message that comes when nothing is taken
+// any more.
+func NewStopping() *Error {
+	return &Error{
+		Code: Stopping, Reason: ReasonStopping, Message: "the gateway is stopping",
+		Hint: "send again once it has started; what was acknowledged is stored",
+	}
 }

@@ -24,7 +24,8 @@ func NewPlan(sinks []PlannedSink) *Plan {
 // read-only.
 func (p *Plan) Route(*Record) []SinkID { return p.owed }
 
-// PlannedSink is one destination as the operator wants it.
+// PlannedSink is one destination as the operator wants it. Whoever plans sets
+// every field; nobody further on knows defaults.
 type PlannedSink struct {
 	ID          SinkID
 	Name        string // [ValidSinkName]
@@ -37,8 +38,8 @@ type PlannedSink struct {
 // BatchLimit says when a batch is closed: by count, by bytes, or when its first
 // record has waited for Linger.
 type BatchLimit struct {
-	Records int
-	Bytes   int // of payload
+	Records int // at least 1
+	Bytes   int // of payload; a larger record travels alone
 	Linger  time.Duration
 }
 

@@ -5,42 +5,42 @@ import "time"
 // QueueStats is a snapshot of the queue, pulled for metrics and GetStatus. It
 // costs the same whatever the backlog.
 type QueueStats struct {
-	Head           Position // of the newest durable record, 0 when there was none
-	Oldest         Position // of the oldest record still stored, 0 when there is none
-	Bytes          int64    // database file in use, without free pages, plus the WAL
-	WALBytes       int64
-	LimitBytes     int64            // queue.max_bytes, resolved; 0 is unlimited
-	Accepting      bool             // false while full or stopping
-	Accepted       int64            // records ever stored
-	Unrouted       int64            // of those, owed to nobody
-	IngressRefused int64            // messages ever kept as dead letters of Ingress
-	IngressEvicted int64            // of those, ever evicted by the bound
-	IngressByWhy   map[string]int64 // dead letters of Ingress now, by Reason
-	IngressEver    map[string]int64 // ever kept, by Reason
-	Sinks          []SinkStats
+	Head                Position // of the newest durable record, 0 when there was none
+	Oldest              Position // of the oldest record still stored, 0 when there is none
+	Bytes               int64    // database file in use, without free pages, plus the WAL
+	WALBytes            int64
+	LimitBytes          int64            // queue.max_bytes, resolved; 0 is unlimited
+	Accepting           bool             // false while full or stopping
+	Accepted            int64            // records ever stored
+	Unrouted            int64            // of those, owed to nobody
+	IngressRefused      int64            // messages ever kept as dead letters of Ingress
+	IngressEvicted      int64            // of those, ever evicted by the bound
+	IngressByReason     map[string]int64 // dead letters of Ingress now, by Reason
+	IngressEverByReason map[string]int64 // ever kept, by Reason
+	Sinks               []SinkStats
 }
 
 // SinkStats is one sink's account. Owed = Delivered + Dead + Held + Discarded +
 // Expired + Pending, always.
 type SinkStats struct {
-	ID         SinkID
-	Name       string
-	Kind       string
-	Removed    bool // no longer in the plan; its backlog is kept
-	Owed       int64
-	Delivered  int64
-	Dead       int64 // now, requeued ones included until they are delivered
-	Held       int64
-	Discarded  int64
-	Expired    int64
-	Pending    int64
-	InFlight   int64         // of Pending, leased
-	Cursor     Position      // everything below is decided
-	OldestAge  time.Duration // of the oldest pending record, 0 when there is none
-	PinBytes   int64         // stored bytes from the oldest pending record on, an estimate
-	DeadByWhy  map[string]int64
-	DeadEver   map[string]int64 // ever dead-lettered, by reason
-	Requeueing int64            // of Dead, waiting to be delivered again
+	ID               SinkID
+	Name             string
+	Kind             string
+	Removed          bool // no longer in the plan; its backlog is kept
+	Owed             int64
+	Delivered        int64
+	Dead             int64 // now, requeued ones included until they are delivered
+	Held             int64
+	Discarded        int64
+	Expired          int64
+	Pending          int64
+	InFlight         int64         // of Pending, leased
+	Cursor           Position      // everything below is decided
+	OldestAge        time.Duration // of the oldest pending record, 0 when there is none
+	PinnedBytes      int64         // stored bytes from the oldest pending record on, an estimate
+	DeadByReason     map[string]int64
+	DeadEverByReason map[string]int64 // ever dead-lettered, by reason
+	Requeueing       int64            // of Dead, waiting to be delivered again
 }
 
 // LaneState is what a lane does at the moment.

@@ -161,7 +161,7 @@ func RefuseRecords(poison func(edge.Record) bool) Script {
 		outcome := edge.Outcome{Class: edge.Delivered, Status: "207"}
 		for i, delivery := range batch {
 			if poison(delivery.Record) {
-				outcome.Refused = append(outcome.Refused, edge.Refused{Index: i, Status: "422", Reason: "poison"})
+				outcome.Refused = append(outcome.Refused, edge.Refused{Index: i, Status: "422", Excerpt: "poison"})
 			}
 		}
 		return outcome

@@ -46,15 +46,15 @@ func TestSink(t *testing.T, build func(t *testing.T) edge.Sink) {
 		batch[1].Record.Payload = []byte("{")
 		outcome := build(t).Deliver(t.Context(), batch)
 		if outcome.Class != edge.Delivered || len(outcome.Refused) != 1 ||
-			outcome.Refused[0].Index != 1 || outcome.Refused[0].Status != edge.DeathEncoding || outcome.Refused[0].Reason == "" {
-			t.Errorf("got %+v, want the second record refused as %q with a reason", outcome, edge.DeathEncoding)
+			outcome.Refused[0].Index != 1 || !outcome.Refused[0].Unwritable || outcome.Refused[0].Status == "" || outcome.Refused[0].Excerpt == "" {
+			t.Errorf("got %+v, want the second record refused as unwritable, with a status and an excerpt", outcome)
 		}
 	})
 	t.Run("AllUnreadableIsRefused", func(t *testing.T) {
 		batch := deliveries("dev-1", 1, 1)
 		batch[0].Record.Payload = nil
-		if outcome := build(t).Deliver(t.Context(), batch); outcome.Class != edge.Delivered || len(outcome.Refused) != 1 {
-			t.Errorf("got %+v, want the record refused", outcome)
+		if outcome := build(t).Deliver(t.Context(), batch); outcome.Class != edge.Delivered || len(outcome.Refused) != 1 || !outcome.Refused[0].Unwritable {
+			t.Errorf("got %+v, want the record refused as unwritable", outcome)
 		}
 	})
 }

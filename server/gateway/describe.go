@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"combotto.io/gateway/gen/go/gateway/admin/v1"
 	"combotto.io/gateway/gen/go/gateway/sink/v1"
 	"combotto.io/gateway/server/config"
@@ -150,4 +152,27 @@ func (g *gateway) banner() {
 	}
 	fmt.Fprintf(text, "\n  Open %s in a browser for commands to copy. Ctrl-C stops.\n\n", home.Doors[0].URL)
 	_, _ = fmt.Fprint(g.Banner, text) // for a person; nobody may be there
+}
+
+// describeDestination is a destination as the API shows it: without secrets.
+func describeDestination(settings config.Sink) *sinkv1.Destination {
+	if settings.Kind == config.KindFile {
+		return &sinkv1.Destination{Kind: &sinkv1.Destination_File{File: &sinkv1.FileDestination{Dir: target(settings)}}}
+	}
+	headers := map[string]string{}
+	for _, header := range settings.HTTP.Headers {
+		headers[header.Name] = header.Value
+	}
+	formats := map[string]sinkv1.RecordFormat{
+		"ndjson": sinkv1.RecordFormat_RECORD_FORMAT_NDJSON, "json": sinkv1.RecordFormat_RECORD_FORMAT_JSON,
+		"protobuf": sinkv1.RecordFormat_RECORD_FORMAT_PROTOBUF,
+	}
+	return &sinkv1.Destination{Kind: &sinkv1.Destination_Http{Http: &sinkv1.HttpDestination{
+		Url: settings.HTTP.URL, Format: formats[settings.HTTP.Format], Headers: headers,
+		Timeout: durationpb.New(settings.HTTP.Timeout),
+	}}}
+}
+
+func describeBatch(batch config.Batch) *sinkv1.BatchSettings {
+	return &sinkv1.BatchSettings{Count: uint32(batch.Count), Bytes: uint64(batch.Bytes), Linger: durationpb.New(batch.Linger)}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 
@@ -34,6 +35,17 @@ func TestLocalCallers_Authenticate(t *testing.T) {
 		}
 		if err != nil && edge.AsError(err).Code != edge.Forbidden {
 			t.Errorf("%s to %s: %v", test.remote, test.host, err)
+		}
+	}
+}
+
+func TestOnlyLocal(t *testing.T) {
+	served := onlyLocal(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	for host, want := range map[string]int{"127.0.0.1:1": http.StatusNoContent, "evil.example": http.StatusForbidden} {
+		answer := httptest.NewRecorder()
+		served.ServeHTTP(answer, &http.Request{RemoteAddr: "127.0.0.1:5000", Host: host, Header: http.Header{}})
+		if answer.Code != want {
+			t.Errorf("%s: %d", host, answer.Code)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -20,20 +21,21 @@ import (
 type doors struct {
 	mqtt, webSocket net.Listener // nil when turned off
 	http, ops       *httpDoor    // ops is nil when turned off
+	log             *slog.Logger
 }
 
 // openDoors binds every configured address.
-func openDoors(settings *config.Config, health *rpc.Health) (_ *doors, err error) {
-	d := &doors{}
+func openDoors(settings *config.Config, health *rpc.Health, log *slog.Logger) (_ *doors, err error) {
+	d := &doors{log: log}
 	defer func() {
 		if err != nil {
 			d.close()
 		}
 	}()
-	if d.http, err = openHTTP("http.addr", settings.HTTP.Addr, health); err != nil {
+	if d.http, err = openHTTP("http.addr", settings.HTTP.Addr, health, log); err != nil {
 		return nil, err
 	}
-	if d.ops, err = openHTTP("ops.addr", settings.Ops.Addr, health); err != nil {
+	if d.ops, err = openHTTP("ops.addr", settings.Ops.Addr, health, log); err != nil {
 		return nil, err
 	}
 	if d.mqtt, err = listen("mqtt.addr", settings.MQTT.Addr); err != nil {
@@ -78,9 +80,9 @@ func (d *doors) serveMQTT(ctx context.Context, b *broker.Broker) error {
 	}
 	if d.webSocket != nil {
 		group.Go(func() error {
-			server := rpc.NewHTTPServer(b.WebSocketHandler())
+			server := rpc.NewHTTPServer(onlyLocal(b.WebSocketHandler()), d.log)
 			defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-			if err := server.Serve(d.webSocket); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(rpc.Limit(d.webSocket)); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -98,15 +100,15 @@ type httpDoor struct {
 	ended    chan error // how Serve ended
 }
 
-func openHTTP(key, address string, health *rpc.Health) (*httpDoor, error) {
+func openHTTP(key, address string, health *rpc.Health, log *slog.Logger) (*httpDoor, error) {
 	listener, err := listen(key, address)
 	if listener == nil {
 		return nil, err
 	}
 	door := &httpDoor{listener: listener, ended: make(chan error, 1)}
 	door.set(rpc.StartingHandler(health))
-	door.server = rpc.NewHTTPServer(door)
-	go func() { door.ended <- door.server.Serve(listener) }()
+	door.server = rpc.NewHTTPServer(onlyLocal(door), log)
+	go func() { door.ended <- door.server.Serve(rpc.Limit(listener)) }()
 	return door, nil
 }
 

@@ -13,7 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"combotto.io/gateway/server/broker"
@@ -95,21 +97,21 @@ const (
 // run opens the doors' addresses first, so that a start can be watched and a
 // taken port is known before anything else is touched.
 func (g *gateway) run(ctx context.Context) error {
-	g.health = rpc.NewHealth(partQueue, partDispatch, partBroker)
-	doors, err := openDoors(g.Config, g.health)
+	g.health = rpc.NewHealth(g.parts()...)
+	doors, err := openDoors(g.Config, g.health, g.observer.Log)
 	if err != nil {
 		return err
 	}
 	g.doors = doors
 	defer doors.close()
 	if err := g.build(ctx); err != nil {
-		return err
+		return errors.Join(err, g.abandon())
 	}
 	defer g.sinks.close()
 	g.observer.Log.InfoContext(ctx, "gateway started", "gateway_id", g.id, "version", g.Build.Version,
 		"http", doors.http.listener.Addr().String(), "data_dir", g.Config.DataDir)
 	g.banner()
-	err = runStages(ctx, g.stages(), g.stopping, isFatal)
+	err = runStages(ctx, g.stages(), g.stopping, g.isFatal)
 	if err != nil {
 		g.observer.Log.ErrorContext(ctx, "gateway failed", "error", err.Error())
 		return err
@@ -119,9 +121,23 @@ func (g *gateway) run(ctx context.Context) error {
 }
 
 // isFatal tells whether nothing may touch the queue's file any more.
-func isFatal(err error) bool {
+func (g *gateway) isFatal(err error) bool {
 	_, fatal := errors.AsType[*queue.FatalError](err)
+	if fatal {
+		g.health.Fail(err.Error())
+	}
 	return fatal
+}
+
+// abandon lets go of what was built before a part could not be.
+func (g *gateway) abandon() error {
+	if g.sinks != nil {
+		g.sinks.close()
+	}
+	if g.queue != nil {
+		return g.queue.Close()
+	}
+	return nil
 }
 
 // build makes the parts, innermost first.
@@ -149,16 +165,23 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	if g.doors.ops != nil {
 		g.doors.ops.set(g.rpc.OpsHandler())
 	}
-	g.reportHealth()
 	return nil
+}
+
+// parts names what /readyz waits for, in the order of starting.
+func (g *gateway) parts() []string {
+	if g.Config.MQTT.Addr == "" && g.Config.MQTT.WebSocketAddr == "" {
+		return []string{partQueue, partDispatch}
+	}
+	return []string{partQueue, partDispatch, partBroker}
 }
 
 // stages lists what runs, in the order of starting.
 func (g *gateway) stages() []stage {
 	stages := []stage{
-		{"queue", g.queue.Run},
-		{"dispatch", g.dispatcher.Run},
-		{"broker", func(ctx context.Context) error { return g.doors.serveMQTT(ctx, g.broker) }},
+		{"queue", g.reporting(partQueue, g.queueHealth, g.queue.Run)},
+		{"dispatch", g.reporting(partDispatch, g.dispatchHealth, g.dispatcher.Run)},
+		{"broker", g.reporting(partBroker, brokerHealth, func(ctx context.Context) error { return g.doors.serveMQTT(ctx, g.broker) })},
 		{"http", func(ctx context.Context) error { return g.doors.http.serve(ctx, g.rpc.StopStreams) }},
 	}
 	if g.doors.ops != nil { // last to go, so that a probe sees the stop
@@ -170,28 +193,68 @@ func (g *gateway) stages() []stage {
 	return stages
 }
 
+// reporting lets a part be asked about its health from the moment it runs.
+func (g *gateway) reporting(part string, health func() rpc.Part, run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		g.health.Report(part, health)
+		return run(ctx)
+	}
+}
+
 // stopping is called once, before the first stage is stopped.
 func (g *gateway) stopping() {
 	g.health.Stop()
 	g.observer.Log.Info("gateway stopping")
 }
 
-// reportHealth says when each part is ready. Sinks have no say: one that is
-// down is degraded, and the gateway goes on taking messages for it.
-func (g *gateway) reportHealth() {
-	g.health.Report(partQueue, func() rpc.Part {
-		if !g.queue.Stats().Accepting {
-			return rpc.Part{Detail: "full: messages are refused until there is room (gatewayctl status names the sink that holds it)"}
+func (g *gateway) queueHealth() rpc.Part {
+	if !g.queue.Accepting() {
+		return rpc.Part{Detail: "full: messages are refused until there is room (gatewayctl status names the sink that holds it)"}
+	}
+	return rpc.Part{Ready: true}
+}
+
+// dispatchHealth says which sink is down. It has no say in readiness: the
+// gateway goes on taking messages for it.
+func (g *gateway) dispatchHealth() rpc.Part {
+	for _, lane := range g.dispatcher.Stats() {
+		if lane.State == edge.LaneWaiting || lane.State == edge.LanePaused {
+			return rpc.Part{Ready: true, Degraded: true, Detail: fmt.Sprintf("sink %s is %s: gatewayctl status says why", g.sinks.name(lane.Sink), lane.State)}
 		}
-		return rpc.Part{Ready: true}
-	})
-	g.health.Report(partBroker, func() rpc.Part { return rpc.Part{Ready: true} })
-	g.health.Report(partDispatch, func() rpc.Part {
-		for _, lane := range g.dispatcher.Stats() {
-			if lane.State == edge.LaneWaiting || lane.State == edge.LanePaused {
-				return rpc.Part{Ready: true, Degraded: true, Detail: fmt.Sprintf("sink %s is %s: %s", g.sinks.name(lane.Sink), lane.State, lane.LastError)}
-			}
-		}
-		return rpc.Part{Ready: true}
-	})
+	}
+	return rpc.Part{Ready: true}
+}
+
+func brokerHealth() rpc.Part { return rpc.Part{Ready: true} }
+
+// openQueue opens queue.db in the data folder.
+func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
+	limit, err := capacity(g.Config.Queue.MaxBytes, g.Config.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	return queue.Open(ctx, queue.Settings{
+		Path: filepath.Join(g.Config.DataDir, "queue.db"), MaxBytes: limit,
+		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
+	}, g.observer)
+}
+
+// capacity resolves a share of the file system that folder lies on.
+func capacity(share config.Capacity, folder string) (int64, error) {
+	var system syscall.Statfs_t
+	if err := syscall.Statfs(folder, &system); err != nil {
+		return 0, fmt.Errorf("measure the file system of %s: %w", folder, err)
+	}
+	return share.Of(int64(system.Blocks) * int64(system.Bsize)), nil
+}
+
+// brokerSettings are the defaults, with what the operator may set.
+func (g *gateway) brokerSettings() broker.Settings {
+	settings := broker.NewDefaultSettings()
+	settings.MaxConnections = g.Config.MQTT.MaxConnections
+	settings.MaxConnectionsPerAddress = g.Config.MQTT.MaxConnections // development mode has one address only
+	settings.MaxSessions = 2 * g.Config.MQTT.MaxConnections
+	settings.FullGrace = g.Config.MQTT.FullGrace
+	settings.DefaultEncoding = g.Config.Ingest.DefaultEncoding
+	return settings
 }

@@ -17,10 +17,10 @@ func (g *gateway) collect(emit observe.Emit) {
 	for _, sink := range stats.Sinks {
 		emit("queue_depth_messages", float64(sink.Pending), sink.Name)
 		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
-		emit("queue_pinned_bytes", float64(sink.PinBytes), sink.Name)
-		collectDeaths(emit, sink.Name, edge.Deaths[:], sink.DeadByWhy, sink.DeadEver)
+		emit("queue_pinned_bytes", float64(sink.PinnedBytes), sink.Name)
+		collectDeaths(emit, sink.Name, edge.Deaths[:], sink.DeadByReason, sink.DeadEverByReason)
 	}
-	collectDeaths(emit, edge.IngressName, edge.Reasons[:], stats.IngressByWhy, stats.IngressEver)
+	collectDeaths(emit, edge.IngressName, edge.Reasons[:], stats.IngressByReason, stats.IngressEverByReason)
 	for _, lane := range g.dispatcher.Stats() {
 		for _, state := range edge.LaneStates {
 			emit("sink_state", truth(state == lane.State), g.sinks.name(lane.Sink), state.String())

@@ -13,8 +13,6 @@ package ingest
 
 import (
 	"context"
-	"sync/atomic"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
@@ -29,61 +27,36 @@ type Settings struct {
 // [edge.Submitter].
 type Pipeline struct {
 	settings Settings
+	plan     *edge.Plan
 	appender edge.Appender
 	tracer   *observe.Tracer
-	counters [len(edge.Sources) + 1]counters // by source
-
-	plan    atomic.Pointer[edge.Plan]
-	stopped atomic.Bool
-}
-
-// counters are one door's counters of what ingest itself refuses; what becomes
-// of the rest is counted by the queue, which knows.
-type counters struct {
-	rejected observe.Counter
-	unknown  observe.Counter // messages with unknown fields
-	reasons  map[edge.Reason]observe.Counter
+	doors    [len(edge.Sources) + 1]*observe.Door   // by source
+	unknown  [len(edge.Sources) + 1]observe.Counter // fields that this gateway does not know
 }
 
 // New builds a pipeline that routes by plan.
 func New(settings Settings, plan *edge.Plan, appender edge.Appender, observer *observe.Observer) *Pipeline {
-	p := &Pipeline{settings: settings, appender: appender, tracer: observer.Tracer}
+	p := &Pipeline{settings: settings, plan: plan, appender: appender, tracer: observer.Tracer}
 	for _, source := range edge.Sources {
-		c := counters{
-			rejected: observer.Metrics.Counter("ingest_messages_total", source.String(), "rejected"),
-			unknown:  observer.Metrics.Counter("ingest_unknown_fields_total", source.String()),
-			reasons:  map[edge.Reason]observe.Counter{},
-		}
-		for _, reason := range edge.Reasons {
-			c.reasons[reason] = observer.Metrics.Counter("ingest_rejected_total", source.String(), string(reason))
-		}
-		p.counters[source] = c
+		p.doors[source] = observer.Metrics.Door(source.String())
+		p.unknown[source] = observer.Metrics.Counter("ingest_unknown_fields_total", source.String())
 	}
-	p.plan.Store(plan)
 	return p
 }
 
-// SetPlan makes later records follow another plan.
-func (p *Pipeline) SetPlan(plan *edge.Plan) { p.plan.Store(plan) }
-
-// Stop refuses everything from now on. What was taken is still answered.
-func (p *Pipeline) Stop() { p.stopped.Store(true) }
-
-// Offer implements [edge.Submitter].
+// Offer implements [edge.Submitter]. It counts what it refuses. A submission that
+// the queue does not take now is for the door to count, which may try again.
 func (p *Pipeline) Offer(ctx context.Context, submission *edge.Submission) error {
-	if p.stopped.Load() {
-		return &edge.Error{Code: edge.Stopping, Reason: edge.ReasonStopping, Message: "the gateway is stopping", RetryAfter: 5 * time.Second}
-	}
 	refusal := p.judge(submission)
 	if refusal != nil {
-		p.count(submission.Record.Source, refusal)
+		p.doors[submission.Record.Source].Refuse(string(refusal.Reason), 1)
 		if !submission.KeepRefused || !refusal.Permanent() {
 			return refusal
 		}
 	}
 	entry, span := p.stamp(submission)
 	if entry.Refusal = refusal; refusal == nil {
-		entry.Owed = p.plan.Load().Route(&entry.Record)
+		entry.Owed = p.plan.Route(&entry.Record)
 	}
 	if err := p.appender.Append(ctx, entry); err != nil {
 		span.Fail(err)
@@ -118,9 +91,7 @@ func (p *Pipeline) stamp(submission *edge.Submission) (edge.Entry, observe.Span)
 	entry := edge.Entry{Record: submission.Record, Replier: submission.Replier, Token: submission.Token}
 	record := &entry.Record
 	if telemetry := submission.Telemetry; telemetry != nil {
-		if telemetry.Unknown > 0 {
-			p.counters[record.Source].unknown.Inc()
-		}
+		p.unknown[record.Source].Add(telemetry.Unknown)
 		if !record.Identity.Explicit {
 			record.Identity = telemetry.Identity
 		}
@@ -130,18 +101,11 @@ func (p *Pipeline) stamp(submission *edge.Submission) (edge.Entry, observe.Span)
 	if !span.Sampled() {
 		return entry, span
 	}
-	span.Set("messaging.source", record.Source.String())
-	span.Set("gateway.device_id", string(record.Device))
+	span.Set(observe.AttributeSource, record.Source.String())
+	span.Set(observe.AttributeDevice, string(record.Device))
 	record.TraceParent = span.Context().TraceParent()
 	entry.Replier = &traced{inner: submission.Replier, span: span}
 	return entry, span
-}
-
-// count adds a refusal to the counters of its door.
-func (p *Pipeline) count(source edge.Source, refusal *edge.Error) {
-	c := &p.counters[source]
-	c.rejected.Inc()
-	c.reasons[refusal.Reason].Inc()
 }
 
 // traced ends the span of a sampled message when its answer is known.
@@ -154,7 +118,7 @@ func (t *traced) Reply(token uint64, receipt edge.Receipt, err error) bool {
 	if err != nil {
 		t.span.Fail(err)
 	} else {
-		t.span.Set("gateway.correlation_id", receipt.Correlation.String())
+		t.span.Set(observe.AttributeCorrelation, receipt.Correlation.String())
 	}
 	t.span.End()
 	return t.inner != nil && t.inner.Reply(token, receipt, err)

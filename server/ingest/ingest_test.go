@@ -148,30 +148,12 @@ func TestPipeline_Offer_Passes(t *testing.T) {
 			t.Errorf("it is owed to a sink: %+v", account)
 		}
 	})
-	t.Run("NothingOnceStopped", func(t *testing.T) {
-		b := newBench()
-		b.Stop()
-		if err := b.Offer(t.Context(), b.submission()); edge.AsError(err).Code != edge.Stopping {
-			t.Errorf("got %v", err)
-		}
-	})
 	t.Run("TheQueuesErrorOn", func(t *testing.T) {
 		b := newBench()
 		full := &edge.Error{Code: edge.Full, Reason: edge.ReasonFull, Message: "full"}
 		pipeline := ingest.New(ingest.Settings{MaxPayloadBytes: 100}, edge.NewPlan(nil), refusing{full}, b.observer)
 		if err := pipeline.Offer(t.Context(), b.submission()); !errors.Is(err, full) {
 			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("WhatANewPlanSays", func(t *testing.T) {
-		b := newBench()
-		b.SetPlan(edge.NewPlan(nil))
-		if err := b.Offer(t.Context(), b.submission()); err != nil {
-			t.Fatal(err)
-		}
-		b.replies.Wait(t, 1)
-		if account := b.queue.Account(sink); account.Due != 0 {
-			t.Errorf("got %+v", account)
 		}
 	})
 }

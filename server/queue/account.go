@@ -144,7 +144,7 @@ func (a *account) state(position edge.Position) edge.State {
 // remember keeps an attempt, as it will be read back: for a commit to save, and
 // for the histories of dead letters.
 func (a *account) remember(attempt edge.Attempt) {
-	attempt.Status, attempt.Excerpt = bounded(attempt.Status), bounded(attempt.Excerpt)
+	attempt.Status, attempt.Excerpt = edge.Excerpt(attempt.Status), edge.Excerpt(attempt.Excerpt)
 	attempt.StartedAt = attempt.StartedAt.UTC().Truncate(time.Microsecond)
 	attempt.EndedAt = attempt.EndedAt.UTC().Truncate(time.Microsecond)
 	a.recent = appendBounded(a.recent, attempt, recentMax)

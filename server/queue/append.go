@@ -20,21 +20,6 @@ const (
 	appendBytesMax = maxFrameBytes / 2
 )
 
-// fullRetryAfter is when a sender may try again after the queue was full.
-const fullRetryAfter = 5 * time.Second
-
-func errFull() *edge.Error {
-	return &edge.Error{
-		Code: edge.Full, Reason: edge.ReasonFull, RetryAfter: fullRetryAfter,
-		Message: "the gateway's storage is full",
-		Hint:    "free space on the disk, raise queue.max_bytes, or see which sink holds records back: gatewayctl status",
-	}
-}
-
-func errStopping() *edge.Error {
-	return &edge.Error{Code: edge.Stopping, Reason: edge.ReasonStopping, Message: "the gateway is stopping", RetryAfter: time.Second}
-}
-
 // intake gathers entries into groups until the assembler takes them.
 //
 //	Append --> [ group, open ] [ group ] [ group ] --> assembler
@@ -49,7 +34,7 @@ type intake struct {
 	spare   []*group
 	bytes   int         // of entries that are not answered yet
 	refusal *edge.Error // why nothing is taken; nil when something is
-	sealed  bool
+	closed  bool
 }
 
 func newIntake(bytesMax int) *intake {
@@ -116,13 +101,13 @@ func (i *intake) openGroup(records, size int) *group {
 }
 
 // take waits for the oldest group, and until a time is reached or a group is
-// full. It returns nil when the intake is sealed and nothing is left.
+// full. It returns nil when the intake is closed and nothing is left.
 func (i *intake) take(earliest time.Time) *group {
 	for {
 		early := time.Until(earliest)
 		i.mu.Lock()
-		waiting, sealed := len(i.waiting), i.sealed
-		if waiting > 1 || waiting == 1 && (early <= 0 || sealed) {
+		waiting, closed := len(i.waiting), i.closed
+		if waiting > 1 || waiting == 1 && (early <= 0 || closed) {
 			oldest := i.waiting[0]
 			i.waiting = slices.Delete(i.waiting, 0, 1)
 			i.mu.Unlock()
@@ -130,7 +115,7 @@ func (i *intake) take(earliest time.Time) *group {
 		}
 		i.mu.Unlock()
 		switch {
-		case waiting == 0 && sealed:
+		case waiting == 0 && closed:
 			return nil
 		case waiting == 0:
 			<-i.work
@@ -161,19 +146,20 @@ func (i *intake) answered(done *group) {
 }
 
 // refuse makes put fail with an error, or lets it go on when there is none.
-// Sealing is for ever.
+// It changes nothing once the intake is closed.
 func (i *intake) refuse(why *edge.Error) {
 	i.mu.Lock()
-	if !i.sealed {
+	if !i.closed {
 		i.refusal = why
 	}
 	i.mu.Unlock()
 	i.room.broadcast()
 }
 
-func (i *intake) seal() {
+// close ends the taking for ever. What was taken is still handed out.
+func (i *intake) close() {
 	i.mu.Lock()
-	i.refusal, i.sealed = errStopping(), true
+	i.refusal, i.closed = edge.NewStopping(), true
 	i.mu.Unlock()
 	i.room.broadcast()
 	nudge(i.work)

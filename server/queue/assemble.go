@@ -132,7 +132,7 @@ func (a *assembler) keepRefused(g *group, entry *edge.Entry) answer {
 	a.letters.add(&record, owedMixed)
 	g.letters = append(g.letters, letter{
 		sink: edge.Ingress, position: record.Position, device: record.Device,
-		reason: string(entry.Refusal.Reason), status: entry.Refusal.Field, excerpt: bounded(entry.Refusal.Message),
+		reason: string(entry.Refusal.Reason), status: entry.Refusal.Field, excerpt: edge.Excerpt(entry.Refusal.Message),
 		attempts: 1, firstAt: record.ReceivedAt, lastAt: record.ReceivedAt,
 		body: a.letters.body(record.Position),
 	})

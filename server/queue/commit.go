@@ -108,7 +108,7 @@ func (c *committer) handle(g *group) {
 	case c.failed != nil:
 		g.failure = edge.AsError(c.failed)
 	case g.generation != c.q.durable.generation.Load():
-		g.failure = errFull() // it was assembled on top of a group that found no room
+		g.failure = edge.NewFull() // it was assembled on top of a group that found no room
 	case g.count > 0 || len(g.letters) > 0:
 		if err := c.commit(g); err != nil {
 			c.q.durable.generation.Add(1)
@@ -194,8 +194,8 @@ func (c *committer) trace(g *group, began time.Time) {
 	for _, span := range g.spans[:cap(links)] {
 		links = append(links, span.Context())
 	}
-	commit := c.q.observer.Tracer.Start(links[0], "queue.commit", observe.WithStart(began), observe.WithLinks(links...))
-	commit.Set("messages", g.count)
+	commit := c.q.observer.Tracer.Start(links[0], "commit", observe.WithStart(began), observe.WithLinks(links...))
+	commit.Set(observe.AttributeMessages, g.count)
 	for _, span := range g.spans {
 		span.Link(commit.Context())
 		span.End()
@@ -214,7 +214,7 @@ func (c *committer) writeFailed(err error) error {
 	}
 	c.full.disk = true
 	c.full.apply(c.q.intake)
-	return errFull()
+	return edge.NewFull()
 }
 
 // fail ends Run as soon as everything under way is refused.
@@ -222,7 +222,7 @@ func (c *committer) fail(err error) error {
 	if c.failed == nil {
 		c.failed = &FatalError{Err: err}
 		c.q.observer.Log.Error("a write has failed: the process must exit", "error", err)
-		c.q.Seal()
+		c.q.intake.close()
 	}
 	return c.failed
 }

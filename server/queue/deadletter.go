@@ -78,7 +78,7 @@ func errNoLetter(key edge.DeadLetterKey) *edge.Error {
 func errIngressRequeue() *edge.Error {
 	return &edge.Error{
 		Code: edge.Precondition, Message: "a message that was refused at the door cannot be requeued: it was never valid",
-		Hint: "mend the device and let it send again; `gatewayctl dlq get` shows the payload and why it was refused",
+		Hint: "mend the device and let it send again; `gatewayctl dlq show` shows the payload and why it was refused",
 	}
 }
 
@@ -258,6 +258,6 @@ func (q *Queue) flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-q.closed:
-		return errStopping()
+		return edge.NewStopping()
 	}
 }

@@ -73,7 +73,7 @@ func TestQueue_DeadLetters(t *testing.T) {
 
 	letter, err := q.DeadLetter(t.Context(), key(2, 1))
 	want := edge.DeadLetter{
-		Sink: 2, Record: second[0].Record, Reason: edge.DeathEncoding, Status: "column", Excerpt: "bad \uFFFD byte", Attempts: 1,
+		Sink: 2, Record: second[0].Record, Reason: edge.DeathEncoding, Status: "column", Excerpt: "bad  byte", Attempts: 1,
 		FirstAt: letter.FirstAt, LastAt: letter.LastAt, History: letter.History,
 	}
 	if diff := cmp.Diff(want, letter); diff != "" || err != nil {
@@ -113,7 +113,7 @@ func requeueDeliveredAtLast(t *testing.T) {
 	q.recount(t)
 	want := edge.SinkStats{
 		ID: 1, Name: "sink-1", Kind: "test", Owed: 4, Delivered: 4, Cursor: 5,
-		DeadByWhy: map[string]int64{edge.DeathRejected: 0}, DeadEver: map[string]int64{edge.DeathRejected: 2},
+		DeadByReason: map[string]int64{edge.DeathRejected: 0}, DeadEverByReason: map[string]int64{edge.DeathRejected: 2},
 	}
 	for range 2 {
 		if diff := cmp.Diff(want, q.sink(1)); diff != "" {
@@ -141,7 +141,7 @@ func requeueRefusedOnceMore(t *testing.T) {
 	if err != nil || journey.Sinks[0].State != edge.Dead || len(journey.Sinks[0].Attempts) != 31 {
 		t.Errorf("got %+v, %v; want dead after 31 attempts", journey.Sinks, err)
 	}
-	if got := q.sink(1); got.Dead != 1 || got.DeadEver[edge.DeathRejected] != 1 || got.Requeueing != 0 {
+	if got := q.sink(1); got.Dead != 1 || got.DeadEverByReason[edge.DeathRejected] != 1 || got.Requeueing != 0 {
 		t.Errorf("got %+v, want one dead letter", got)
 	}
 }
@@ -258,7 +258,7 @@ func TestQueue_Append_refused(t *testing.T) {
 			t.Errorf("%d: %v %s", i, err, diff)
 		}
 		stats := q.Stats()
-		if diff := cmp.Diff([]map[string]int64{wantNow, wantEver}, []map[string]int64{stats.IngressByWhy, stats.IngressEver}); diff != "" {
+		if diff := cmp.Diff([]map[string]int64{wantNow, wantEver}, []map[string]int64{stats.IngressByReason, stats.IngressEverByReason}); diff != "" {
 			t.Errorf("%d: %s", i, diff)
 		}
 		journey, err := q.Journey(t.Context(), last.Correlation)

@@ -1,5 +1,7 @@
 package queue
 
+import "combotto.io/gateway/server/edge"
+
 const (
 	fullAbove = 95 // per cent of the limit
 	fullBelow = 90
@@ -45,7 +47,7 @@ func (f *full) measured(bytes int64) (changed bool) {
 // apply opens or closes the intake.
 func (f *full) apply(intake *intake) {
 	if f.disk || f.reached {
-		intake.refuse(errFull())
+		intake.refuse(edge.NewFull())
 		return
 	}
 	intake.refuse(nil)

@@ -182,7 +182,7 @@ func (r *running) recount(t testing.TB) queue.Recount {
 func (r *running) sink(id edge.SinkID) edge.SinkStats {
 	for _, sink := range r.Stats().Sinks {
 		if sink.ID == id {
-			sink.OldestAge, sink.PinBytes = 0, 0
+			sink.OldestAge, sink.PinnedBytes = 0, 0
 			return sink
 		}
 	}

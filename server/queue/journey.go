@@ -138,13 +138,10 @@ func (t *trip) addLetter(conn *sqlite.Conn, account *account, stages map[edge.Si
 func (a *account) letterState(position edge.Position, isRequeued bool) edge.State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := a.requeue.out[position]
-	switch {
-	case out != nil && !out.decided:
-		return edge.InFlight
-	case out != nil: // settled a moment ago, and not saved yet
-		return edge.Acked
-	case isRequeued:
+	if out := a.requeue.out[position]; out != nil { // what was settled a moment ago included
+		return out.state
+	}
+	if isRequeued {
 		return edge.Enqueued
 	}
 	return edge.Dead

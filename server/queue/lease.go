@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -17,7 +16,7 @@ func (q *Queue) Lease(ctx context.Context, sink edge.SinkID, limit edge.LeaseLim
 	}
 	for {
 		if q.ended() {
-			return nil, errStopping()
+			return nil, edge.NewStopping()
 		}
 		due := account.due.changed()
 		deliveries, err := q.leaseNow(ctx, account, limit)
@@ -46,7 +45,6 @@ func (q *Queue) Release(sink edge.SinkID, deliveries []edge.Delivery) {
 // lease is one call of Lease while it gathers deliveries.
 type lease struct {
 	limit      edge.LeaseLimit
-	now        time.Time
 	deliveries []edge.Delivery
 	bytes      int
 }
@@ -61,9 +59,6 @@ func (l *lease) takes(record *edge.Record, kind edge.DeliveryKind) bool {
 	if len(l.deliveries) > 0 && (len(l.deliveries) >= l.limit.Records || l.bytes+len(record.Payload) > l.limit.Bytes) {
 		return false
 	}
-	if kind == edge.Live && l.now.Sub(record.ReceivedAt) > edge.BackfillAge {
-		kind = edge.Backfill
-	}
 	l.deliveries = append(l.deliveries, edge.Delivery{Record: *record, Kind: kind})
 	l.bytes += len(record.Payload)
 	return true
@@ -71,7 +66,7 @@ func (l *lease) takes(record *edge.Record, kind edge.DeliveryKind) bool {
 
 // leaseNow leases what is due, which may be nothing.
 func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit) ([]edge.Delivery, error) {
-	lease := &lease{limit: limit, now: time.Now()}
+	lease := &lease{limit: limit}
 	if err := q.leaseRequeued(ctx, a, lease); err != nil {
 		return nil, err
 	}
@@ -164,12 +159,12 @@ type requeue struct {
 }
 
 type requeued struct {
-	reason  string // why it was dead
-	decided bool
+	reason string     // why it was dead
+	state  edge.State // InFlight, until it is Acked or Dead again
 }
 
 func (r *requeue) release(position edge.Position, inFlight *int) {
-	if letter, ok := r.out[position]; ok && !letter.decided {
+	if letter, ok := r.out[position]; ok && letter.state == edge.InFlight {
 		delete(r.out, position)
 		*inFlight--
 		r.next = 0
@@ -213,7 +208,7 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 			a.requeue.next = letter.position
 			return nil
 		}
-		a.requeue.out[letter.position] = &requeued{reason: letter.reason}
+		a.requeue.out[letter.position] = &requeued{reason: letter.reason, state: edge.InFlight}
 		a.inFlight++
 	}
 	return nil

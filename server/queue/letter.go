@@ -3,9 +3,7 @@ package queue
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -71,7 +69,7 @@ func (c *committer) newLetter(sink edge.SinkID, change *letterChange) letter {
 	c.letters.add(record, owedMixed)
 	born := letter{
 		sink: sink, position: record.Position, device: record.Device,
-		reason: change.death.Reason, status: bounded(change.death.Status), excerpt: bounded(change.death.Excerpt),
+		reason: change.death.Reason, status: edge.Excerpt(change.death.Status), excerpt: edge.Excerpt(change.death.Excerpt),
 		attempts: len(change.attempts), history: change.attempts,
 		body: c.letters.body(record.Position),
 	}
@@ -142,18 +140,6 @@ func parseHistory(text string) []edge.Attempt {
 		return nil
 	}
 	return attempts
-}
-
-// bounded cuts a text from outside to what is kept of a reply.
-func bounded(text string) string {
-	if len(text) > edge.MaxExcerptBytes {
-		cut := edge.MaxExcerptBytes
-		for cut > 0 && !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut]
-	}
-	return strings.ToValidUTF8(text, "�")
 }
 
 // deaths count the dead letters of one reason.

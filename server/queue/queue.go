@@ -159,8 +159,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		return errors.New("the queue runs already")
 	}
 	defer close(q.closed)
-	stopSealing := context.AfterFunc(ctx, q.Seal)
-	defer stopSealing()
+	defer context.AfterFunc(ctx, q.intake.close)()
 
 	committer := newCommitter(q)
 	assembled, committed := make(chan *group), make(chan *group, 2)
@@ -190,10 +189,6 @@ func (q *Queue) Close() error {
 	return q.db.Close()
 }
 
-// Seal ends the taking of records: Append fails from now on. Leases and
-// settlements go on until Run's context ends.
-func (q *Queue) Seal() { q.intake.seal() }
-
 // ended reports whether the file is closed.
 func (q *Queue) ended() bool {
 	select {
@@ -203,6 +198,10 @@ func (q *Queue) ended() bool {
 		return false
 	}
 }
+
+// Accepting reports whether Append takes records; it does not while the queue
+// is full or stopping.
+func (q *Queue) Accepting() bool { return q.intake.accepting() }
 
 // Head returns the position of the newest durable record, 0 when there was none.
 func (q *Queue) Head() edge.Position { return edge.Position(q.durable.head.Load()) }
@@ -237,7 +236,7 @@ func (q *Queue) reply(committed <-chan *group) {
 // caller, and ends Run when nothing may be believed any more.
 func (q *Queue) writeFailed(err error) error {
 	if sqlite.IsFull(err) {
-		full := errFull()
+		full := edge.NewFull()
 		full.Err = err
 		return full
 	}

@@ -49,19 +49,6 @@ func TestQueue_Run(t *testing.T) {
 		}
 	})
 
-	t.Run("SealedQueueStillSettles", func(t *testing.T) {
-		q := start(t, queue.Settings{}, 1)
-		edgetest.Append(t, q, edgetest.Entries(3, 1, 1)...)
-		q.Seal()
-		if got := code(q.Append(t.Context(), edgetest.Entries(1, 1, 1)...)); got != edge.Stopping {
-			t.Errorf("Append to a sealed queue: %v, want Stopping", got)
-		}
-		q.ack(t, 1, q.lease(t, 1, 3))
-		if diff := cmp.Diff(int64(3), q.recount(t).Sinks[0].Decided); diff != "" {
-			t.Error(diff)
-		}
-	})
-
 	t.Run("OnlyOnce", func(t *testing.T) {
 		q := start(t, queue.Settings{}, 1)
 		edgetest.Append(t, q, edgetest.Entries(1, 1, 1)...)

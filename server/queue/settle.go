@@ -48,7 +48,7 @@ func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Se
 	}
 	for {
 		if q.ended() {
-			return errStopping()
+			return edge.NewStopping()
 		}
 		room := account.room.changed()
 		settled, err := account.settle(&settlement)
@@ -109,7 +109,7 @@ func (a *account) check(settlement *edge.Settlement) (spans, error) {
 		here := span{position, position + 1}
 		if delivery.Kind == edge.Requeue {
 			letter := a.requeue.out[position]
-			if letter == nil || letter.decided || letters[position] {
+			if letter == nil || letter.state != edge.InFlight || letters[position] {
 				return fmt.Errorf("dead letter %d is not leased", position)
 			}
 			if letters == nil {
@@ -145,7 +145,7 @@ func (a *account) deliver(delivery *edge.Delivery) {
 	}
 	position := delivery.Record.Position
 	letter := a.requeue.out[position]
-	letter.decided = true
+	letter.state = edge.Acked
 	a.dead--
 	countDeath(a.deaths, letter.reason, -1, 0)
 	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDelivered, position: position})
@@ -157,7 +157,7 @@ func (a *account) bury(death *edge.Death) {
 	change := letterChange{kind: letterBorn, death: *death, attempts: a.history(record), position: record.Position}
 	if death.Delivery.Kind == edge.Requeue {
 		letter := a.requeue.out[record.Position]
-		letter.decided = true
+		letter.state = edge.Dead
 		change.kind = letterAgain
 		countDeath(a.deaths, letter.reason, -1, 0)
 		countDeath(a.deaths, death.Reason, 1, 0)

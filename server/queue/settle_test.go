@@ -97,8 +97,8 @@ func settleSinksAreSettledApart(t *testing.T) {
 	q.ack(t, 1, q.lease(t, 1, 7))
 	got := []edge.SinkStats{q.sink(1), q.sink(2)}
 	want := []edge.SinkStats{
-		{ID: 1, Name: "sink-1", Kind: "test", Owed: 7, Delivered: 7, Cursor: 10, DeadByWhy: map[string]int64{}, DeadEver: map[string]int64{}},
-		{ID: 2, Name: "sink-2", Kind: "test", Owed: 8, Pending: 8, Cursor: 1, DeadByWhy: map[string]int64{}, DeadEver: map[string]int64{}},
+		{ID: 1, Name: "sink-1", Kind: "test", Owed: 7, Delivered: 7, Cursor: 10, DeadByReason: map[string]int64{}, DeadEverByReason: map[string]int64{}},
+		{ID: 2, Name: "sink-2", Kind: "test", Owed: 8, Pending: 8, Cursor: 1, DeadByReason: map[string]int64{}, DeadEverByReason: map[string]int64{}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -134,20 +134,6 @@ func TestQueue_Lease(t *testing.T) {
 			t.Errorf("leased %d after the oldest hole was filled", got)
 		}
 		q.recount(t)
-	})
-
-	t.Run("OldRecordsAreBackfill", func(t *testing.T) {
-		q := start(t, queue.Settings{}, 1)
-		entries := edgetest.Entries(2, 1, 1)
-		entries[0].Record.ReceivedAt = entries[0].Record.ReceivedAt.Add(-2 * edge.BackfillAge)
-		edgetest.Append(t, q, entries...)
-		var kinds []edge.DeliveryKind
-		for _, delivery := range q.lease(t, 1, 2) {
-			kinds = append(kinds, delivery.Kind)
-		}
-		if diff := cmp.Diff([]edge.DeliveryKind{edge.Backfill, edge.Live}, kinds); diff != "" {
-			t.Error(diff)
-		}
 	})
 
 	t.Run("UnknownSink", func(t *testing.T) {

@@ -19,7 +19,7 @@ func (q *Queue) Stats() edge.QueueStats {
 		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Accepting: q.intake.accepting(),
 		Accepted: totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
 	}
-	stats.IngressByWhy, stats.IngressEver = byReason(totals.deaths)
+	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {
 		stats.Sinks = append(stats.Sinks, account.stats())
 	}
@@ -40,9 +40,9 @@ func (a *account) stats() edge.SinkStats {
 		Pending: a.pending(), InFlight: int64(a.inFlight), Cursor: a.cursor,
 		Requeueing: a.requeue.waiting,
 	}
-	stats.DeadByWhy, stats.DeadEver = byReason(a.deaths)
+	stats.DeadByReason, stats.DeadEverByReason = byReason(a.deaths)
 	for _, letter := range a.requeue.out {
-		if letter.decided {
+		if letter.state != edge.InFlight {
 			stats.Requeueing--
 			continue
 		}
@@ -85,7 +85,7 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 			return err
 		}
 		if stored := stats.Head - stats.Oldest + 1; stats.Oldest > 0 && stored > 0 {
-			sink.PinBytes = int64(float64(used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
+			sink.PinnedBytes = int64(float64(used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 func (q *Queue) Read(ctx context.Context, after edge.Position, limit int) ([]edge.Record, edge.Position, error) {
 	for {
 		if q.ended() {
-			return nil, after, errStopping()
+			return nil, after, edge.NewStopping()
 		}
 		grown := q.grown.changed()
 		records, next, err := q.readNow(ctx, after, limit)

@@ -98,7 +98,7 @@ func expectLinks(t *testing.T, spans []*tracepb.Span, parents []string, path str
 		switch span.GetName() {
 		case "append":
 			appends[hex.EncodeToString(span.GetTraceId())] = span
-		case "queue.commit":
+		case "commit":
 			commits = append(commits, span)
 		}
 	}

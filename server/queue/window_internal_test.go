@@ -230,7 +230,7 @@ func FuzzParseDevice(f *testing.F) {
 	f.Add([]byte{windowRowVersion, 9, 4})
 	f.Add([]byte{windowRowVersion, 9, 1, 1, 'a', 3, 1, 0})
 	f.Fuzz(func(_ *testing.T, content []byte) {
-		_, _ = parseDevice("dev-1", sealed("dev-1", content)) // must not panic
+		_, _ = parseDevice("dev-1", withChecksum("dev-1", content)) // must not panic
 	})
 }
 

@@ -216,11 +216,11 @@ func (d *device) row(head edge.Position) (body []byte, later bool) {
 			}
 		})
 	}
-	return sealed(d.name, dst), later
+	return withChecksum(d.name, dst), later
 }
 
-// sealed appends a checksum that also covers the name of the device.
-func sealed(name edge.DeviceID, content []byte) []byte {
+// withChecksum appends a checksum that also covers the name of the device.
+func withChecksum(name edge.DeviceID, content []byte) []byte {
 	sum := xxhash.Sum64(append(content[:len(content):len(content)], name...))
 	return binary.LittleEndian.AppendUint64(content, sum)
 }
@@ -232,7 +232,7 @@ func parseDevice(name edge.DeviceID, body []byte) (*device, error) {
 		return nil, errWindowRow
 	}
 	content := body[: len(body)-checksumBytes : len(body)-checksumBytes]
-	if !bytes.Equal(sealed(name, content), body) || content[0] != windowRowVersion {
+	if !bytes.Equal(withChecksum(name, content), body) || content[0] != windowRowVersion {
 		return nil, errWindowRow
 	}
 	d := &device{name: name, bytes: deviceBytes + len(name), saved: true}

@@ -80,8 +80,8 @@ func queueStatus(stats edge.QueueStats) *adminv1.QueueStatus {
 		if sink.OldestAge > status.OldestAge.AsDuration() {
 			status.OldestAge = durationpb.New(sink.OldestAge)
 		}
-		if sink.Pending > 0 && sink.PinBytes > pinned {
-			pinned, status.PinningSink = sink.PinBytes, sink.Name
+		if sink.Pending > 0 && sink.PinnedBytes > pinned {
+			pinned, status.PinningSink = sink.PinnedBytes, sink.Name
 		}
 	}
 	return status

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/klauspost/compress/zstd"
 
@@ -24,17 +25,9 @@ const contentTypeNDJSON = "application/x-ndjson"
 // ingest answers POST /ingest/{device_id}.
 func (s *Server) ingest(w http.ResponseWriter, r *http.Request) {
 	device := edge.DeviceID(r.PathValue("device_id"))
-	if err := callerOf(r.Context()).mayPublish(device); err != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	body, err := readBody(w, r)
+	messages, encoding, single, err := s.messages(w, r, device)
 	if err != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	messages, encoding, single, err := split(r, body)
-	if err != nil {
+		s.doors[edge.SourceHTTP].Refuse(string(edge.AsError(err).Reason), 1)
 		s.refuse(w, r, err)
 		return
 	}
@@ -48,10 +41,24 @@ func (s *Server) ingest(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// messages reads the payloads that a request carries for a device.
+func (s *Server) messages(w http.ResponseWriter, r *http.Request, device edge.DeviceID) (payloads [][]byte, encoding edge.Encoding, single bool, err error) {
+	if err := callerOf(r.Context()).mayPublish(device); err != nil {
+		return nil, 0, false, err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	payloads, encoding, single, err = split(r, body)
+	if encoding == edge.EncodingAuto {
+		encoding = s.settings.DefaultEncoding
+	}
+	return payloads, encoding, single, err
+}
+
 // readBody reads the request's body and takes its content encoding off.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// A body that trickles in holds a connection and memory; it must be done by then.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readBodyTimeout))
 	var reader io.Reader = http.MaxBytesReader(w, r.Body, edge.MaxBatchBytes)
 	switch encoding := r.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":
@@ -88,6 +95,9 @@ func tooLarge() error {
 func bodyError(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		return tooLarge()
+	}
+	if connect.CodeOf(err) == connect.CodeUnavailable {
+		return errBusy()
 	}
 	refusal := edge.Refuse(edge.Malformed, edge.ReasonMalformed, "", "the body cannot be read")
 	refusal.Err = err
@@ -174,7 +184,7 @@ func (s *Server) submit(r *http.Request, device edge.DeviceID, encoding edge.Enc
 				submission.Record.Identity.MessageID = key + "/" + strconv.Itoa(i)
 			}
 		}
-		answers.offer(r.Context(), s.Submitter, i, &submission)
+		answers.offer(r.Context(), s, i, &submission)
 	}
 	return answers.wait(r.Context())
 }

@@ -52,7 +52,7 @@ func (s *Server) routes() (http.Handler, error) {
 	open := http.NewServeMux()
 	s.mountProbes(open)
 	// A page of another origin must not make a browser act in its owner's name.
-	open.Handle("/", http.NewCrossOriginProtection().Handler(s.authenticate(guarded)))
+	open.Handle("/", http.NewCrossOriginProtection().Handler(s.authenticate(limitBodies(guarded))))
 	return s.identify(open), nil
 }
 

@@ -14,8 +14,12 @@ package rpc
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"combotto.io/gateway/gen/go/gateway/admin/v1"
 	"combotto.io/gateway/gen/go/gateway/sink/v1"
@@ -56,7 +60,9 @@ type Messages interface {
 	// Read returns committed records after a position, waiting for one when there
 	// is none, and the position to go on from.
 	Read(ctx context.Context, after edge.Position, limit int) ([]edge.Record, edge.Position, error)
-	// Stats is a cheap snapshot.
+	// Head is the position of the newest committed record.
+	Head() edge.Position
+	// Stats is a snapshot of everything; it reads the file.
 	Stats() edge.QueueStats
 }
 
@@ -94,6 +100,7 @@ type Server struct {
 	settings Settings
 	Dependencies
 	totals  []ingestTotal
+	doors   [len(edge.Sources) + 1]*observe.Door // by source
 	handler http.Handler
 	// stopping ends when the server begins to stop: streams watch it, because a
 	// graceful shutdown waits for them.
@@ -106,6 +113,9 @@ func New(settings Settings, dependencies Dependencies) (*Server, error) {
 	s := &Server{settings: settings, Dependencies: dependencies}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.totals = ingestTotals(dependencies.Observer.Metrics)
+	for _, source := range edge.Sources {
+		s.doors[source] = dependencies.Observer.Metrics.Door(source.String())
+	}
 	handler, err := s.routes()
 	s.handler = handler
 	return s, err
@@ -121,23 +131,30 @@ const (
 	readBodyTimeout   = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
-	shutdownTimeout   = 5 * time.Second
+	shutdownTimeout   = 3 * time.Second
+	maxConnections    = 4096
 )
+
+// Limit bounds the connections that a listener accepts at a time; further ones
+// wait.
+func Limit(listener net.Listener) net.Listener {
+	return netutil.LimitListener(listener, maxConnections)
+}
 
 // NewHTTPServer returns a server with the limits of this package. HTTP/2 without
 // TLS is spoken to clients that begin with it, as gRPC clients do.
-func NewHTTPServer(handler http.Handler) *http.Server {
+func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler: handler, Protocols: &protocols, ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 256},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 256}, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 
-// Shutdown takes no more requests and lets those under way finish, for five
+// Shutdown takes no more requests and lets those under way finish, for three
 // seconds at most.
 func Shutdown(server *http.Server) error {
 	deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)

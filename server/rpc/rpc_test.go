@@ -68,7 +68,7 @@ func newBench(t *testing.T, change ...func(*rpc.Dependencies)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	httpServer := rpc.NewHTTPServer(server.Handler())
+	httpServer := rpc.NewHTTPServer(server.Handler(), b.observer.Log)
 	ended := make(chan error, 1)
 	go func() { ended <- httpServer.Serve(listener) }()
 	t.Cleanup(func() {
@@ -115,6 +115,14 @@ func (b *bench) do(t *testing.T, method, path, body string, headers ...string) a
 }
 
 func (b *bench) stored() int { return b.queue.Account(sink).Due }
+
+// refused sums the refusals of the HTTP door, whatever their reason.
+func (b *bench) refused() (sum uint64) {
+	for _, reason := range edge.Reasons {
+		sum += b.observer.Metrics.Counter("ingest_rejected_total", "http", string(reason)).Value()
+	}
+	return sum
+}
 
 const (
 	telemetry = `{"schema_version":1,"metrics":{"t":1}}`
@@ -200,8 +208,8 @@ func TestServer_Ingest(t *testing.T) {
 			if got.status != test.status || !strings.Contains(got.body, test.want) {
 				t.Errorf("got %d %s, want %d with %s", got.status, got.body, test.status, test.want)
 			}
-			if b.stored() != test.stored {
-				t.Errorf("%d stored, want %d", b.stored(), test.stored)
+			if refused := b.refused(); b.stored() != test.stored || (refused > 0) != (test.status != 202) && test.want != "cross-origin" {
+				t.Errorf("%d stored, want %d; %d counted as refused", b.stored(), test.stored, refused)
 			}
 			if problem := got.header.Get("Content-Type"); got.status >= 400 && test.want != "cross-origin" && !strings.Contains(got.body, "results") && problem != "application/problem+json" {
 				t.Errorf("content type %q", problem)
@@ -264,7 +272,11 @@ func TestServer_Ingest_RetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, func(d *rpc.Dependencies) { d.Submitter = refusing{test.err} })
 			for _, body := range []string{telemetry, "[" + telemetry + "," + telemetry + "]"} {
+				before := b.refused()
 				got := b.do(t, "POST", "/ingest/dev-1", body)
+				if b.refused() == before {
+					t.Error("the refusal is not counted")
+				}
 				if got.status != test.status || got.header.Get("Retry-After") != test.after || strings.Contains(got.body, "EOF") {
 					t.Errorf("got %d, Retry-After %q, %s", got.status, got.header.Get("Retry-After"), got.body)
 				}

@@ -144,7 +144,7 @@ func (t *tail) matches(record *edge.Record) bool {
 
 // catchUp lets a live tail that is too far behind jump to the present.
 func (t *tail) catchUp() {
-	behind := t.server.Messages.Stats().Head - t.position
+	behind := t.server.Messages.Head() - t.position
 	if behind < tailReadLimit {
 		t.resuming = false
 	}

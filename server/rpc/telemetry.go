@@ -63,6 +63,7 @@ func (t *telemetryService) offer(ctx context.Context, messages []*telemetryv1.Pu
 	for i, message := range messages {
 		submission, err := t.submission(ctx, decoder, message)
 		if err != nil {
+			t.server.doors[edge.SourceRPC].Refuse(string(edge.AsError(err).Reason), 1)
 			answers.Reply(uint64(i), edge.Receipt{}, err)
 			continue
 		}
@@ -70,7 +71,7 @@ func (t *telemetryService) offer(ctx context.Context, messages []*telemetryv1.Pu
 		if submission.Record.TraceParent == "" {
 			submission.Record.TraceParent = trace
 		}
-		answers.offer(ctx, t.server.Submitter, i, submission)
+		answers.offer(ctx, t.server, i, submission)
 	}
 	return answers, nil
 }

@@ -42,12 +42,18 @@ func (w *waiter) Reply(token uint64, receipt edge.Receipt, err error) bool {
 // Flush implements [edge.Replier].
 func (w *waiter) Flush() {}
 
-// offer submits one message; a refusal is its answer.
-func (w *waiter) offer(ctx context.Context, submitter edge.Submitter, index int, submission *edge.Submission) {
+// offer submits one message; a refusal is its answer. Ingest counts what can
+// never be valid; what the queue does not take now is given up here.
+func (w *waiter) offer(ctx context.Context, s *Server, index int, submission *edge.Submission) {
 	submission.Replier, submission.Token = w, uint64(index)
-	if err := submitter.Offer(ctx, submission); err != nil {
-		w.Reply(uint64(index), edge.Receipt{}, err)
+	err := s.Submitter.Offer(ctx, submission)
+	if err == nil {
+		return
 	}
+	if refusal := edge.AsError(err); !refusal.Permanent() {
+		s.doors[submission.Record.Source].Refuse(string(refusal.Reason), 1)
+	}
+	w.Reply(uint64(index), edge.Receipt{}, err)
 }
 
 // wait returns the answers to all messages. When ctx ends first, the caller is

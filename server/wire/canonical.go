@@ -34,6 +34,11 @@ func (r *Renderer) AppendRecord(dst []byte, delivery *edge.Delivery) ([]byte, er
 // telemetry. The order of the keys is fixed, absent fields are left out, and
 // metrics and attributes stand in the order received.
 func AppendCanonical(dst []byte, gateway edge.GatewayID, delivery *edge.Delivery, telemetry *edge.Telemetry) []byte {
+	return appendCanonical(dst, gateway, delivery, telemetry, "")
+}
+
+// appendCanonical knows the id of a replay, too, for which edge has no word yet.
+func appendCanonical(dst []byte, gateway edge.GatewayID, delivery *edge.Delivery, telemetry *edge.Telemetry, replay string) []byte {
 	record := &delivery.Record
 	identity := identityOf(record, telemetry)
 	dst = append(dst, `{"correlation_id":"`...)
@@ -66,6 +71,9 @@ func AppendCanonical(dst []byte, gateway edge.GatewayID, delivery *edge.Delivery
 		dst = append(dst, `,"verified":true`...)
 	}
 	dst = appendMember(dst, "delivery", delivery.Kind.String())
+	if replay != "" {
+		dst = appendMember(dst, "replay_id", replay)
+	}
 	if record.Revision > 0 {
 		dst = strconv.AppendInt(append(dst, `,"revision":`...), int64(record.Revision), 10)
 	}

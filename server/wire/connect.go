@@ -22,9 +22,12 @@ const ErrorDomain = "combotto.io"
 func ConnectError(err error, requestID string) *connect.Error {
 	refused := edge.AsError(err)
 	answer := connect.NewError(ConnectCode(refused.Code), errors.New(detail(refused)))
-	info := &errdetails.ErrorInfo{Reason: strings.ToUpper(reasonOf(refused)), Domain: ErrorDomain}
+	info := &errdetails.ErrorInfo{Reason: strings.ToUpper(reasonOf(refused)), Domain: ErrorDomain, Metadata: map[string]string{}}
 	if requestID != "" {
-		info.Metadata = map[string]string{"request_id": requestID}
+		info.Metadata["request_id"] = requestID
+	}
+	if refused.Hint != "" {
+		info.Metadata["hint"] = refused.Hint
 	}
 	addDetail(answer, info)
 	if refused.Field != "" {

@@ -44,7 +44,7 @@ var answers = [...]answer{
 	edge.Conflict:        {"conflict", connect.CodeAlreadyExists, http.StatusUnprocessableEntity, mqttImplementation, 0},
 	edge.Precondition:    {"wrong state", connect.CodeFailedPrecondition, http.StatusConflict, mqttImplementation, 0},
 	edge.Busy:            {"too many requests", connect.CodeResourceExhausted, http.StatusTooManyRequests, mqttQuotaExceeded, time.Second},
-	edge.Full:            {"full", connect.CodeUnavailable, http.StatusServiceUnavailable, mqttQuotaExceeded, 10 * time.Second},
+	edge.Full:            {"full", connect.CodeUnavailable, http.StatusServiceUnavailable, mqttQuotaExceeded, 5 * time.Second},
 	edge.Stopping:        {"stopping", connect.CodeUnavailable, http.StatusServiceUnavailable, mqttUnspecified, 5 * time.Second},
 }
 

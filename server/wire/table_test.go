@@ -67,7 +67,7 @@ func TestRetryAfter(t *testing.T) {
 		want time.Duration
 	}{
 		"Said":      {&edge.Error{Code: edge.Full, RetryAfter: 90 * time.Second}, 90 * time.Second},
-		"Default":   {&edge.Error{Code: edge.Full}, 10 * time.Second},
+		"Default":   {edge.NewFull(), 5 * time.Second},
 		"Pointless": {&edge.Error{Code: edge.Invalid, RetryAfter: time.Second}, 0},
 		"Unknown":   {errors.New("disk on fire"), 0},
 	}
@@ -123,7 +123,7 @@ func TestConnectError(t *testing.T) {
 		details = append(details, message)
 	}
 	want := []proto.Message{
-		&errdetails.ErrorInfo{Reason: "FULL", Domain: "combotto.io", Metadata: map[string]string{"request_id": "r-1"}},
+		&errdetails.ErrorInfo{Reason: "FULL", Domain: "combotto.io", Metadata: map[string]string{"request_id": "r-1", "hint": "see gatewayctl status"}},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "queue", Description: "the gateway is full", Reason: "FULL"}}},
 		&errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 1, Nanos: 500_000_000}},
 	}

@@ -75,7 +75,7 @@ func checkTrace(t *testing.T, collector *harness.Collector, spans map[string][]h
 		t.Errorf("append is not below ingest: %+v", stored)
 	}
 	linked := slices.ContainsFunc(collector.Spans(), func(commit harness.Span) bool {
-		return commit.Name == "queue.commit" && (slices.Contains(commit.Links, stored.SpanID) || slices.Contains(stored.Links, commit.SpanID))
+		return commit.Name == "commit" && (slices.Contains(commit.Links, stored.SpanID) || slices.Contains(stored.Links, commit.SpanID))
 	})
 	if !linked {
 		t.Errorf("append is not linked to its commit: %+v", stored)

@@ -30,6 +30,51 @@ func TestSink_Faults(t *testing.T) {
 	t.Run("NotADirectory", notADirectory)
 	t.Run("PermissionDenied", permissionDenied)
 	t.Run("HangingDisk", hangingDisk)
+	t.Run("TakenAway", takenAway)
+}
+
+// takenAway has what operators do to files that are being written. What is
+// acknowledged afterwards has to be in the folder.
+func takenAway(t *testing.T) {
+	const first, second = "2000-01-01/00-00000000000000000001.ndjson", "2000-01-01/00-00000000000000000003.ndjson"
+	for name, take := range map[string]func(dir string) error{
+		"File":         func(dir string) error { return os.Remove(filepath.Join(dir, first)) },
+		"Day":          func(dir string) error { return os.RemoveAll(filepath.Join(dir, "2000-01-01")) },
+		"Folder":       os.RemoveAll,
+		"RenamedFile":  func(dir string) error { return os.Rename(filepath.Join(dir, first), dir+".old") },
+		"RenamedDay":   func(dir string) error { return os.Rename(filepath.Join(dir, "2000-01-01"), dir+".old") },
+		"ReplacedFile": func(dir string) error { return replace(filepath.Join(dir, first)) },
+		"EmptiedFile":  func(dir string) error { return os.Truncate(filepath.Join(dir, first), 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "out")
+				sink := open(t, dir)
+				deliver(t, sink, 1, 2)
+				if err := take(dir); err != nil {
+					t.Fatal(err)
+				}
+				deliver(t, sink, 3, 2)
+				deliver(t, sink, 5, 1)
+				want := map[string][]uint64{second: {3, 4, 5}}
+				if name == "ReplacedFile" || name == "EmptiedFile" {
+					want[first] = []uint64{}
+				}
+				expect(t, dir, want)
+				if current, err := os.ReadFile(filepath.Join(dir, ".current")); err != nil || string(current) != second+"\n" {
+					t.Errorf(".current is %q, %v", current, err)
+				}
+			})
+		})
+	}
+}
+
+// replace puts an empty file in the place of another.
+func replace(path string) error {
+	if err := os.WriteFile(path+".new", nil, 0o640); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func fullDisk(t *testing.T) {

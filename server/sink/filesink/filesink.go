@@ -11,11 +11,10 @@
 // batch stand together and in order. The hour is that of writing, not of
 // receiving: a file is complete when .current names another one.
 //
-// A record that cannot be written as JSON is refused with the status
-// [edge.DeathEncoding]; the others of its batch are written. A full or faulty
-// disk is Unavailable; a folder that may not be written, or is none, is
-// Misconfigured. New touches no file, so that a disk which is not mounted yet
-// keeps no gateway from starting.
+// A record that cannot be written as JSON is refused as unwritable; the others
+// of its batch are written. A full or faulty disk is Unavailable; a folder that
+// may not be written, or is none, is Misconfigured. New touches no file, so that
+// a disk which is not mounted yet keeps no gateway from starting.
 //
 // It does not delete, compress or limit files. Records come twice after a crash
 // and after an attempt that outlived its deadline; correlation_id tells.
@@ -41,6 +40,10 @@ import (
 
 // closeTimeout bounds how long Close waits for a write that hangs.
 const closeTimeout = 5 * time.Second
+
+// statusUnwritable is that of a record that cannot be written as JSON, and of a
+// batch without any other.
+const statusUnwritable = "unwritable"
 
 // Settings say where to write.
 type Settings struct {
@@ -68,7 +71,7 @@ func New(settings Settings, observer *observe.Observer) *Sink {
 func (s *Sink) Deliver(ctx context.Context, batch []edge.Delivery) edge.Outcome {
 	lines, refused := s.render(batch)
 	if len(refused) == len(batch) {
-		return edge.Outcome{Class: edge.Delivered, Status: edge.DeathEncoding, Refused: refused}
+		return edge.Outcome{Class: edge.Delivered, Status: statusUnwritable, Refused: refused}
 	}
 	select {
 	case <-s.turn:
@@ -103,7 +106,7 @@ func (s *Sink) render(batch []edge.Delivery) (lines []byte, refused []edge.Refus
 	for i := range batch {
 		extended, err := renderer.AppendRecord(lines, &batch[i])
 		if err != nil {
-			refused = append(refused, edge.Refused{Index: i, Status: edge.DeathEncoding, Reason: err.Error()})
+			refused = append(refused, edge.Refused{Index: i, Status: statusUnwritable, Excerpt: edge.Excerpt(err.Error()), Unwritable: true})
 			continue
 		}
 		lines = append(extended, '\n')

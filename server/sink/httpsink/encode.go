@@ -6,9 +6,6 @@ import (
 	"io"
 	"net/http"
 
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/wire"
 )
@@ -18,16 +15,6 @@ var contentTypes = map[Format]string{
 	JSON:     "application/json",
 	Protobuf: "application/protobuf",
 }
-
-// Fields of gateway.analytics.v1.IngestRequest. The message is written field by
-// field, so that a batch is never held twice as objects; a test reads it back
-// with the generated code.
-const (
-	fieldGatewayID      protowire.Number = 1
-	fieldSink           protowire.Number = 2
-	fieldIdempotencyKey protowire.Number = 3
-	fieldRecords        protowire.Number = 4
-)
 
 // stampsBytes is what the gateway's own fields add to a payload, about.
 const stampsBytes = 256
@@ -46,11 +33,11 @@ func (s *Sink) key(batch []edge.Delivery) string {
 func (s *Sink) encode(batch []edge.Delivery, key string) (body []byte, unwritable []edge.Refused) {
 	renderer := s.renderers.Get().(*wire.Renderer)
 	defer s.renderers.Put(renderer)
-	body = s.begin(make([]byte, 0, estimate(batch)), key)
+	body = s.begin(make([]byte, 0, estimate(batch)), renderer, key)
 	for i := range batch {
 		extended, err := s.appendRecord(body, renderer, &batch[i])
 		if err != nil {
-			unwritable = append(unwritable, edge.Refused{Index: i, Status: edge.DeathEncoding, Reason: err.Error()})
+			unwritable = append(unwritable, edge.Refused{Index: i, Status: statusUnwritable, Excerpt: edge.Excerpt(err.Error()), Unwritable: true})
 			continue
 		}
 		body = extended
@@ -71,14 +58,12 @@ func estimate(batch []edge.Delivery) int {
 	return size
 }
 
-func (s *Sink) begin(body []byte, key string) []byte {
+func (s *Sink) begin(body []byte, renderer *wire.Renderer, key string) []byte {
 	switch s.settings.Format {
 	case JSON:
 		return append(body, '[')
 	case Protobuf:
-		body = protowire.AppendString(protowire.AppendTag(body, fieldGatewayID, protowire.BytesType), string(s.settings.Gateway))
-		body = protowire.AppendString(protowire.AppendTag(body, fieldSink, protowire.BytesType), s.settings.Sink)
-		return protowire.AppendString(protowire.AppendTag(body, fieldIdempotencyKey, protowire.BytesType), key)
+		return renderer.AppendBatch(body, s.settings.Sink, key)
 	}
 	return body
 }
@@ -86,15 +71,7 @@ func (s *Sink) begin(body []byte, key string) []byte {
 func (s *Sink) appendRecord(body []byte, renderer *wire.Renderer, delivery *edge.Delivery) ([]byte, error) {
 	switch s.settings.Format {
 	case Protobuf:
-		message, err := renderer.Message(delivery)
-		if err != nil {
-			return body, err
-		}
-		record, err := proto.Marshal(message)
-		if err != nil {
-			return body, fmt.Errorf("encode record: %w", err)
-		}
-		return protowire.AppendBytes(protowire.AppendTag(body, fieldRecords, protowire.BytesType), record), nil
+		return renderer.AppendBatchRecord(body, delivery)
 	case JSON:
 		body, err := renderer.AppendRecord(body, delivery)
 		return append(body, ','), err

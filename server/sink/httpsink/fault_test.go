@@ -221,7 +221,7 @@ func TestSink_Reply(t *testing.T) {
 		<-hungUp
 	})
 	t.Run("BreaksOff", func(t *testing.T) {
-		for _, part := range []string{"", `{"rejected":[`} {
+		for _, part := range []string{"", "\xef\xbb", "\xef\xbb\xbf ", `{"rejected":[`, `[{"`} {
 			url := receive(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "500")
 				_, _ = io.WriteString(w, part)

@@ -28,8 +28,8 @@
 // than 64 KiB and so might reject any of them, makes the outcome Rejected: the
 // batch is then divided until the answer is clear. A reply that breaks off
 // inside a JSON object is Unavailable. Any other body of a 2xx is ignored, and
-// no body is read beyond 64 KiB. A record that cannot be encoded is refused with
-// the status [edge.DeathEncoding].
+// no body is read beyond 64 KiB. A record that cannot be encoded is refused
+// as unwritable.
 //
 // A batch of requeued records carries no Idempotency-Key: the receiver may
 // remember the same range with other members, or with the refusal that made
@@ -77,6 +77,7 @@ const (
 	connectionsMax    = 16       // when the settings leave it open
 	replyHeaderBytes  = 64 << 10 // headers of a reply
 	userAgentFallback = "dev"
+	statusUnwritable  = "unwritable" // of a record, or of a batch that was not sent at all
 )
 
 // Settings say where to post, and as whom.
@@ -166,7 +167,7 @@ func (s *Sink) Deliver(ctx context.Context, batch []edge.Delivery) edge.Outcome 
 	key := s.key(batch)
 	body, unwritable := s.encode(batch, key)
 	if len(unwritable) == len(batch) {
-		return edge.Outcome{Class: edge.Delivered, Status: edge.DeathEncoding, Refused: unwritable}
+		return edge.Outcome{Class: edge.Delivered, Status: statusUnwritable, Refused: unwritable}
 	}
 	response, err := s.client.Do(s.request(ctx, batch, key, body))
 	if err != nil {

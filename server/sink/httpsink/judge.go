@@ -27,12 +27,12 @@ func judge(ctx context.Context, response *http.Response, batch []edge.Delivery) 
 		return judgeAccepted(ctx, outcome, body, err, batch)
 	}
 	// The status has decided; the body is for people.
-	outcome.Excerpt = excerpt(string(body))
+	outcome.Excerpt = edge.Excerpt(string(body))
 	if outcome.Class == edge.Unavailable {
 		outcome.RetryAfter = retryAfter(response.Header)
 	}
 	if location := response.Header.Get("Location"); location != "" {
-		outcome.Excerpt = excerpt("redirects are not followed; Location: " + location)
+		outcome.Excerpt = edge.Excerpt("redirects are not followed; Location: " + location)
 	}
 	return outcome
 }
@@ -44,7 +44,7 @@ func judgeAccepted(ctx context.Context, outcome edge.Outcome, body []byte, err e
 	}
 	if err != nil {
 		broken := unreachable(ctx, err)
-		broken.Excerpt = excerpt("the reply of a " + outcome.Status + " broke off: " + broken.Excerpt)
+		broken.Excerpt = edge.Excerpt("the reply of a " + outcome.Status + " broke off: " + broken.Excerpt)
 		return broken
 	}
 	rejected, certain := parseRejections(body)
@@ -54,12 +54,12 @@ func judgeAccepted(ctx context.Context, outcome edge.Outcome, body []byte, err e
 		outcome.Refused = refused
 	case len(batch) == 1:
 		// Whatever the reply means to say, it is about this record.
-		outcome.Refused = []edge.Refused{{Index: 0, Status: outcome.Status, Reason: excerpt(string(body))}}
+		outcome.Refused = []edge.Refused{{Index: 0, Status: outcome.Status, Excerpt: edge.Excerpt(string(body))}}
 	default:
 		outcome.Class = edge.Rejected
 	}
 	if outcome.Class == edge.Rejected || len(outcome.Refused) > 0 {
-		outcome.Excerpt = excerpt(string(body))
+		outcome.Excerpt = edge.Excerpt(string(body))
 	}
 	return outcome
 }
@@ -109,7 +109,7 @@ func unreachable(ctx context.Context, err error) edge.Outcome {
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err // without the URL, which may hold a secret
 	}
-	outcome := edge.Outcome{Class: edge.Unavailable, Status: "network error", Excerpt: excerpt(err.Error())}
+	outcome := edge.Outcome{Class: edge.Unavailable, Status: "network error", Excerpt: edge.Excerpt(err.Error())}
 	timeout, isNet := errors.AsType[net.Error](err)
 	errno, isErrno := errors.AsType[syscall.Errno](err)
 	dns, isDNS := errors.AsType[*net.DNSError](err)
@@ -148,12 +148,4 @@ func isTLS(err error) bool {
 	}
 	operation, ok := errors.AsType[*net.OpError](err)
 	return ok && (operation.Op == "remote error" || operation.Op == "local error")
-}
-
-// excerpt cuts text to what is kept of a reply.
-func excerpt(text string) string {
-	if len(text) > edge.MaxExcerptBytes {
-		text = text[:edge.MaxExcerptBytes]
-	}
-	return strings.ToValidUTF8(text, "")
 }

@@ -91,15 +91,14 @@ func match(list []rejection, batch []edge.Delivery, status string) (refused []ed
 			return nil, false
 		}
 		refused = append(refused, edge.Refused{
-			Index: index, Status: statusOf(element.Status, status), Reason: excerpt(element.Reason),
+			Index: index, Status: statusOf(element.Status, status), Excerpt: edge.Excerpt(element.Reason),
 		})
 	}
 	slices.SortStableFunc(refused, func(a, b edge.Refused) int { return cmp.Compare(a.Index, b.Index) })
 	return slices.CompactFunc(refused, func(a, b edge.Refused) bool { return a.Index == b.Index }), true
 }
 
-// statusOf returns the receiver's word for a rejection, which must not pass for
-// the sink's own.
+// statusOf returns the receiver's word for a rejection.
 func statusOf(value jsontext.Value, otherwise string) string {
 	text := string(value)
 	if value.Kind() == '"' {
@@ -110,7 +109,7 @@ func statusOf(value jsontext.Value, otherwise string) string {
 		text = string(unquoted)
 	}
 	text = strings.ToValidUTF8(text[:min(len(text), statusMax)], "")
-	if text == "" || text == "null" || text == edge.DeathEncoding {
+	if text == "" || text == "null" {
 		return otherwise
 	}
 	return text

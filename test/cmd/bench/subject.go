@@ -186,4 +186,3 @@ func startBroker(ctx context.Context, dir, address string, command *exec.Cmd) (*
 	}
 	return &server{dir: dir, address: address, process: process}, nil
 }
-
