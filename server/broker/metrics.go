@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/mqttwire"
 	"combotto.io/gateway/server/observe"
 )
@@ -15,6 +16,8 @@ type metrics struct {
 	droppedBehind   observe.Counter // deliveries to a client that does not keep up
 	droppedFanOut   observe.Counter // deliveries that the fan-out worker had no room for
 	droppedRetained observe.Counter // retained messages beyond the limits
+	evictedSessions observe.Counter // forgotten early, to make room
+	door            *observe.Door   // telemetry that was given up
 	retainIgnored   observe.Counter
 	acceptErrors    observe.Counter
 	panics          observe.Counter
@@ -57,6 +60,8 @@ func newMetrics(m *observe.Metrics) *metrics {
 		droppedBehind:   dropped("client_behind"),
 		droppedFanOut:   dropped("fan_out_behind"),
 		droppedRetained: dropped("retained_limit"),
+		evictedSessions: m.Counter("mqtt_sessions_evicted_total"),
+		door:            m.Door(edge.SourceMQTT.String()),
 		retainIgnored:   m.Counter("mqtt_retain_ignored_total"),
 		acceptErrors:    m.Counter("mqtt_accept_errors_total"),
 		panics:          m.Counter("mqtt_panics_total"),
@@ -65,6 +70,19 @@ func newMetrics(m *observe.Metrics) *metrics {
 		resolved.refusals[label] = refusal(label)
 	}
 	return resolved
+}
+
+// gaveUp counts telemetry that was not taken and will not be tried again. What
+// can never be valid is counted by ingest.
+func (m *metrics) gaveUp(refusal *edge.Error, silently bool) {
+	switch {
+	case refusal.Permanent():
+	case silently:
+		m.droppedFull.Inc()
+		m.door.Drop(string(refusal.Reason))
+	default:
+		m.door.Refuse(string(refusal.Reason), 1)
+	}
 }
 
 // refused counts a refusal.

@@ -29,7 +29,7 @@ func (c *connection) publish(ctx context.Context, frame mqttwire.Frame) error {
 		next.packet = mqttwire.Puback
 	case 2:
 		next.packet = mqttwire.Pubrec
-		r, before := c.session.receive(c, packet.ID)
+		r, before := c.session.receive(c, packet)
 		if before != nil {
 			return c.repeat(r, before, next)
 		}
@@ -192,13 +192,14 @@ func (c *connection) refuseSubmission(ctx context.Context, next answer, token ui
 	if next.reception != nil {
 		c.settleReception(next.reception, reason)
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	c.broker.metrics.gaveUp(refusal, next.packet == 0)
+	switch {
 	case refusal.Code == edge.Stopping:
 		return mqttwire.Refuse(mqttwire.ServerShuttingDown, refusal.Message)
 	case next.packet == 0:
-		c.broker.metrics.droppedFull.Inc()
 		if next.message != nil {
 			c.decide(token, mqttwire.Success)
 		}

@@ -2,8 +2,11 @@ package broker
 
 import (
 	"context"
+	"hash/fnv"
 	"sync"
 	"time"
+
+	"combotto.io/gateway/server/mqttwire"
 )
 
 // session is what the guard remembers of a client id, for as long as the client
@@ -30,6 +33,7 @@ type session struct {
 //	PUBLISH -> submitted -> stored (PUBREC is sent) -> PUBREL -> forgotten
 type reception struct {
 	id     uint16
+	digest uint64      // of topic and payload: a board that restarts uses its ids again
 	owner  *connection // that it came on last: it counts against that one's Receive Maximum
 	stored bool
 	// waiter resent the message while it was submitted, on a later connection, and
@@ -38,21 +42,67 @@ type reception struct {
 	token  uint64
 }
 
-// enter returns the session of a client id and counts the caller in. It reports
-// false when the broker remembers too many sessions.
+func digestOf(packet *mqttwire.PublishPacket) uint64 {
+	digest := fnv.New64a()
+	_, _ = digest.Write(packet.Topic) // a hash never fails
+	_, _ = digest.Write([]byte{0})
+	_, _ = digest.Write(packet.Payload)
+	return digest.Sum64()
+}
+
+// enter returns the session of a client id and counts the caller in. When the
+// broker remembers too many sessions, the one that would expire first makes
+// room; enter reports false when all of them are connected.
 func (b *Broker) enter(id string) (*session, bool) {
+	for {
+		s, oldest, until := b.tryEnter(id)
+		if s != nil {
+			return s, true
+		}
+		if oldest == nil {
+			return nil, false
+		}
+		b.metrics.evictedSessions.Inc()
+		b.endSession(oldest, until)
+		b.leave(oldest)
+	}
+}
+
+// tryEnter returns the session of a client id. Where there is no room it returns
+// the session that would expire first, counted in, and when that would be.
+func (b *Broker) tryEnter(id string) (s, oldest *session, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, known := b.sessions[id]
 	if !known {
 		if len(b.sessions) >= b.settings.MaxSessions {
-			return nil, false
+			oldest, until = b.firstToExpire()
+			return nil, oldest, until
 		}
 		s = &session{id: id}
 		b.sessions[id] = s
 	}
 	s.users++
-	return s, true
+	return s, nil, time.Time{}
+}
+
+// firstToExpire returns the session, of those that nobody uses, that would
+// expire first. b.mu is held.
+func (b *Broker) firstToExpire() (oldest *session, until time.Time) {
+	for _, s := range b.sessions {
+		if s.users > 0 {
+			continue
+		}
+		s.mu.Lock()
+		if !s.keepUntil.IsZero() && (oldest == nil || s.keepUntil.Before(until)) {
+			oldest, until = s, s.keepUntil
+		}
+		s.mu.Unlock()
+	}
+	if oldest != nil {
+		oldest.users++
+	}
+	return oldest, until
 }
 
 // leave counts a user out and forgets the session if nothing is left of it.
@@ -116,22 +166,25 @@ func (s *session) detach(c *connection, now time.Time) (due *will) {
 }
 
 // receive notes a QoS 2 message that came on c. One that is known already is
-// returned as it was, with the connection that it came on before. It returns nil
-// when too many wait for PUBREL.
-func (s *session) receive(c *connection, id uint16) (r *reception, before *connection) {
+// returned as it was, with the connection that it came on before. A message that
+// does not say that it comes again and is another one takes the id over: its
+// sender has forgotten the first. It returns nil when too many wait for PUBREL.
+func (s *session) receive(c *connection, packet *mqttwire.PublishPacket) (r *reception, before *connection) {
+	id, digest := packet.ID, digestOf(packet)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known := s.received[id]; known != nil {
+	known := s.received[id]
+	if known != nil && (packet.Duplicate || known.digest == digest) {
 		before, known.owner = known.owner, c
 		return known, before
 	}
-	if len(s.received) >= c.broker.settings.MaxExactlyOnce {
+	if known == nil && len(s.received) >= c.broker.settings.MaxExactlyOnce {
 		return nil, nil
 	}
 	if s.received == nil {
 		s.received = make(map[uint16]*reception)
 	}
-	r = &reception{id: id, owner: c}
+	r = &reception{id: id, digest: digest, owner: c}
 	s.received[id] = r
 	return r, nil
 }

@@ -69,7 +69,7 @@ func (b *Broker) publishWill(w *will) {
 	}
 	var p patience
 	if err := p.offer(context.Background(), b, &s); err != nil {
-		b.metrics.droppedFull.Inc()
+		b.metrics.gaveUp(edge.AsError(err), true)
 		b.log.Warn("will not stored", "client", w.client, "error", err)
 	}
 }

@@ -162,6 +162,8 @@ func mqttMetrics() []Metric {
 			Help: "MQTT messages that went no further: QoS 0 while the queue is full, deliveries to a client or a fan-out that does not keep up, retained messages beyond the limit."},
 		{Name: "mqtt_retain_ignored_total", Type: TypeCounter,
 			Help: "Telemetry that arrived with the retain flag, which telemetry ignores."},
+		{Name: "mqtt_sessions_evicted_total", Type: TypeCounter,
+			Help: "Sessions of clients that were away which were forgotten early, because too many are remembered."},
 		{Name: "mqtt_accept_errors_total", Type: TypeCounter,
 			Help: "Times that a connection could not be accepted, for want of file descriptors for example. The listener goes on."},
 		{Name: "mqtt_panics_total", Type: TypeCounter,

@@ -42,6 +42,7 @@ type account struct {
 	backlogFrom edge.Position
 
 	cursor   edge.Position // the first position that is not decided
+	durable  edge.Position // the cursor that a start would find, or one that leads to the same
 	next     edge.Position // where the next lease looks first
 	frontier edge.Position // nothing from here on was ever leased
 	settled  spans         // decided, above the cursor
@@ -108,6 +109,9 @@ func (a *account) count(g *group, sets *owedSets) {
 	defer a.mu.Unlock()
 	if a.pending() == 0 {
 		a.cursor, a.next, a.frontier, a.settled = g.first, g.first, g.first, nil
+		if !a.dirty {
+			a.durable = g.first
+		}
 	}
 	for _, owing := range g.owing {
 		if slices.Contains(sets.sinks(owing.set), a.id) {
@@ -117,11 +121,13 @@ func (a *account) count(g *group, sets *owedSets) {
 	a.counted = g.last()
 }
 
-// pinned returns the first position that has to be kept for the sink.
+// pinned returns the first position that has to be kept for the sink. What is
+// decided in memory only is decided again after a crash, and needs its record
+// for that.
 func (a *account) pinned() (edge.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.cursor, a.pending() > 0
+	return a.durable, a.pending() > 0 || a.durable < a.cursor
 }
 
 // state derives the state of a record that is owed to the sink.

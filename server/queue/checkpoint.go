@@ -22,6 +22,7 @@ type checkpointer struct {
 
 	request chan struct{}
 	failed  chan error
+	halted  chan struct{} // closed when a write has failed: nothing may be moved any more
 
 	// Only the committer touches these.
 	appended int64 // since the last request
@@ -29,7 +30,7 @@ type checkpointer struct {
 }
 
 func newCheckpointer(db *sqlite.DB, maxBytes int64) *checkpointer {
-	c := &checkpointer{db: db, soft: walSoft, hard: walHard, request: make(chan struct{}, 1), failed: make(chan error, 1)}
+	c := &checkpointer{db: db, soft: walSoft, hard: walHard, request: make(chan struct{}, 1), failed: make(chan error, 1), halted: make(chan struct{})}
 	if maxBytes > 0 {
 		c.soft = min(c.soft, maxBytes/walPart)
 		c.hard = min(c.hard, 2*c.soft)
@@ -40,6 +41,11 @@ func newCheckpointer(db *sqlite.DB, maxBytes int64) *checkpointer {
 // run is the goroutine beside the committer.
 func (c *checkpointer) run() {
 	for range c.request {
+		select {
+		case <-c.halted:
+			return
+		default:
+		}
 		if _, err := c.db.Checkpoint(); err != nil {
 			select {
 			case c.failed <- err:

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -204,8 +205,12 @@ func (c *committer) trace(g *group, began time.Time) {
 }
 
 // writeFailed decides what a failed write means. A full disk refuses what was
-// to be stored; anything else ends the process.
+// to be stored; anything else that SQLite reports ends the process.
 func (c *committer) writeFailed(err error) error {
+	if _, ok := errors.AsType[*sqlite.Error](err); !ok {
+		c.q.observer.Log.Error("a commit was given up and has changed nothing; this is a bug in the gateway", "error", err)
+		return err
+	}
 	if !sqlite.IsFull(err) {
 		return c.fail(err)
 	}
@@ -221,6 +226,7 @@ func (c *committer) writeFailed(err error) error {
 func (c *committer) fail(err error) error {
 	if c.failed == nil {
 		c.failed = &FatalError{Err: err}
+		close(c.checkpointer.halted)
 		c.q.observer.Log.Error("a write has failed: the process must exit", "error", err)
 		c.q.intake.close()
 	}

@@ -211,8 +211,7 @@ func (q *Queue) requeued(counts map[edge.SinkID]int64, validateOnly bool) (total
 			continue
 		}
 		account.mu.Lock()
-		account.requeue.waiting += count
-		account.requeue.next = 0
+		account.requeue.marked(count)
 		account.mu.Unlock()
 		account.due.broadcast()
 	}

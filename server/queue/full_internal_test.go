@@ -254,13 +254,13 @@ func expectBalance(t *testing.T, q *Queue, stored int64) {
 
 func TestQueue_Limit(t *testing.T) { synctest.Test(t, testLimit) }
 
-func testLimit(t *testing.T) {
-	const limit = 8 << 20
-	q, _ := opened(t, Settings{MaxBytes: limit, RetentionDelivered: time.Nanosecond})
-	next := 0
+// fillUp appends until the queue takes nothing more, and returns how many
+// records it has taken.
+func fillUp(t *testing.T, q *Queue) (stored int) {
+	t.Helper()
 	for q.intake.accepting() {
 		replies := edgetest.NewReplies()
-		entries := large(next, 50)
+		entries := large(stored, 50)
 		for i := range entries {
 			entries[i].Replier = replies
 		}
@@ -268,21 +268,19 @@ func testLimit(t *testing.T) {
 			break
 		}
 		replies.Wait(t, len(entries))
-		next += len(entries)
+		stored += len(entries)
 	}
+	return stored
+}
+
+func testLimit(t *testing.T) {
+	const limit = 8 << 20
+	q, _ := opened(t, Settings{MaxBytes: limit, RetentionDelivered: time.Nanosecond})
+	next := fillUp(t, q)
 	if stats := q.Stats(); stats.Accepting || stats.Bytes < limit/100*85 || stats.Bytes > limit*105/100 {
 		t.Errorf("stopped at %d of %d bytes", stats.Bytes, int64(limit))
 	}
-	for settled := 0; settled < next; {
-		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 500, Bytes: 1 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
-			t.Fatal(err)
-		}
-		settled += len(leased)
-	}
+	settleAll(t, q, next)
 	q.intake.waitUntil(t, true)
 	accepted(t, q, large(next, 10))
 	// How many of the settled records are gone by now is retention's business.

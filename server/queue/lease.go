@@ -153,9 +153,10 @@ func (a *account) release(deliveries []edge.Delivery) {
 
 // requeue is which requeued dead letters a sink's lane has.
 type requeue struct {
-	waiting int64                       // rows that are marked, the leased ones included
-	next    edge.Position               // where the next lease looks first
-	out     map[edge.Position]*requeued // leased, or decided and not saved yet
+	waiting    int64                       // rows that are marked, the leased ones included
+	next       edge.Position               // where the next lease looks first
+	out        map[edge.Position]*requeued // leased, or decided and not saved yet
+	generation uint64                      // counts what makes rows that were read before out of date
 }
 
 type requeued struct {
@@ -163,36 +164,85 @@ type requeued struct {
 	state  edge.State // InFlight, until it is Acked or Dead again
 }
 
+// marked counts rows that an operator has sent back.
+func (r *requeue) marked(count int64) {
+	r.waiting += count
+	r.next = 0
+	r.generation++
+}
+
 func (r *requeue) release(position edge.Position, inFlight *int) {
 	if letter, ok := r.out[position]; ok && letter.state == edge.InFlight {
 		delete(r.out, position)
 		*inFlight--
 		r.next = 0
+		r.generation++
 	}
 }
 
-// leaseRequeued leases dead letters that an operator has sent back.
-func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) error {
+// saved forgets a letter whose row is settled. It may have been marked again
+// already, while a lease passed over it because it was out.
+func (r *requeue) saved(position edge.Position) {
+	delete(r.out, position)
+	r.waiting--
+	r.next = min(r.next, position)
+	r.generation++
+}
+
+// requeuedLook is what a lease knows of requeued letters before it reads rows.
+type requeuedLook struct {
+	next       edge.Position
+	out        int
+	generation uint64
+}
+
+// looksAtRequeued returns where to read, if there is something to lease.
+func (a *account) looksAtRequeued() (look requeuedLook, due bool) {
 	a.mu.Lock()
-	next, out := a.requeue.next, len(a.requeue.out)
-	idle := a.requeue.waiting <= int64(out) || a.capacity() <= 0
-	a.mu.Unlock()
-	if idle {
-		return nil
+	defer a.mu.Unlock()
+	look = requeuedLook{next: a.requeue.next, out: len(a.requeue.out), generation: a.requeue.generation}
+	return look, a.requeue.waiting > int64(look.out) && a.capacity() > 0
+}
+
+// leaseRequeued leases dead letters that an operator has sent back. Rows are read
+// without the account's lock; when they are out of date by the time they would
+// be leased, they are read again.
+func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) error {
+	for {
+		look, due := a.looksAtRequeued()
+		if !due {
+			return nil
+		}
+		letters, err := q.readRequeued(ctx, a, look, lease)
+		if err != nil {
+			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
+		}
+		if a.leaseLetters(q, letters, look, lease) {
+			return nil
+		}
 	}
+}
+
+func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook, lease *lease) ([]letter, error) {
 	var letters []letter
 	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(selectLetters+" WHERE sink = ? AND requeued = 1 AND position >= ? ORDER BY position LIMIT ?",
 			func(row sqlite.Row) error {
 				letters = append(letters, readLetter(row))
 				return nil
-			}, int64(a.id), int64(next), int64(min(lease.limit.Records, edge.MaxLeased)+out))
+			}, int64(a.id), int64(look.next), int64(min(lease.limit.Records, edge.MaxLeased)+look.out))
 	})
-	if err != nil {
-		return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
-	}
+	return letters, err
+}
+
+// leaseLetters leases letters that were read after a look. It leases none and
+// returns false when they may be out of date.
+func (a *account) leaseLetters(q *Queue, letters []letter, look requeuedLook, lease *lease) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.requeue.generation != look.generation {
+		return false
+	}
 	for i := range letters {
 		letter := &letters[i]
 		if a.requeue.out[letter.position] != nil || a.capacity() <= 0 {
@@ -206,10 +256,10 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 		}
 		if !lease.takes(&record, edge.Requeue) {
 			a.requeue.next = letter.position
-			return nil
+			return true
 		}
 		a.requeue.out[letter.position] = &requeued{reason: letter.reason, state: edge.InFlight}
 		a.inFlight++
 	}
-	return nil
+	return true
 }

@@ -64,7 +64,7 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 		}
 	}
 	for i := range s.unsaved.letters {
-		if err := c.writeLetter(conn, id, &s.unsaved.letters[i]); err != nil {
+		if err := c.writeLetter(conn, s.account, &s.unsaved.letters[i]); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func (c *committer) endSave(s *save, err error) {
 			taken.account.restoreUnsaved(&taken.unsaved)
 			continue
 		}
-		taken.account.saved(&taken.unsaved)
+		taken.account.saved(taken)
 	}
 }
 
@@ -104,16 +104,17 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 	a.dirty = true
 }
 
-func (a *account) saved(done *unsaved) {
+func (a *account) saved(taken *accountSave) {
+	letters := taken.unsaved.letters
 	a.mu.Lock()
-	for i := range done.letters {
-		if change := &done.letters[i]; change.kind != letterBorn {
-			delete(a.requeue.out, change.position)
-			a.requeue.waiting--
+	a.durable = max(a.durable, taken.cursor)
+	for i := range letters {
+		if letters[i].kind != letterBorn {
+			a.requeue.saved(letters[i].position)
 		}
 	}
 	a.mu.Unlock()
-	if len(done.letters) > 0 {
+	if len(letters) > 0 {
 		a.room.broadcast()
 	}
 }

@@ -140,7 +140,7 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 			return nil, fmt.Errorf("find the start of sink %s: %w", spec.Name, err)
 		}
 	}
-	added.cursor, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom
+	added.cursor, added.durable, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom, added.backlogFrom
 	return added, conn.Exec("INSERT INTO sink VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0)", int64(id), spec.Name, spec.Kind,
 		int64(added.start), int64(added.backlogFrom), int64(added.cursor), int64(added.counted), added.owed)
 }
@@ -199,7 +199,7 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 		loaded.removed = row.Int(3) != 0
 		loaded.start, loaded.backlogFrom = edge.Position(row.Int(4)), edge.Position(row.Int(5))
 		loaded.cursor = edge.Position(row.Int(6))
-		loaded.next, loaded.frontier = loaded.cursor, loaded.cursor
+		loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor
 		settled, err := parseSpans(row.Bytes(7), loaded.cursor)
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", loaded.name, err)

@@ -27,6 +27,8 @@ const (
 	scanChunk = 64 << 10
 )
 
+var errTakenAway = errors.New("the file was removed or replaced while it was being written")
+
 // files is the folder. Whoever uses it has the sink's turn.
 type files struct {
 	dir string
@@ -49,21 +51,45 @@ func (f *files) append(lines []byte, first edge.Position, now time.Time) (string
 	if err := f.mend(); err != nil {
 		return "", err
 	}
-	if hour := now.Format("2006-01-02/15"); f.file == nil || hour != f.hour {
+	if hour := now.Format("2006-01-02/15"); f.file == nil || hour != f.hour || !f.inPlace() {
 		if err := f.roll(hour, first); err != nil {
 			return "", err
 		}
 	}
-	_, err := f.file.WriteAt(lines, f.size)
-	if err == nil {
-		err = f.file.Sync()
-	}
-	if err != nil {
+	if err := f.write(lines); err != nil {
 		f.abandon()
 		return "", fmt.Errorf("append to %s: %w", f.path, err)
 	}
 	f.size += int64(len(lines))
 	return f.path, nil
+}
+
+// write puts lines behind what is synced. It looks once more whether the file is
+// in its place, so that whatever was acknowledged after a file had been removed
+// is in the folder; beside the sync that costs nothing.
+func (f *files) write(lines []byte) error {
+	if _, err := f.file.WriteAt(lines, f.size); err != nil {
+		return err
+	}
+	if err := f.file.Sync(); err != nil {
+		return err
+	}
+	if !f.inPlace() {
+		return errTakenAway
+	}
+	return nil
+}
+
+// inPlace reports whether the path still leads to the open file, and the file
+// still holds what was synced. Writing on into a removed file would lose the
+// records; into one that was emptied, it would leave a hole before them.
+func (f *files) inPlace() bool {
+	opened, err := f.file.Stat()
+	if err != nil {
+		return false
+	}
+	found, err := os.Stat(filepath.Join(f.dir, f.path))
+	return err == nil && os.SameFile(opened, found) && found.Size() >= f.size
 }
 
 // roll opens the file of an hour, which exists when the same batch was begun
@@ -101,10 +127,10 @@ func (f *files) roll(hour string, first edge.Position) error {
 // this one are on the disk, and syncing again would not tell.
 func (f *files) abandon() {
 	f.clean = f.file.Truncate(f.size) == nil
-	_ = f.file.Close()
-	if f.size == 0 {
+	if f.size == 0 && f.inPlace() {
 		_ = os.Remove(filepath.Join(f.dir, f.path))
 	}
+	_ = f.file.Close()
 	f.file = nil
 }
 

@@ -9,7 +9,9 @@
 // counts as delivered, and that readers find whole lines: a write that fails is
 // cut off again, at once or, after a crash, before the next write. Records of a
 // batch stand together and in order. The hour is that of writing, not of
-// receiving: a file is complete when .current names another one.
+// receiving: a file is complete when .current names another one. A file that is
+// removed, renamed, replaced or emptied while it is being written is not written
+// on: the next batch begins another one, and makes the folders again.
 //
 // A record that cannot be written as JSON is refused as unwritable; the others
 // of its batch are written. A full or faulty disk is Unavailable; a folder that

@@ -4,13 +4,57 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
 )
+
+// TestFiles_Append/TakenAwayMeanwhile looks inside, because nobody outside can
+// remove a file at the right moment.
+func TestFiles_Append(t *testing.T) {
+	t.Run("TakenAwayMeanwhile", func(t *testing.T) {
+		now := time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC)
+		f := newFiles(t.TempDir(), slog.New(slog.DiscardHandler))
+		path, err := f.append([]byte("{}\n"), 1, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(f.dir, path)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.write([]byte("[]\n")); !errors.Is(err, errTakenAway) {
+			t.Errorf("got %v, want %v", err, errTakenAway)
+		}
+		if got := outcomeOf("", errTakenAway).Class; got != edge.Unavailable {
+			t.Errorf("got %v, want it tried again", got)
+		}
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("FailedWriteRemovesNoOtherFile", func(t *testing.T) {
+		now := time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC)
+		f := newFiles(t.TempDir(), slog.New(slog.DiscardHandler))
+		if err := f.roll(now.Format("2006-01-02/15"), 1); err != nil {
+			t.Fatal(err)
+		}
+		other := filepath.Join(f.dir, f.path)
+		if err := errors.Join(os.Remove(other), os.WriteFile(other, []byte("precious"), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+		f.abandon()
+		if text, err := os.ReadFile(other); err != nil || string(text) != "precious" {
+			t.Errorf("got %q, %v", text, err)
+		}
+	})
+}
 
 func TestOutcomeOf(t *testing.T) {
 	for errno, want := range map[syscall.Errno]edge.Class{

@@ -19,7 +19,7 @@ var contentTypes = map[Format]string{
 // stampsBytes is what the gateway's own fields add to a payload, about.
 const stampsBytes = 256
 
-// key names the batch, the same after a crash. It is empty for requeued
+// key names the batch by its positions (docs/adr/0008). It is empty for requeued
 // records; see the package comment.
 func (s *Sink) key(batch []edge.Delivery) string {
 	if batch[0].Kind == edge.Requeue {

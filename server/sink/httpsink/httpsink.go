@@ -2,6 +2,7 @@
 //
 //	POST URL
 //	Content-Type: application/x-ndjson | application/json | application/protobuf
+//	Accept-Encoding: identity
 //	Idempotency-Key: {gateway}/{sink}/{first position}-{last position}
 //	Authorization: Bearer TOKEN          when a token is set
 //	traceparent: ...                     of the first traced record
@@ -11,6 +12,7 @@
 //
 //	2xx                                 the whole body is accepted
 //	200, 207 with {"rejected": [...]}   accepted, but for the records that are named
+//	200, 207 that cannot be understood  the batch is divided; with one record misconfigured
 //	400, 413, 422                       rejected: the content is at fault
 //	408, 409, 423, 424, 425, 429        unavailable; Retry-After is honoured
 //	5xx but 501, 505, 510               unavailable; Retry-After is honoured
@@ -24,12 +26,24 @@
 // captive portal, which goes away. Whatever is not known to be about the content
 // gives up no record.
 //
-// A rejection that names no record of the batch, or a JSON object that is longer
-// than 64 KiB and so might reject any of them, makes the outcome Rejected: the
-// batch is then divided until the answer is clear. A reply that breaks off
-// inside a JSON object is Unavailable. Any other body of a 2xx is ignored, and
-// no body is read beyond 64 KiB. A record that cannot be encoded is refused
-// as unwritable.
+// A rejection that names no record of the batch, or only counts them, makes the
+// outcome Rejected: the batch is then divided until the answer is clear, and of
+// one record alone it is clear.
+//
+// A reply of a 200 or 207 cannot be understood when nobody can tell whether it
+// rejects records: it has a Content-Encoding although identity was asked for; it
+// is an object that is longer than 64 KiB, or whose "rejected" comes twice, is no
+// list, number or null, or stands where the JSON is faulty; or it is an array
+// that mentions "rejected", "correlation_id" or "status". The batch is divided,
+// since the reply to less may be clearer. A record alone is neither taken as
+// delivered, which could lose it, nor made a dead letter, since it may have been
+// accepted: it is Misconfigured, so that the lane pauses, says why and tries
+// again now and then. The receiver has to be mended; it may get the record again
+// until then.
+//
+// A reply that breaks off inside JSON is Unavailable. Any other body of a 2xx is
+// ignored, and no body is read beyond 64 KiB. A record that cannot be encoded is
+// refused as unwritable.
 //
 // A batch of requeued records carries no Idempotency-Key: the receiver may
 // remember the same range with other members, or with the refusal that made
@@ -156,6 +170,7 @@ func newHeader(settings Settings) http.Header {
 	}
 	header.Set("Content-Type", contentTypes[settings.Format])
 	header.Set("Accept", "application/json, */*;q=0.1")
+	header.Set("Accept-Encoding", "identity") // none at all would allow any
 	if settings.Token != "" {
 		header.Set("Authorization", "Bearer "+settings.Token)
 	}

@@ -24,7 +24,7 @@ func judge(ctx context.Context, response *http.Response, batch []edge.Delivery) 
 	outcome := edge.Outcome{Class: classOf(response.StatusCode), Status: strconv.Itoa(response.StatusCode)}
 	body, err := io.ReadAll(io.LimitReader(response.Body, replyMax))
 	if outcome.Class == edge.Delivered {
-		return judgeAccepted(ctx, outcome, body, err, batch)
+		return judgeAccepted(ctx, outcome, reply{plain(body), encodingOf(response.Header), err}, batch)
 	}
 	// The status has decided; the body is for people.
 	outcome.Excerpt = edge.Excerpt(string(body))
@@ -38,29 +38,49 @@ func judge(ctx context.Context, response *http.Response, batch []edge.Delivery) 
 }
 
 // judgeAccepted looks for rejected records in the reply of a 2xx.
-func judgeAccepted(ctx context.Context, outcome edge.Outcome, body []byte, err error, batch []edge.Delivery) edge.Outcome {
-	if outcome.Status != "200" && outcome.Status != "207" || !mayReject(body, err) {
+func judgeAccepted(ctx context.Context, outcome edge.Outcome, answer reply, batch []edge.Delivery) edge.Outcome {
+	if outcome.Status != "200" && outcome.Status != "207" || !answer.mayReject() {
 		return outcome
 	}
-	if err != nil {
-		broken := unreachable(ctx, err)
+	if answer.err != nil {
+		broken := unreachable(ctx, answer.err)
 		broken.Excerpt = edge.Excerpt("the reply of a " + outcome.Status + " broke off: " + broken.Excerpt)
 		return broken
 	}
-	rejected, certain := parseRejections(body)
+	if answer.encoding != "" {
+		return doubt(outcome, batch, "the reply is encoded as "+answer.encoding+", though identity was asked for")
+	}
+	rejected, says := parseRejections(answer.body)
 	refused, known := match(rejected, batch, outcome.Status)
+	excerpt := edge.Excerpt(string(answer.body))
 	switch {
-	case certain && known:
+	case says == unclear:
+		return doubt(outcome, batch, "the reply does not tell whether it rejects records: "+excerpt)
+	case says == listed && known:
 		outcome.Refused = refused
 	case len(batch) == 1:
-		// Whatever the reply means to say, it is about this record.
-		outcome.Refused = []edge.Refused{{Index: 0, Status: outcome.Status, Excerpt: edge.Excerpt(string(body))}}
+		// A record was rejected, and there is no other.
+		outcome.Refused = []edge.Refused{{Index: 0, Status: outcome.Status, Excerpt: excerpt}}
 	default:
 		outcome.Class = edge.Rejected
 	}
 	if outcome.Class == edge.Rejected || len(outcome.Refused) > 0 {
-		outcome.Excerpt = edge.Excerpt(string(body))
+		outcome.Excerpt = excerpt
 	}
+	return outcome
+}
+
+// doubt decides about a reply that may reject records or accept them all. The
+// batch is divided, since the reply to less may be clearer. A record alone may
+// neither count as delivered, which could lose it, nor become a dead letter,
+// since it may have been accepted: the lane pauses until an operator has seen
+// to the receiver, and tries the record again now and then.
+func doubt(outcome edge.Outcome, batch []edge.Delivery, excerpt string) edge.Outcome {
+	outcome.Class = edge.Rejected
+	if len(batch) == 1 {
+		outcome.Class = edge.Misconfigured
+	}
+	outcome.Excerpt = edge.Excerpt(excerpt)
 	return outcome
 }
 

@@ -1,0 +1,140 @@
+package queue
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/observe"
+)
+
+// crashed returns the path of a copy of the files as they are now.
+func crashed(t *testing.T, q *Queue) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(q.settings.Path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+suffix, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// run opens and runs a queue with one sink until stop is called.
+func run(t *testing.T, settings Settings) (q *Queue, stop func()) {
+	t.Helper()
+	q, err := Open(t.Context(), settings, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	return q, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// settleAll leases and settles so many records as delivered.
+func settleAll(t *testing.T, q *Queue, count int) {
+	t.Helper()
+	for settled := 0; settled < count; {
+		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 500, Bytes: 1 << 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
+			t.Fatal(err)
+		}
+		settled += len(leased)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	bubble(t, "KeepsWhatIsNotSavedAsSettled", retentionKeepsWhatIsNotSavedAsSettled)
+	bubble(t, "FullQueueIsEmptiedOfSettledRecords", retentionFullQueueIsEmptied)
+	bubble(t, "SettledRecordsGoBeforeAnythingIsRefused", retentionSettledRecordsGoFirst)
+}
+
+// A crash comes when a dead letter is known in memory only. Its frame is then
+// all there is of the record.
+func retentionKeepsWhatIsNotSavedAsSettled(t *testing.T) {
+	settings := Settings{RetentionDelivered: time.Nanosecond, Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := run(t, settings)
+	accepted(t, q, large(0, 1))
+	stop() // a start needs the frame no more
+	<-time.After(time.Second)
+	q, stop = run(t, settings)
+	defer stop()
+	unowed := func(n int) []edge.Entry { return []edge.Entry{{Record: edgetest.Record("other", n)}} }
+	accepted(t, q, unowed(0)) // saves what is settled, so that the next commit does not
+	leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 1, Bytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	death := edge.Death{Delivery: leased[0], Reason: edge.DeathRejected}
+	if err := q.Settle(t.Context(), 1, edge.Settlement{Dead: []edge.Death{death}}); err != nil {
+		t.Fatal(err)
+	}
+	accepted(t, q, unowed(1))
+
+	started, err := Open(t.Context(), Settings{Path: crashed(t, q)}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer started.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	again, err := started.Lease(ctx, 1, edge.LeaseLimit{Records: 1, Bytes: 1})
+	if err != nil || again[0].Record.Position != 1 {
+		t.Errorf("leased %d deliveries, %v; want the record whose death was not saved", len(again), err)
+	}
+	expectBalance(t, started, 3)
+
+	// Once the death is saved the frame may go.
+	<-time.After(3 * houseInterval)
+	if oldest := q.Stats().Oldest; oldest == 1 {
+		t.Errorf("the oldest record is %d, want its frame removed", oldest)
+	}
+}
+
+const smallLimit = 8 << 20 // Settings.MaxBytes
+
+func retentionFullQueueIsEmptied(t *testing.T) {
+	q, _ := opened(t, Settings{MaxBytes: smallLimit, RetentionDelivered: time.Hour})
+	stored := fillUp(t, q)
+	settleAll(t, q, stored)
+	began := time.Now()
+	q.intake.waitUntil(t, true)
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("the queue took nothing for %v", took)
+	}
+	<-time.After(time.Minute)
+	if stats := q.Stats(); stats.Oldest == 0 || stats.Bytes < smallLimit/2 {
+		t.Errorf("%d bytes are left, the oldest record is %d: more was removed than necessary", stats.Bytes, stats.Oldest)
+	}
+	accepted(t, q, large(stored, 10))
+}
+
+func retentionSettledRecordsGoFirst(t *testing.T) {
+	q, _ := opened(t, Settings{MaxBytes: smallLimit, RetentionDelivered: time.Hour})
+	for next := 0; q.Stats().Oldest < 10_000; next += 100 {
+		accepted(t, q, large(next, 100))
+		settleAll(t, q, 100)
+		<-time.After(2 * saveInterval)
+	}
+}
