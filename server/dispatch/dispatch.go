@@ -12,6 +12,9 @@
 //     next one. So the records of a device reach a sink in order; requeued ones,
 //     whose turn has passed, are the exception, and say so in their Kind.
 //   - Isolation. Lanes share nothing; a sink that hangs costs only its own lane.
+//   - Damage stays where it is. When the queue cannot lend to one sink, that lane
+//     pauses, says so at level error, and asks again every 30 s. While a full
+//     disk leaves no room for settlements, a lane waits.
 //   - Patience. A destination that is down, busy or misconfigured costs no
 //     record anything, however long it lasts. Only what the receiver refuses
 //     because of its content, and what cannot be written in the sink's format,
@@ -71,7 +74,8 @@ func New(plan *edge.Plan, leaser edge.Leaser, sinks map[edge.SinkID]edge.Sink, o
 
 // Run delivers until ctx ends. It then leases nothing more, waits for attempts
 // under way, for [DrainTimeout] at most, settles them, releases everything else
-// and returns nil. An error means that the queue failed.
+// and returns nil. An error means that the queue has ended, or that a lane
+// settled what it had not leased.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	for _, lane := range d.lanes {
 		if lane.destination == nil {

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,9 +16,10 @@ import (
 
 const (
 	heldBytesMax = 8 << 20 // payload that a lane holds
-	// settleTimeout bounds a call that is to return at once; a queue that takes
-	// longer is broken.
-	settleTimeout = 30 * time.Second
+	// settleTimeout is how long a settlement waits for room before the lane looks
+	// whether it has to stop. It then waits on, however long the disk is full.
+	settleTimeout = time.Second
+	leaseRetry    = 30 * time.Second // after the queue could not lend
 )
 
 // lane brings the deliveries of one sink to it.
@@ -39,6 +41,8 @@ type lane struct {
 	lastSuccess time.Time
 	lastError   string
 	lastErrorAt time.Time
+	lendError   string // why the queue cannot lend; empty while it can
+	lendErrorAt time.Time
 }
 
 func newLane(sink edge.PlannedSink, leaser edge.Leaser, destination edge.Sink, observer *observe.Observer) *lane {
@@ -83,12 +87,43 @@ func (l *lane) lease(ctx context.Context) error {
 		}
 		deliveries, err := l.leaser.Lease(ctx, l.sink.ID, limit)
 		switch {
-		case err != nil && ctx.Err() != nil:
+		case err == nil:
+			l.lendSucceeded()
+			l.distribute(deliveries)
+		case ctx.Err() != nil:
 			return nil
-		case err != nil:
+		case edge.AsError(err).Code == edge.Stopping:
 			return fmt.Errorf("lease for sink %s: %w", l.sink.Name, err)
+		default:
+			l.lendFailed(err)
+			select {
+			case <-time.After(leaseRetry):
+			case <-ctx.Done():
+			}
 		}
-		l.distribute(deliveries)
+	}
+}
+
+// lendFailed pauses the lane. What cannot be read for one sink, as a damaged
+// frame, is no reason to stop the others, or to take no messages any more.
+func (l *lane) lendFailed(err error) {
+	const hint = "nothing is given up, and the other sinks go on; look at the disk and the gateway's log. The lane tries again every 30 s"
+	l.mu.Lock()
+	known := l.lendError != ""
+	l.lendError, l.lendErrorAt = fmt.Sprintf("%v; hint: %s", err, hint), time.Now()
+	l.mu.Unlock()
+	if !known {
+		l.log.Error("the queue lends nothing to the sink, its lane is paused", "error", err, "hint", hint)
+	}
+}
+
+func (l *lane) lendSucceeded() {
+	l.mu.Lock()
+	known := l.lendError != ""
+	l.lendError, l.lendErrorAt = "", time.Time{}
+	l.mu.Unlock()
+	if known {
+		l.log.Info("the queue lends to the sink again")
 	}
 }
 
@@ -163,7 +198,7 @@ func (l *lane) finish(ctx, attempts context.Context, slot int, batch []edge.Deli
 		next := todo[len(todo)-1]
 		attempt, outcome := l.attempt(attempts, next, number, slot)
 		decision := decide(next, outcome)
-		if err := l.settle(ctx, next, attempt, decision); err != nil {
+		if ok, err := l.settle(ctx, next, attempt, decision); !ok {
 			return err
 		}
 		l.announce(l.gate.leave(generation, slot, outcome), outcome)
@@ -191,13 +226,12 @@ func markBackfill(batch []edge.Delivery, now time.Time) {
 }
 
 // settle reports an attempt and what it decided. It does so even when the lane
-// stops: what is not settled would be delivered again.
-func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.Attempt, d decision) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
+// stops: what is not settled would be delivered again. It returns false without
+// an error when the lane stops before the queue has room.
+func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.Attempt, d decision) (ok bool, err error) {
 	for _, settlement := range settlements(batch, attempt, d) {
-		if err := l.leaser.Settle(ctx, l.sink.ID, settlement); err != nil {
-			return fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
+		if ok, err := l.settleOne(ctx, settlement); !ok {
+			return false, err
 		}
 		l.logDeaths(ctx, settlement.Dead)
 	}
@@ -205,7 +239,23 @@ func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.A
 	for _, death := range d.dead {
 		l.forget([]edge.Delivery{death.Delivery})
 	}
-	return nil
+	return true, nil
+}
+
+func (l *lane) settleOne(ctx context.Context, settlement edge.Settlement) (ok bool, err error) {
+	for {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		err := l.leaser.Settle(limited, l.sink.ID, settlement)
+		cancel()
+		switch {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, context.DeadlineExceeded):
+			return false, fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
+		case ctx.Err() != nil:
+			return false, nil
+		}
+	}
 }
 
 // release gives back what the lane will not decide.
@@ -290,6 +340,8 @@ func (l *lane) stats() edge.LaneStats {
 	switch {
 	case !l.running:
 		stats.State = edge.LaneStopped
+	case l.lendError != "":
+		stats.State, stats.LastError, stats.LastErrorAt = edge.LanePaused, l.lendError, l.lendErrorAt
 	case closedBy == edge.Misconfigured:
 		stats.State = edge.LanePaused
 	case closedBy == edge.Unavailable:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,12 @@ import (
 	"combotto.io/gateway/server/edgetest"
 )
 
-// trouble is a queue that has some. Change it only when every goroutine is
-// blocked.
+// trouble is a queue that has some.
 type trouble struct {
 	*edgetest.Queue
-	sink   edge.SinkID
+	sink edge.SinkID
+
+	mu     sync.Mutex
 	lease  error // what Lease fails with for the sink
 	noRoom bool  // Settle waits until its context ends, as with a full disk
 	asked  int   // calls of Lease for the sink
@@ -28,20 +30,33 @@ type trouble struct {
 
 func (q *trouble) Lease(ctx context.Context, sink edge.SinkID, limit edge.LeaseLimit) ([]edge.Delivery, error) {
 	if sink == q.sink {
+		q.mu.Lock()
 		q.asked++
-		if q.lease != nil {
-			return nil, q.lease
+		err := q.lease
+		q.mu.Unlock()
+		if err != nil {
+			return nil, err
 		}
 	}
 	return q.Queue.Lease(ctx, sink, limit)
 }
 
 func (q *trouble) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Settlement) error {
-	if sink == q.sink && q.noRoom {
+	q.mu.Lock()
+	wait := sink == q.sink && q.noRoom
+	q.mu.Unlock()
+	if wait {
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	return q.Queue.Settle(ctx, sink, settlement)
+}
+
+// mend ends all trouble.
+func (q *trouble) mend() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lease, q.noRoom = nil, false
 }
 
 // TestDispatcher_LeaseFails damages what one sink would be lent next.
@@ -67,8 +82,8 @@ func TestDispatcher_LeaseFails(t *testing.T) {
 				t.Error(diff)
 			}
 
-			queue.lease = nil
-			advance(30 * time.Second)
+			queue.mend()
+			advance(29 * time.Second)
 			if got := len(first.Accepted()); got != 100 {
 				t.Errorf("the sink accepted %d, want all once its frame is mended", got)
 			}
@@ -121,7 +136,7 @@ func TestDispatcher_SettleWaits(t *testing.T) {
 	t.Run("AsLongAsItTakes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, queue := begin(t)
-			queue.noRoom = false
+			queue.mend()
 			advance(time.Minute)
 			if diff := cmp.Diff(edgetest.Account{Dead: 3}, queue.Account(1)); diff != "" {
 				t.Error(diff)

@@ -28,6 +28,7 @@ type Submitter interface {
 	// commit. With an error, always an [Error] or ctx's, the message is refused
 	// and no answer will come.
 	//
-	// Offer blocks only as [Appender] does. It is safe for concurrent use.
+	// Offer blocks only as [Appender] does. It is safe for concurrent use, and it
+	// keeps neither the submission nor its telemetry: doors use them again.
 	Offer(ctx context.Context, submission *Submission) error
 }

@@ -127,7 +127,7 @@ func (a *account) count(g *group, sets *owedSets) {
 func (a *account) pinned() (edge.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.durable, a.pending() > 0 || a.durable < a.cursor
+	return a.durable, a.pending() > 0 || a.dirty && a.durable < a.cursor
 }
 
 // state derives the state of a record that is owed to the sink.

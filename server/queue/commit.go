@@ -124,9 +124,8 @@ func (c *committer) handle(g *group) {
 	}
 }
 
-// commit writes a group, when there is one, and what has been settled. The error
-// is an [edge.Error] of code Full when nothing of it is stored but the queue
-// lives on.
+// commit writes a group, when there is one, and what has been settled. After
+// an error nothing of it is stored; only a [*FatalError] ends the queue.
 func (c *committer) commit(g *group) error {
 	tx := &transaction{group: g, now: time.Now()}
 	if g == nil || tx.now.Sub(c.savedAt) >= saveInterval {

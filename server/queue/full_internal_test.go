@@ -113,6 +113,7 @@ func TestQueue_FullDisk(t *testing.T) {
 	bubble(t, "RefusesAndRecovers", fullDiskRefusesAndRecovers)
 	bubble(t, "GroupsOnTopAreRefusedToo", fullDiskGroupsOnTopAreRefusedToo)
 	bubble(t, "SettlementsAreSavedLater", fullDiskSettlementsAreSavedLater)
+	bubble(t, "DeathsWaitForRoom", fullDiskDeathsWaitForRoom)
 	bubble(t, "RefusedMessagesAreRefusedToo", fullDiskRefusedMessagesAreRefusedToo)
 }
 
@@ -221,6 +222,43 @@ func fullDiskSettlementsAreSavedLater(t *testing.T) {
 	if err != nil || len(letters) != 50 {
 		t.Errorf("%d dead letters, %v; want 50", len(letters), err)
 	}
+}
+
+func fullDiskDeathsWaitForRoom(t *testing.T) {
+	q, _ := opened(t, Settings{})
+	accepted(t, q, large(0, unsavedDeathsMax+10))
+	leased := lent(t, q)
+	for len(leased) < unsavedDeathsMax+10 {
+		leased = append(leased, lent(t, q)...)
+	}
+	fill(t, q)
+	bury(t, q, leased[:unsavedDeathsMax])
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		bury(t, q, leased[unsavedDeathsMax:])
+	}()
+	<-time.After(time.Hour)
+	select {
+	case <-settled:
+		t.Errorf("more than %d deaths wait for a commit", unsavedDeathsMax)
+	default:
+	}
+	for _, delivery := range []edge.Delivery{leased[0], leased[unsavedDeathsMax]} {
+		if _, err := q.Journey(t.Context(), delivery.Record.Correlation); err != nil {
+			t.Errorf("on a full disk: %v", err)
+		}
+	}
+	if _, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 10); err != nil {
+		t.Errorf("on a full disk: %v", err)
+	}
+	empty(t, q)
+	<-settled
+	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 1000)
+	if err != nil || len(letters) != len(leased) {
+		t.Errorf("%d dead letters, %v; want %d", len(letters), err, len(leased))
+	}
+	expectBalance(t, q, int64(len(leased)))
 }
 
 func fullDiskRefusedMessagesAreRefusedToo(t *testing.T) {

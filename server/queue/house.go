@@ -17,6 +17,9 @@ func (c *committer) afterCommit(tx *transaction) {
 	if tx.used > 0 {
 		c.measure(tx.used)
 	}
+	if c.full.crowded && c.retention.due(c.q, tx.now, true) {
+		c.saveSoon() // a commit of its own removes more, when no other comes first
+	}
 }
 
 func (c *committer) measure(used int64) {
@@ -55,7 +58,7 @@ func (c *committer) keepHouse() {
 		c.q.observer.Log.Warn("the queue could not look after itself", "error", err)
 		return
 	}
-	if old || c.full.disk || c.retention.due(c.q, now) {
+	if old || c.full.disk || c.retention.due(c.q, now, c.full.urgent()) {
 		_ = c.makeRoom(now) // tried again by the next round
 	}
 }

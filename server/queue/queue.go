@@ -23,8 +23,9 @@
 // durable (synchronous=FULL) has returned, never before; a duplicate is answered
 // after the commit that holds the original. An error that says full or stopping
 // means that the record is not stored. A record that is stored stays until every
-// sink it is owed to has it, or has it as a dead letter, and for
-// Settings.RetentionDelivered after its commit. A sink's cursor and the dead
+// sink it is owed to has it, or has it as a dead letter, and that is durable; then
+// for Settings.RetentionDelivered after its commit, as long as new records do not
+// need its room. A sink's cursor and the dead
 // letters that it passed over move in one transaction. After a crash at most
 // what was leased or settled within the last 50 ms is delivered again; nothing
 // is lost, and the start reads what the last commits wrote, not the backlog.
@@ -70,7 +71,8 @@ type Settings struct {
 	// memory and delays every answer by up to as much.
 	CommitInterval time.Duration
 	// MaxBytes bounds the file and its WAL: nothing is accepted above 95 % of it
-	// until 90 % are reached again. 0 is unlimited.
+	// until 90 % are reached again. From 90 % on, records that every sink has are
+	// removed whatever their age. 0 is unlimited.
 	MaxBytes int64
 	// RetentionDelivered is how long records are kept that every sink has.
 	// Default 24 hours.

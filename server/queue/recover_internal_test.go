@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -52,8 +51,9 @@ func TestQueue_Damage(t *testing.T) {
 		}
 		q.Release(1, leased)
 	}
-	if records, _, err := q.Read(t.Context(), 6, 10); err != nil || len(records) != 4 {
-		t.Errorf("read %d records behind the damage, %v; want 4", len(records), err)
+	accepted(t, q, large(10, 2)) // the doors stay open
+	if records, _, err := q.Read(t.Context(), 6, 10); err != nil || len(records) != 6 {
+		t.Errorf("read %d records behind the damage, %v; want 6", len(records), err)
 	}
 	var failure *DamageError
 	if _, err := q.Recount(t.Context()); !errors.As(err, &failure) {
@@ -114,17 +114,7 @@ func TestOpen_ReadsLittle(t *testing.T) {
 	}
 	replies.Wait(t, count)
 
-	path := filepath.Join(t.TempDir(), "queue.db")
-	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(q.settings.Path + suffix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path+suffix, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	started, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
+	started, err := Open(t.Context(), Settings{Path: crashed(t, q)}, observe.NewDiscard())
 	if err != nil {
 		t.Fatal(err)
 	}

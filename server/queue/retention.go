@@ -12,7 +12,7 @@ import (
 const framesPerCommit = 64
 
 // retention removes whole frames, oldest first, that every sink is done with and
-// that are older than a delay. It knows the oldest frame, so that a commit which
+// that are older than a delay, or that take the room of new ones. It knows the oldest frame, so that a commit which
 // has nothing to remove pays nothing for it.
 type retention struct {
 	delay       time.Duration
@@ -27,9 +27,10 @@ func (r *retention) appended(g *group) {
 	}
 }
 
-// due reports whether the oldest frame can go.
-func (r *retention) due(q *Queue, now time.Time) bool {
-	return r.end > 0 && now.Sub(r.committedAt) > r.delay && r.end <= q.pinned()
+// due reports whether the oldest frame can go. It need not be old when that is
+// urgent.
+func (r *retention) due(q *Queue, now time.Time, urgent bool) bool {
+	return r.end > 0 && (urgent || now.Sub(r.committedAt) > r.delay) && r.end <= q.pinned()
 }
 
 // pinned returns the first position that some sink still needs. A removed sink
@@ -45,13 +46,13 @@ func (q *Queue) pinned() edge.Position {
 }
 
 // remove deletes frames, and finds the oldest one that stays.
-func (r *retention) remove(conn *sqlite.Conn, q *Queue, replayFrom edge.Position, now time.Time) error {
+func (r *retention) remove(conn *sqlite.Conn, q *Queue, replayFrom edge.Position, now time.Time, urgent bool) error {
 	keep := min(q.pinned(), replayFrom)
 	frames, last := 0, int64(0)
 	r.end = 0
 	err := conn.Query("SELECT id, n, committed FROM frame ORDER BY id LIMIT ?", func(row sqlite.Row) error {
 		end, committedAt := edge.Position(row.Int(0)+row.Int(1)), time.UnixMicro(row.Int(2))
-		if frames == framesPerCommit || end > keep || now.Sub(committedAt) <= r.delay {
+		if frames == framesPerCommit || end > keep || !urgent && now.Sub(committedAt) <= r.delay {
 			r.end, r.committedAt = end, committedAt
 			return sqlite.ErrStop
 		}

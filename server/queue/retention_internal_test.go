@@ -67,6 +67,7 @@ func settleAll(t *testing.T, q *Queue, count int) {
 func TestRetention(t *testing.T) {
 	bubble(t, "KeepsWhatIsNotSavedAsSettled", retentionKeepsWhatIsNotSavedAsSettled)
 	bubble(t, "FullQueueIsEmptiedOfSettledRecords", retentionFullQueueIsEmptied)
+	bubble(t, "FullDiskIsEmptiedOfSettledRecords", retentionFullDiskIsEmptied)
 	bubble(t, "SettledRecordsGoBeforeAnythingIsRefused", retentionSettledRecordsGoFirst)
 }
 
@@ -128,6 +129,19 @@ func retentionFullQueueIsEmptied(t *testing.T) {
 		t.Errorf("%d bytes are left, the oldest record is %d: more was removed than necessary", stats.Bytes, stats.Oldest)
 	}
 	accepted(t, q, large(stored, 10))
+}
+
+func retentionFullDiskIsEmptied(t *testing.T) {
+	q, _ := opened(t, Settings{RetentionDelivered: time.Hour})
+	for next := 0; next < 100; next += 10 {
+		accepted(t, q, large(next, 10))
+	}
+	settleAll(t, q, 100)
+	fill(t, q)
+	answers(t, q, large(100, 40))
+	q.intake.waitUntil(t, false)
+	q.intake.waitUntil(t, true)
+	accepted(t, q, large(100, 40)) // the file may still not grow
 }
 
 func retentionSettledRecordsGoFirst(t *testing.T) {

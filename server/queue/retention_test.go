@@ -21,6 +21,7 @@ func TestQueue_Retention(t *testing.T) {
 	q.kill(t, 1, first[:1])
 	q.ack(t, 1, first[1:])
 	q.ack(t, 2, q.lease(t, 2, 150)[:100])
+	q.recount(t) // waits until the settlements are saved: no frame goes before
 	append1 := func(n int) {
 		edgetest.Append(t, q, edge.Entry{Record: edgetest.Record("other", n)})
 	}

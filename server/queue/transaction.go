@@ -66,20 +66,15 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 			return fmt.Errorf("keep refused messages: %w", err)
 		}
 	}
-	expired := tx.retention.due(c.q, tx.now)
-	switch {
-	case expired && tx.retention.end > c.replayFrom:
-		tx.saving = saveEverything // a start may not miss the frames that go
-	case c.behind():
+	if c.behind() {
 		tx.saving = max(tx.saving, saveSome)
+	}
+	// Before the state is saved: on a full disk that may need the room.
+	if err := c.removeFrames(conn, tx); err != nil {
+		return fmt.Errorf("remove old frames: %w", err)
 	}
 	if err := c.writeState(conn, tx); err != nil {
 		return err
-	}
-	if expired {
-		if err := tx.retention.remove(conn, c.q, tx.replayFrom, tx.now); err != nil {
-			return fmt.Errorf("remove old frames: %w", err)
-		}
 	}
 	if tx.written, err = conn.WALWritten(); err != nil {
 		return err
@@ -88,6 +83,20 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 		tx.used, err = conn.UsedBytes()
 	}
 	return err
+}
+
+// removeFrames removes frames that are due. When a start would miss them, the
+// transaction has to save everything.
+func (c *committer) removeFrames(conn *sqlite.Conn, tx *transaction) error {
+	urgent := c.full.urgent()
+	if !tx.retention.due(c.q, tx.now, urgent) {
+		return nil
+	}
+	replayFrom := c.replayFrom
+	if tx.saving == saveEverything || tx.retention.end > replayFrom {
+		tx.saving, replayFrom = saveEverything, c.q.Head()+1
+	}
+	return tx.retention.remove(conn, c.q, replayFrom, tx.now, urgent)
 }
 
 // writeState saves as much of the state as the transaction is meant to. The
