@@ -3,7 +3,7 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
-	"net"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/fleet"
 	"combotto.io/gateway/server/observe"
 )
@@ -256,19 +255,18 @@ func TestParseBehaviours(t *testing.T) {
 	}
 }
 
-func ExampleFleet_Run() {
+func ExampleNew() {
 	boards, err := fleet.New(fleet.Settings{
-		Broker: "mqtt://127.0.0.1:1883",
-		Dial: func(context.Context, string) (net.Conn, error) {
-			return nil, &edge.Error{Code: edge.Stopping, Message: "nobody is there"}
-		},
-		Devices: 5,
+		Broker:     "mqtt://127.0.0.1:1883",
+		Devices:    5,
+		Behaviours: []fleet.Behaviour{fleet.Normal, fleet.Faulty},
+		Seed:       1, // the same boards send the same readings again
 	}, observe.NewDiscard())
 	if err != nil {
+		fmt.Println(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	// A broker that is away is no error.
-	_ = boards.Run(ctx)
+	fmt.Println(boards.Stats().Devices, "boards, seed", boards.Seed())
+	// Run connects them, and ends with its context.
+	// Output: 5 boards, seed 1
 }
