@@ -87,6 +87,7 @@ type Broker struct {
 	stopped    chan struct{} // closed when Run begins to stop
 
 	attached atomic.Int64   // clients whose CONNECT was accepted
+	owed     atomic.Int64   // bytes that all sessions keep for their clients
 	serving  sync.WaitGroup // goroutines of connections and wills
 
 	mu          sync.Mutex

@@ -59,7 +59,8 @@ func (p *port) admit(topic string) bool {
 	if !b.authorizer.Allow(c.clientID, topic, Receive) {
 		return false
 	}
-	if deliveries, bytes := c.session.outbox.size(); deliveries >= maxInFlight || bytes > b.settings.MaxSessionBytes {
+	deliveries, bytes := c.session.outbox.size()
+	if deliveries >= maxInFlight || bytes > b.settings.MaxSessionBytes || b.owed.Load() > int64(b.settings.MaxOwedBytes) {
 		b.metrics.droppedBehind.Inc()
 		return false
 	}

@@ -29,6 +29,31 @@ func TestQoS2_RebootReusesID(t *testing.T) {
 	})
 }
 
+// What all sessions keep for clients that are away has one bound.
+func TestSession_OwedBytes(t *testing.T) {
+	r := start(t, func(s *broker.Settings) { s.MaxOwedBytes = 4000 })
+	for _, id := range []string{"first", "second"} {
+		c := connect(t, r.address, lasting(mqttwire.Version5, id))
+		c.subscribe("command", 1)
+		_ = c.socket.Close()
+		r.expectMetric(t, "mqtt_connections", "0")
+	}
+	sender := connect(t, r.address, clean(mqttwire.Version311, "sender"))
+	for range 3 { // six deliveries of more than 1 KiB
+		sender.publish("command", 1, 1, "go")
+		sender.expect("40020001")
+	}
+	r.expectMetric(t, `mqtt_dropped_total{reason="client_behind"}`, "2")
+	back := connect(t, r.address, lasting(mqttwire.Version5, "first")) // what it is given and acknowledges makes room
+	for range 2 {
+		id, _ := packetIDOf(back.next())
+		back.ack(mqttwire.Puback, id)
+	}
+	sender.publish("command", 1, 1, "again")
+	sender.expect("40020001")
+	back.receive("again")
+}
+
 // A table full of clients that went away for good does not keep a new one out.
 func TestSession_Evicted(t *testing.T) {
 	r := start(t, func(s *broker.Settings) { s.MaxSessions = 2 })

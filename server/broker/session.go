@@ -79,7 +79,7 @@ func (b *Broker) tryEnter(id string) (s, oldest *session, until time.Time) {
 			oldest, until = b.firstToExpire()
 			return nil, oldest, until
 		}
-		s = &session{id: id}
+		s = &session{id: id, outbox: outbox{total: &b.owed}}
 		b.sessions[id] = s
 	}
 	s.users++

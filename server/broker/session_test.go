@@ -200,7 +200,7 @@ func packetIDOf(frame mqttwire.Frame) (uint16, bool) {
 
 func TestSession_Bounds(t *testing.T) {
 	r := start(t, func(s *broker.Settings) {
-		s.MaxSessions, s.MaxSubscriptions, s.MaxExactlyOnce, s.MaxSessionBytes = 2, 2, 2, 1000
+		s.MaxSessions, s.MaxSubscriptions, s.MaxExactlyOnce, s.MaxSessionBytes = 2, 2, 2, 4000
 		s.MaxRetainedMessages, s.MaxRetainedBytes = 2, 100
 	})
 	c := connect(t, r.address, lasting(mqttwire.Version5, "device"))

@@ -53,7 +53,8 @@ type Settings struct {
 	// MaxOutputBytes bounds what waits to be written to a client. QoS 0 is
 	// dropped above half of it, and a client that exceeds it is cut off.
 	MaxOutputBytes   int
-	MaxSessionBytes  int           // payload that a session keeps for its client
+	MaxSessionBytes  int           // memory of what a session keeps for its client
+	MaxOwedBytes     int           // memory of what all sessions keep
 	MaxSessionExpiry time.Duration // how long a session outlives its connection
 
 	MaxRetainedMessages int
@@ -88,6 +89,7 @@ func NewDefaultSettings() Settings {
 		WindowBytes:              1 << 20,
 		MaxOutputBytes:           4 << 20,
 		MaxSessionBytes:          16 << 20,
+		MaxOwedBytes:             256 << 20,
 		MaxSessionExpiry:         7 * 24 * time.Hour,
 		MaxRetainedMessages:      10_000,
 		MaxRetainedBytes:         64 << 20,
