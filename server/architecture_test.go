@@ -120,8 +120,11 @@ func inspect(t *testing.T, root string) []string {
 		}
 	}
 	for dir, files := range comments {
-		if len(files) != 1 {
+		switch home := dir[strings.LastIndex(dir, "/")+1:] + ".go"; {
+		case len(files) != 1:
 			problems = append(problems, fmt.Sprintf("%s: want exactly one package comment, found %d %v", dir, len(files), files))
+		case !strings.HasSuffix(files[0], "/"+home) && !strings.HasSuffix(files[0], "/main.go"):
+			problems = append(problems, fmt.Sprintf("%s: the package comment belongs into %s", files[0], home))
 		}
 	}
 	slices.Sort(problems)
@@ -257,6 +260,7 @@ func TestArchitecture_Detects(t *testing.T) {
 		"file of 501 lines":     {"server/ingest/x.go", "// Package ingest.\npackage ingest\n" + strings.Repeat("\n", 499), "501 lines"},
 		"init":                  {"server/ingest/x.go", "// Package ingest.\npackage ingest\nfunc init() {}\n", "init is banned"},
 		"no package comment":    {"server/ingest/x.go", "package ingest\n", "found 0"},
+		"comment elsewhere":     {"server/ingest/x.go", "// Package ingest.\npackage ingest\n", "belongs into ingest.go"},
 		"interface of 6 method": {"server/ingest/x.go", "// Package ingest.\npackage ingest\ntype X interface{ A(); B(); C(); D(); E(); F() }\n", "6 methods"},
 	} {
 		t.Run(name, func(t *testing.T) {

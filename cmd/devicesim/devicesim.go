@@ -31,7 +31,7 @@ const (
 )
 
 // version is set by the linker: see the Makefile.
-var version = "0.1.0-dev"
+var version = "dev"
 
 // summaryInterval is how often the state of the fleet is logged.
 const summaryInterval = 10 * time.Second

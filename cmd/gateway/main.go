@@ -19,7 +19,7 @@ import (
 
 // Set by the linker: see the Makefile.
 var (
-	version = "0.1.0-dev"
+	version = "dev"
 	commit  = ""
 	builtAt = ""
 )

@@ -75,7 +75,7 @@ func TestCommandLine(t *testing.T) {
 	}
 
 	for arguments, want := range map[string]string{
-		"version": "gatewayctl 0.1.0-dev", "--help": "Usage:", "dlq": "requeue", "completion bash": "bash completion", "--version": "gatewayctl version 0.1.0-dev",
+		"version": "gatewayctl dev", "--help": "Usage:", "dlq": "requeue", "completion bash": "bash completion", "--version": "gatewayctl version dev",
 	} {
 		t.Run("Done/"+arguments, func(t *testing.T) {
 			t.Parallel()
