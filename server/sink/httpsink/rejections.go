@@ -77,6 +77,9 @@ func mentions(text []byte, names ...string) bool {
 // parseRejections reads the member "rejected" of a reply that begins as an
 // object or an array. It may be cut off, or no JSON at all.
 func parseRejections(body []byte) ([]rejection, meaning) {
+	if len(body) == 0 {
+		return nil, listed
+	}
 	if body[0] == '[' {
 		if mentions(body, "rejected", "correlation_id", "status") {
 			return nil, unclear
