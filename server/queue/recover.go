@@ -25,7 +25,8 @@ type recovered struct {
 // much that is does not depend on the backlog.
 func (q *Queue) recover(ctx context.Context) error {
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		return conn.Exec("INSERT OR IGNORE INTO ledger VALUES(1, ?, 0, 1, 0, 0, 0, 0, 0)", int64(rand.IntN(1<<10)))
+		return conn.Exec(`INSERT OR IGNORE INTO ledger(id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes)
+			VALUES(1, ?, 0, 1, 0, 0, 0, 0, 0)`, int64(rand.IntN(1<<10)))
 	})
 	if err != nil {
 		return err

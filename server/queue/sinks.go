@@ -141,7 +141,8 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 		}
 	}
 	added.cursor, added.durable, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom, added.backlogFrom
-	return added, conn.Exec("INSERT INTO sink VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0)", int64(id), spec.Name, spec.Kind,
+	return added, conn.Exec(`INSERT INTO sink(id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired)
+		VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0)`, int64(id), spec.Name, spec.Kind,
 		int64(added.start), int64(added.backlogFrom), int64(added.cursor), int64(added.counted), added.owed)
 }
 

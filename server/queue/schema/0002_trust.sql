@@ -1,0 +1,42 @@
+-- What is needed to keep the queue's word when clocks, disks and room fail.
+
+-- Gateway time, saved together with the clocks that lead on from it after a
+-- restart; see clock.go. All in Unix microseconds, and 0 while unknown.
+ALTER TABLE ledger ADD COLUMN gateway_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN wall_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN boot_time INTEGER NOT NULL DEFAULT 0; -- since the machine started
+ALTER TABLE ledger ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';     -- of that start
+ALTER TABLE ledger ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0; -- records ever found damaged
+
+-- Batches that go out under a name made from their members: committed before the
+-- first attempt, repeated as they are after a crash.
+ALTER TABLE sink ADD COLUMN sealed BLOB NOT NULL DEFAULT x''; -- see seal.go
+ALTER TABLE sink ADD COLUMN removed_at INTEGER NOT NULL DEFAULT 0; -- gateway time, 0 while the sink is served
+
+-- What was given up, in stretches. Every record that is given up is in one.
+CREATE TABLE loss(
+  id INTEGER PRIMARY KEY,
+  sink INTEGER NOT NULL,
+  kind INTEGER NOT NULL,           -- discarded, expired, quarantined; see loss.go
+  reason TEXT NOT NULL,            -- the policy, or the operator's words
+  actor TEXT NOT NULL,             -- who gave them up; empty for a policy
+  first INTEGER NOT NULL,          -- positions
+  last INTEGER NOT NULL,
+  first_received INTEGER NOT NULL, -- Unix microseconds
+  last_received INTEGER NOT NULL,
+  at INTEGER NOT NULL,             -- gateway time of the last of them
+  count INTEGER NOT NULL,
+  devices TEXT NOT NULL            -- JSON: device to count
+) STRICT;
+
+-- Frames whose bytes are not what was written, moved here as they are.
+CREATE TABLE quarantine(
+  id INTEGER PRIMARY KEY, -- as in frame
+  n INTEGER NOT NULL,
+  committed INTEGER NOT NULL,
+  owed INTEGER NOT NULL,
+  raw INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  reason TEXT NOT NULL,   -- what is wrong with it
+  found INTEGER NOT NULL  -- gateway time
+) STRICT;
