@@ -80,6 +80,9 @@ type Settings struct {
 	// PendingBytes bounds the records that are taken but not answered. Append
 	// waits above it. Default 32 MiB.
 	PendingBytes int
+	// Disk is where the file lives, with all that belongs to it. Zero is the
+	// operating system's.
+	Disk sqlite.Disk
 }
 
 const (
@@ -137,7 +140,7 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
-	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations})
+	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations, Disk: settings.Disk})
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"modernc.org/sqlite"
 )
@@ -58,12 +57,12 @@ func (c *Conn) UsedBytes() (int64, error) {
 
 // WALBytes returns the size of the WAL file.
 func (db *DB) WALBytes() (int64, error) {
-	info, err := os.Stat(db.path + "-wal")
+	size, err := db.disk.Size(db.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("size of the WAL: %w", err)
 	}
-	return info.Size(), nil
+	return size, nil
 }

@@ -41,8 +41,8 @@ func (r Row) Bytes(column int) []byte {
 }
 
 // openConn opens a connection and verifies its settings.
-func openConn(path string, role role) (*Conn, error) {
-	raw, err := new(sqlite.Driver).Open(dsn(path))
+func openConn(disk Disk, path string, role role) (*Conn, error) {
+	raw, err := new(sqlite.Driver).Open(dsn(disk, path))
 	if err != nil {
 		return nil, wrap("open", err)
 	}

@@ -14,7 +14,8 @@
 // Contexts bound the wait for a connection only.
 //
 // A DB is safe for concurrent use. A [Conn] belongs to the function that it was
-// lent to. There are no fakes: tests use a file below t.TempDir.
+// lent to. There are no fakes: tests use a file below t.TempDir, or a simulated
+// disk where they need one that fails (see [Disk] and simdisk).
 package sqlite
 
 import (
@@ -26,6 +27,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 )
@@ -35,6 +37,7 @@ type Settings struct {
 	Path       string // of the database file; its folder is made when it is missing
 	Migrations fs.FS  // NNNN_name.sql, numbered from 1 without a gap
 	Readers    int    // connections that may read at the same time; 0 is 4
+	Disk       Disk   // where the file lives; zero is the operating system's
 }
 
 const readersDefault = 4
@@ -46,8 +49,10 @@ const readersDefault = 4
 //	Checkpoint -> checkpointer  (1)  WAL -> database file
 type DB struct {
 	path    string
-	writer  chan *Conn    // holds the writer while nobody writes
-	readers chan *Conn    // holds the readers that are free; nil stands for one that is not open yet
+	disk    Disk
+	writer  chan *Conn // holds the writer while nobody writes
+	readers chan *Conn // holds the readers that are free; nil stands for one that is not open yet
+	closing atomic.Bool
 	closed  chan struct{} // closed when Close begins
 
 	checkpointing sync.Mutex
@@ -69,21 +74,24 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := createFile(path); err != nil {
+	if err := createFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	db := &DB{path: path, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{})}
+	db := &DB{path: path, disk: settings.Disk, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{})}
 	for range settings.Readers {
 		db.readers <- nil
 	}
 	if err := db.connect(ctx, settings.Migrations); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
+	if settings.Disk.Opened != nil {
+		settings.Disk.Opened(db)
+	}
 	return db, nil
 }
 
 func (db *DB) connect(ctx context.Context, migrations fs.FS) error {
-	writer, err := openConn(db.path, roleWriter)
+	writer, err := openConn(db.disk, db.path, roleWriter)
 	if err != nil {
 		db.writer <- nil
 		return err
@@ -92,49 +100,43 @@ func (db *DB) connect(ctx context.Context, migrations fs.FS) error {
 	if err := db.migrate(ctx, migrations); err != nil {
 		return err
 	}
-	db.checkpointer, err = openConn(db.path, roleWriter)
-	return err
+	if db.checkpointer, err = openConn(db.disk, db.path, roleWriter); err != nil {
+		return err
+	}
+	// By now the WAL is there. SQLite syncs the folder with the first sync of a
+	// new WAL, but does not look at the result; a WAL without a durable name would
+	// be gone after a power cut, with everything in it.
+	return db.disk.SyncFolder(filepath.Dir(db.path))
 }
 
 // createFile makes the file readable for its owner only, which SQLite copies to
-// the WAL, and makes a new folder durable. SQLite itself makes the file's entry
-// in its folder durable with the first sync of the WAL.
-func createFile(path string) error {
-	folder := filepath.Dir(path)
-	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return err
-		}
-		if err := syncFolder(filepath.Dir(folder)); err != nil {
-			return err
-		}
-	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// the WAL.
+func createFile(disk Disk, path string) error {
+	file, err := disk.Open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return err
 	}
 	return file.Close()
 }
 
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
-}
-
 // dsn names the file as a URI, without which the driver would take settings for
 // a part of the name.
-func dsn(path string) string {
-	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
+func dsn(disk Disk, path string) string {
+	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
+	if disk.VFS != "" {
+		name.RawQuery = url.Values{"vfs": {disk.VFS}}.Encode()
+	}
+	return name.String()
 }
 
 // Close checkpoints, removes the WAL and closes every connection. It waits for
 // those that are lent. After a failed write the process must end without it,
-// because a checkpoint would move pages whose sync has failed. It can be called
-// once.
+// because a checkpoint would move pages whose sync has failed. A second call does
+// nothing.
 func (db *DB) Close() error {
+	if db.closing.Swap(true) {
+		return nil
+	}
 	close(db.closed)
 	var errs []error
 	for range cap(db.readers) {
@@ -171,7 +173,7 @@ func (db *DB) Read(ctx context.Context, fn func(conn *Conn) error) error {
 	}
 	defer func() { db.readers <- conn }()
 	if conn == nil {
-		opened, err := openConn(db.path, roleReader)
+		opened, err := openConn(db.disk, db.path, roleReader)
 		if err != nil {
 			return fmt.Errorf("open a reader of %s: %w", db.path, err)
 		}
