@@ -120,6 +120,13 @@ func (r *Replies) Flush() {
 	r.changed = make(chan struct{})
 }
 
+// Flushed returns the answers that were flushed so far, in order of arrival.
+func (r *Replies) Flushed() []Reply {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.flushed
+}
+
 // Wait returns the answers that were flushed, in order of arrival, as soon as
 // there are at least count.
 func (r *Replies) Wait(t *testing.T, count int) []Reply {

@@ -1,0 +1,213 @@
+package queue_test
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+)
+
+// model is what a queue should be, in maps. It shares no code with the queue,
+// and keeps everything: what retention has removed stays known, so that its
+// absence can be judged.
+type model struct {
+	records []modelRecord // by position, from 1
+	known   map[modelIdentity]int
+	refused []edge.Entry // messages refused at the door, in order
+	lanes   map[edge.SinkID]*modelLane
+}
+
+// modelRecord is a record that was acknowledged.
+type modelRecord struct {
+	record    edge.Record
+	owed      []edge.SinkID
+	committed time.Time // not before the commit
+}
+
+// modelIdentity tells messages apart.
+type modelIdentity struct {
+	device   edge.DeviceID
+	message  string
+	boot     string
+	sequence uint64
+}
+
+func identityOf(record *edge.Record) modelIdentity {
+	if record.Identity.MessageID != "" {
+		return modelIdentity{device: record.Device, message: record.Identity.MessageID}
+	}
+	return modelIdentity{device: record.Device, boot: record.Identity.BootID, sequence: record.Identity.Sequence}
+}
+
+func newModel() *model {
+	return &model{known: map[modelIdentity]int{}, lanes: map[edge.SinkID]*modelLane{}}
+}
+
+// expected is what an entry has to be answered with.
+type expected struct {
+	duplicateOf int // index into records, with duplicate
+	duplicate   bool
+	conflict    bool
+	refused     bool
+	fails       bool // the caller's key was used for another payload
+	stored      bool
+}
+
+// append says what becomes of an entry, and remembers it.
+func (m *model) append(entry *edge.Entry, now time.Time) expected {
+	if entry.Refusal != nil {
+		m.refused = append(m.refused, *entry)
+		return expected{refused: true}
+	}
+	record := &entry.Record
+	index, found := m.known[identityOf(record)]
+	found = found && record.Identity.Identifies()
+	same := found && string(m.records[index].record.Payload) == string(record.Payload)
+	switch {
+	case same:
+		return expected{duplicate: true, duplicateOf: index}
+	case found && record.Identity.Explicit:
+		return expected{fails: true}
+	}
+	stored := modelRecord{record: *record, owed: entry.Owed, committed: now}
+	stored.record.Position = edge.Position(len(m.records) + 1)
+	m.records = append(m.records, stored)
+	if record.Identity.Identifies() {
+		m.known[identityOf(record)] = len(m.records) - 1
+	}
+	for _, sink := range entry.Owed {
+		lane := m.lanes[sink]
+		for _, state := range append(lane.unsaved, lane.modelState) { // a record stays whatever a crash undoes
+			state.states[stored.record.Position] = edge.Enqueued
+		}
+	}
+	return expected{stored: true, conflict: found}
+}
+
+// modelLane is what one sink is owed.
+type modelLane struct {
+	modelState
+	// unsaved are the states before each settlement that may not be on disk yet,
+	// oldest first: a crash leads back to one of them.
+	unsaved []modelState
+}
+
+// modelState is what a settlement changes.
+type modelState struct {
+	states    map[edge.Position]edge.State // of every record that is owed: Enqueued, InFlight, Acked or Dead
+	letters   map[edge.Position]modelLetter
+	delivered int64
+}
+
+// modelLetter is a dead letter.
+type modelLetter struct {
+	reason   string
+	requeued bool
+	leased   bool // with requeued
+}
+
+func newModelLane() *modelLane {
+	return &modelLane{modelState: modelState{states: map[edge.Position]edge.State{}, letters: map[edge.Position]modelLetter{}}}
+}
+
+func (s modelState) clone() modelState {
+	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), delivered: s.delivered}
+}
+
+// restarted is the state as a start finds it: nothing is leased.
+func (s modelState) restarted() modelState {
+	s = s.clone()
+	for position, state := range s.states {
+		if state == edge.InFlight {
+			s.states[position] = edge.Enqueued
+		}
+	}
+	for position, letter := range s.letters {
+		letter.leased = false
+		s.letters[position] = letter
+	}
+	return s
+}
+
+// count returns how many records are in a state, requeued dead letters among
+// the dead ones.
+func (s modelState) count(state edge.State) (count int64) {
+	for _, candidate := range s.states {
+		if candidate == state {
+			count++
+		}
+	}
+	return count
+}
+
+// due returns what a lease hands out, in order: requeued dead letters first.
+func (s modelState) due() (requeued, live []edge.Position) {
+	for _, position := range slices.Sorted(maps.Keys(s.states)) {
+		letter, dead := s.letters[position]
+		switch {
+		case dead && letter.requeued && !letter.leased:
+			requeued = append(requeued, position)
+		case s.states[position] == edge.Enqueued:
+			live = append(live, position)
+		}
+	}
+	return requeued, live
+}
+
+// lease marks a delivery.
+func (s modelState) lease(position edge.Position, kind edge.DeliveryKind) {
+	if kind == edge.Requeue {
+		letter := s.letters[position]
+		letter.leased = true
+		s.letters[position] = letter
+		return
+	}
+	s.states[position] = edge.InFlight
+}
+
+// release takes a delivery back.
+func (s modelState) release(position edge.Position, kind edge.DeliveryKind) {
+	if kind == edge.Requeue {
+		letter := s.letters[position]
+		letter.leased = false
+		s.letters[position] = letter
+		return
+	}
+	s.states[position] = edge.Enqueued
+}
+
+// settle decides deliveries.
+func (l *modelLane) settle(settlement *edge.Settlement) {
+	l.unsaved = append(l.unsaved, l.modelState.clone())
+	for _, delivery := range settlement.Acked {
+		position := delivery.Record.Position
+		delete(l.letters, position)
+		l.states[position] = edge.Acked
+		l.delivered++
+	}
+	for _, death := range settlement.Dead {
+		position := death.Delivery.Record.Position
+		l.letters[position] = modelLetter{reason: death.Reason}
+		l.states[position] = edge.Dead
+	}
+}
+
+// saved says that everything is on disk.
+func (m *model) saved() {
+	for _, lane := range m.lanes {
+		lane.unsaved = nil
+	}
+}
+
+// settledEverywhere reports whether every sink is done with a record, on disk.
+func (m *model) settledEverywhere(position edge.Position) bool {
+	for _, lane := range m.lanes {
+		for _, state := range append(lane.unsaved, lane.modelState) {
+			if state := state.states[position]; state == edge.Enqueued || state == edge.InFlight {
+				return false
+			}
+		}
+	}
+	return true
+}
