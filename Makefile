@@ -82,7 +82,7 @@ race: ## Unit tests again, with the race detector
 
 .PHONY: e2e
 e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients
-	cd test && go test -count=1 -timeout 25m ./...
+	cd test && go test -p 1 -count=1 -timeout 25m ./...
 
 ## Contracts
 

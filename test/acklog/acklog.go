@@ -1,7 +1,7 @@
-// Package acklog is the evidence of the load generator: which messages the
-// gateway acknowledged, and when.
+// Package acklog is the evidence of the load generator: which messages it sent,
+// which of them the gateway acknowledged, and when.
 //
-// The log is a file of a JSON header line and fixed records of sixteen bytes.
+// The log is a file of a JSON header line and fixed entries of sixteen bytes.
 // The time is that of the machine's monotonic clock, which all processes share,
 // so that a test can compare it with the moment at which it killed the gateway.
 //
@@ -30,14 +30,19 @@ type Header struct {
 	FirstSequence uint64 `json:"first_sequence"` // of every device
 }
 
-// Entry is one acknowledged message.
+// Entry is one acknowledgement, or with Sent the note that a device has sent
+// every message up to this one, whatever became of them.
 type Entry struct {
-	Device   uint32        // number of the device, from 0
-	Sequence uint32        // number of the message of the device, from 0
-	At       time.Duration // on the machine's monotonic clock
+	Device  uint32        // number of the device, from 0
+	Message uint32        // number of the message of the device, from 0
+	At      time.Duration // on the machine's monotonic clock
+	Sent    bool
 }
 
-const entryBytes = 16
+const (
+	entryBytes = 16
+	sentBit    = 1 << 31 // of the device's number
+)
 
 // Identity is how the message is named everywhere else.
 type Identity struct {
@@ -48,7 +53,7 @@ type Identity struct {
 
 // Identity names an entry's message.
 func (h Header) Identity(entry Entry) Identity {
-	return Identity{Device: h.DeviceID(entry.Device), BootID: h.BootID, Sequence: h.FirstSequence + uint64(entry.Sequence)}
+	return Identity{Device: h.DeviceID(entry.Device), BootID: h.BootID, Sequence: h.FirstSequence + uint64(entry.Message)}
 }
 
 // DeviceID names a device.
@@ -103,8 +108,12 @@ func (w *Writer) NewBatch() *Batch {
 
 // Add notes one entry.
 func (b *Batch) Add(entry Entry) error {
-	b.entries = binary.LittleEndian.AppendUint32(b.entries, entry.Device)
-	b.entries = binary.LittleEndian.AppendUint32(b.entries, entry.Sequence)
+	device := entry.Device
+	if entry.Sent {
+		device |= sentBit
+	}
+	b.entries = binary.LittleEndian.AppendUint32(b.entries, device)
+	b.entries = binary.LittleEndian.AppendUint32(b.entries, entry.Message)
 	b.entries = binary.LittleEndian.AppendUint64(b.entries, uint64(entry.At))
 	if len(b.entries)+entryBytes > batchBytes {
 		return b.Flush()
@@ -146,10 +155,12 @@ func Read(path string) (Header, []Entry, error) {
 		default:
 			return header, nil, fmt.Errorf("read acknowledgement log %s: entry %d: %w", path, len(entries), err)
 		}
+		device := binary.LittleEndian.Uint32(buffer)
 		entries = append(entries, Entry{
-			Device:   binary.LittleEndian.Uint32(buffer),
-			Sequence: binary.LittleEndian.Uint32(buffer[4:]),
-			At:       time.Duration(binary.LittleEndian.Uint64(buffer[8:])),
+			Device:  device &^ sentBit,
+			Message: binary.LittleEndian.Uint32(buffer[4:]),
+			At:      time.Duration(binary.LittleEndian.Uint64(buffer[8:])),
+			Sent:    device&sentBit != 0,
 		})
 	}
 }

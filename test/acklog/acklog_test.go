@@ -21,7 +21,7 @@ func TestWriter(t *testing.T) {
 	var want []acklog.Entry
 	batch := writer.NewBatch()
 	for i := range uint32(10_000) { // more than one flush
-		entry := acklog.Entry{Device: i % 7, Sequence: i / 7, At: time.Duration(i) * time.Microsecond}
+		entry := acklog.Entry{Device: i % 7, Message: i / 7, At: time.Duration(i) * time.Microsecond, Sent: i%11 == 0}
 		want = append(want, entry)
 		if err := batch.Add(entry); err != nil {
 			t.Fatal(err)

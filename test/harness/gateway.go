@@ -98,16 +98,25 @@ variables:
 // startLimit is how long a gateway may take to be ready.
 const startLimit = 20 * time.Second
 
-// Start starts the process and waits until it is ready.
-func (g *Gateway) Start(ctx context.Context) error {
+// Begin starts the process as Start does, and does not wait.
+func (g *Gateway) Begin() error {
 	process, err := g.Launch()
 	if err != nil {
 		return err
 	}
 	g.process = process
+	return nil
+}
+
+// Start starts the process and waits until it is ready.
+func (g *Gateway) Start(ctx context.Context) error {
+	if err := g.Begin(); err != nil {
+		return err
+	}
+	process := g.process
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	err = Poll(ctx, "a ready gateway", func() (bool, error) {
+	err := Poll(ctx, "a ready gateway", func() (bool, error) {
 		select {
 		case <-process.Exited():
 			cancel()

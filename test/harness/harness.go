@@ -68,13 +68,6 @@ func (b *Binaries) Path(name string) string { return filepath.Join(b.dir, name) 
 // Root returns the folder of the product's module.
 func (b *Binaries) Root() string { return b.root }
 
-// BuildOverlay builds the gateway once more, with some files replaced, and
-// returns where it lies. The overlay is a JSON file as go build wants it.
-func (b *Binaries) BuildOverlay(ctx context.Context, overlay, name string) (string, error) {
-	path := filepath.Join(b.dir, name)
-	return path, goBuild(ctx, b.root, "-overlay", overlay, "-o", path, "./cmd/gateway")
-}
-
 func goBuild(ctx context.Context, module string, args ...string) error {
 	command := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
 	command.Dir = module

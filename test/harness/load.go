@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"combotto.io/gateway/test/acklog"
@@ -29,17 +30,48 @@ type Summary struct {
 	CPU          float64 `json:"cpu_us_per_message"`
 }
 
+// Progress is what the load generator says of itself with --report.
+type Progress struct {
+	Acknowledged int64 `json:"acknowledged"`
+	Connected    int   `json:"connected"` // a connection that is not has its acknowledgements in the log
+}
+
 // Load is a run of the load generator.
 type Load struct {
 	*Process
-	stdout  *bytes.Buffer // read after the end
+	stdout  *lastLine
 	logPath string
+}
+
+// lastLine keeps the last whole line that is written to it.
+type lastLine struct {
+	mu   sync.Mutex
+	line []byte
+	rest []byte
+}
+
+func (l *lastLine) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for part := range bytes.Lines(text) {
+		l.rest = append(l.rest, part...)
+		if bytes.HasSuffix(part, []byte{'\n'}) {
+			l.line, l.rest = append(l.line[:0], l.rest...), l.rest[:0]
+		}
+	}
+	return len(text), nil
+}
+
+func (l *lastLine) decode(value any) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return json.Unmarshal(l.line, value)
 }
 
 // StartLoad starts the generator against a broker. Its log of acknowledgements
 // and its output lie in dir under the name.
 func (b *Binaries) StartLoad(dir, name, broker string, args ...string) (*Load, error) {
-	load := &Load{stdout: &bytes.Buffer{}, logPath: filepath.Join(dir, name+".acks")}
+	load := &Load{stdout: &lastLine{}, logPath: filepath.Join(dir, name+".acks")}
 	command := exec.Command(b.Path("load"), append([]string{"--broker", broker, "--log", load.logPath}, args...)...)
 	command.Stdout = load.stdout
 	process, err := Start("load", filepath.Join(dir, name+".log"), command)
@@ -57,9 +89,18 @@ func (l *Load) Finish(ctx context.Context) (Summary, error) {
 	if code != 0 {
 		return summary, fmt.Errorf("load exits with %d: %s", code, l.LogTail())
 	}
-	lines := bytes.Split(bytes.TrimSpace(l.stdout.Bytes()), []byte{'\n'})
-	return summary, json.Unmarshal(lines[len(lines)-1], &summary)
+	return summary, l.stdout.decode(&summary)
 }
+
+// Progress returns how far the generator is; nothing before its first report.
+func (l *Load) Progress() Progress {
+	var progress Progress
+	_ = l.stdout.decode(&progress) // The line that says that it is connected is one, too.
+	return progress
+}
+
+// LogPath returns where the log of acknowledgements lies.
+func (l *Load) LogPath() string { return l.logPath }
 
 // Acknowledged reads the evidence: identities, and when each was acknowledged.
 func (l *Load) Acknowledged() ([]acklog.Identity, []time.Duration, error) {
@@ -67,9 +108,12 @@ func (l *Load) Acknowledged() ([]acklog.Identity, []time.Duration, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	identities, times := make([]acklog.Identity, len(entries)), make([]time.Duration, len(entries))
-	for i, entry := range entries {
-		identities[i], times[i] = header.Identity(entry), entry.At
+	var identities []acklog.Identity
+	var times []time.Duration
+	for _, entry := range entries {
+		if !entry.Sent {
+			identities, times = append(identities, header.Identity(entry)), append(times, entry.At)
+		}
 	}
 	return identities, times, nil
 }

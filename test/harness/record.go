@@ -79,13 +79,15 @@ func ReadFileSink(dir string, each func(*Record) error) error {
 }
 
 // ReadReceived calls each for every record that a receiver process wrote down.
-// A line is the time of arrival in nanoseconds, a space, and the record.
+// A line is the time of arrival in nanoseconds, the key of the batch or a
+// hyphen, and the record.
 func ReadReceived(path string, each func(*Record) error) error {
 	err := readLines(path, func(line []byte) error {
-		arrived, text, found := bytes.Cut(line, []byte{' '})
+		arrived, rest, _ := bytes.Cut(line, []byte{' '})
+		_, text, found := bytes.Cut(rest, []byte{' '})
 		nanoseconds, err := strconv.ParseInt(string(arrived), 10, 64)
 		if !found || err != nil {
-			return fmt.Errorf("no time of arrival in %.80q", line)
+			return fmt.Errorf("no time of arrival and key in %.80q", line)
 		}
 		record := Record{ArrivedAt: time.Unix(0, nanoseconds)}
 		if err := json.Unmarshal(text, &record); err != nil {

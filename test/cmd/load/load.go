@@ -2,6 +2,7 @@
 // rate, and keeps evidence of every acknowledgement.
 //
 //	load --broker 127.0.0.1:1883 --connections 50 --window 100 --duration 10s --log acks
+//	load --reconnect --report 2ms --repeat 10 --log acks
 //
 // It speaks MQTT itself, with packets that are encoded once and patched, so that
 // it takes little of the machine that it measures: about a microsecond for a
@@ -10,6 +11,9 @@
 // again after a reconnect is the same message.
 //
 // It prints a line {"connected": N} and, at the end, one line with the summary.
+// With --report there are lines {"acknowledged": N, "connected": N} between: a
+// connection that is not counted has its acknowledgements in the log. With
+// --repeat some messages are sent twice in a row, as devices do.
 // It exits with 0 when it has finished, also because the gateway went away; with
 // 1 when it could not connect or write its log; with 2 on wrong flags.
 package main
@@ -30,6 +34,7 @@ import (
 
 	"combotto.io/gateway/test/acklog"
 	"combotto.io/gateway/test/rawmqtt"
+	"combotto.io/gateway/test/telemetry"
 )
 
 // settings are the flags.
@@ -45,13 +50,20 @@ type settings struct {
 	logPath     string
 	prefix      string
 	bootID      string
+	repeat      int64 // every which message is the one before once more; 0 is none
+	report      time.Duration
 	reconnect   bool
 	idle        bool
 }
 
-// firstSequence has as many digits as any later sequence, so that a packet can
-// be patched in place.
-const firstSequence = 100_000_000
+// messageOf returns which message of its device a number stands for: without
+// repetitions each its own.
+func (s *settings) messageOf(number int64) uint32 {
+	if s.repeat == 0 {
+		return uint32(number)
+	}
+	return uint32(number - (number+1)/s.repeat)
+}
 
 // drainLimit is how long the last acknowledgements are waited for.
 const drainLimit = 10 * time.Second
@@ -84,6 +96,8 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&chosen.logPath, "log", "", "`file` of every acknowledged identity; empty keeps none")
 	flags.StringVar(&chosen.prefix, "prefix", "load", "`beginning` of device ids")
 	flags.StringVar(&chosen.bootID, "boot-id", "", "eight characters; empty takes the clock")
+	flags.Int64Var(&chosen.repeat, "repeat", 0, "send every `k`th message of a device as the one before once more")
+	flags.DurationVar(&chosen.report, "report", 0, "`interval` of lines that say how far it is; 0 prints none")
 	flags.BoolVar(&chosen.reconnect, "reconnect", false, "connect again when the gateway goes away, and send what is unacknowledged")
 	flags.BoolVar(&chosen.idle, "idle", false, "only connect, and stay")
 	if err := flags.Parse(args); err != nil {
@@ -106,6 +120,8 @@ func parse(args []string) (*settings, error) {
 		return nil, fmt.Errorf("window: 1 to %d", maxWindow)
 	case *version != "3.1.1" && *version != "5":
 		return nil, errors.New("mqtt: 3.1.1 or 5")
+	case chosen.repeat < 0 || chosen.repeat == 1:
+		return nil, errors.New("repeat: 2 or more")
 	case len(chosen.bootID) != 8:
 		return nil, errors.New("boot-id: eight characters")
 	}
@@ -134,7 +150,7 @@ func run(ctx context.Context, chosen *settings, stdout io.Writer) error {
 	var log *acklog.Writer
 	if chosen.logPath != "" {
 		var err error
-		header := acklog.Header{Prefix: chosen.prefix, BootID: chosen.bootID, FirstSequence: firstSequence}
+		header := acklog.Header{Prefix: chosen.prefix, BootID: chosen.bootID, FirstSequence: telemetry.FirstSequence}
 		if log, err = acklog.Create(chosen.logPath, header); err != nil {
 			return err
 		}
@@ -150,8 +166,13 @@ func run(ctx context.Context, chosen *settings, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "{\"connected\": %d}\n", len(senders))
 	if chosen.idle {
 		<-ctx.Done()
-	} else if err := sendAll(ctx, chosen, senders); err != nil {
-		return err
+	} else {
+		end := report(chosen.report, senders, stdout)
+		err := sendAll(ctx, chosen, senders)
+		end()
+		if err != nil {
+			return err
+		}
 	}
 	if log != nil {
 		if err := log.Close(); err != nil {
@@ -159,6 +180,44 @@ func run(ctx context.Context, chosen *settings, stdout io.Writer) error {
 		}
 	}
 	return json.NewEncoder(stdout).Encode(summarize(chosen, senders))
+}
+
+// progress is a line of --report.
+type progress struct {
+	Acknowledged int64 `json:"acknowledged"`
+	Connected    int   `json:"connected"`
+}
+
+// report prints how far the senders are, until end is called.
+func report(interval time.Duration, senders []*sender, stdout io.Writer) (end func()) {
+	if interval == 0 {
+		return func() {}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			var now progress
+			for _, sender := range senders {
+				now.Acknowledged += sender.reported.acknowledged.Load()
+				if sender.reported.connected.Load() {
+					now.Connected++
+				}
+			}
+			_ = json.NewEncoder(stdout).Encode(now) // Nobody reads any more.
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
 }
 
 // sendAll lets every sender work on a goroutine of its own.

@@ -1,37 +1,39 @@
 package main
 
 import (
-	"encoding/json"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"combotto.io/gateway/test/rawmqtt"
+	"combotto.io/gateway/test/telemetry"
 )
 
 func TestPacket(t *testing.T) {
-	template := newPacket(4, "load-00007", "abcdef01")
-	seen := map[string]bool{}
-	for sequence := range uint32(2000) {
-		packet := template.appendTo(nil, 7, sequence)
-		text := string(packet[len(packet)-payloadBytes:])
-		var message struct {
-			BootID   string         `json:"boot_id"`
-			Sequence uint64         `json:"sequence"`
-			Metrics  map[string]any `json:"metrics"`
+	const device, bootID, number = "load-00007", "abcdef01", 1999
+	series := telemetry.NewSeries(device, bootID)
+	payload := series.Template()
+	series.Fill(payload, number)
+	for _, version := range []byte{rawmqtt.Version311, rawmqtt.Version5} {
+		want := rawmqtt.Publish(version, "devices/"+device+"/telemetry", 7, payload)
+		if got := newPacket(version, device, bootID).appendTo(nil, 7, number); string(got) != string(want) {
+			t.Errorf("version %d:\n%q, want\n%q", version, got, want)
 		}
-		if err := json.Unmarshal([]byte(text), &message); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		if message.BootID != "abcdef01" || message.Sequence != firstSequence+uint64(sequence) || len(message.Metrics) != 5 {
-			t.Fatalf("sequence %d: %s", sequence, text)
-		}
-		metrics := text[strings.Index(text, "metrics"):]
-		if seen[metrics] {
-			t.Fatalf("sequence %d repeats %s", sequence, metrics)
-		}
-		seen[metrics] = true
-		if again := template.appendTo(nil, 7, sequence); string(again) != string(packet) {
-			t.Fatalf("sequence %d is encoded differently the second time", sequence)
-		}
+	}
+}
+
+func TestSettings_MessageOf(t *testing.T) {
+	plain, repeating := &settings{}, &settings{repeat: 3}
+	var messages, repeated []uint32
+	for number := range int64(8) {
+		messages, repeated = append(messages, plain.messageOf(number)), append(repeated, repeating.messageOf(number))
+	}
+	if diff := cmp.Diff([]uint32{0, 1, 2, 3, 4, 5, 6, 7}, messages); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]uint32{0, 1, 1, 2, 3, 3, 4, 5}, repeated); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,11 @@ type sender struct {
 	firstAt, lastAt                           time.Duration
 	broken                                    bool
 	latencies                                 histogram
+
+	reported struct { // to other goroutines
+		acknowledged atomic.Int64
+		connected    atomic.Bool
+	}
 }
 
 func newSender(chosen *settings, index int, log *acklog.Writer) *sender {
@@ -99,10 +105,12 @@ func (s *sender) connect(ctx context.Context) error {
 // unacknowledged. A connection that breaks is an error only for the log.
 func (s *sender) run(ctx context.Context, start time.Time) error {
 	for {
+		s.reported.connected.Store(true)
 		err := s.converse(ctx, start)
 		if flushed := s.flush(); flushed != nil {
 			return flushed
 		}
+		s.reported.connected.Store(false)
 		if err == nil {
 			return nil
 		}
@@ -110,16 +118,17 @@ func (s *sender) run(ctx context.Context, start time.Time) error {
 		if !s.settings.reconnect || !s.reconnect(ctx) {
 			return nil
 		}
-		if err := s.resend(); err != nil {
-			continue
-		}
+		_ = s.resend() // A connection that breaks again is noticed by converse.
 	}
 }
+
+// reconnectInterval is how often an address is tried where nobody listens.
+const reconnectInterval = 5 * time.Millisecond
 
 // reconnect tries until it succeeds or ctx ends.
 func (s *sender) reconnect(ctx context.Context) bool {
 	_ = s.conn.Close()
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(reconnectInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -246,7 +255,7 @@ func (s *sender) fill(start time.Time) error {
 
 func (s *sender) appendMessage(number int64) {
 	devices := int64(len(s.packets))
-	s.out = s.packets[number%devices].appendTo(s.out, identifierOf(number), uint32(number/devices))
+	s.out = s.packets[number%devices].appendTo(s.out, identifierOf(number), s.settings.messageOf(number/devices))
 }
 
 // limitRead sets how long the next read may take: until the rate allows the
@@ -295,6 +304,7 @@ func (s *sender) readAcknowledgements() error {
 			return err
 		}
 	}
+	s.reported.acknowledged.Store(s.acknowledged)
 	return nil
 }
 
@@ -323,8 +333,12 @@ func (s *sender) acknowledge(identifier uint16, refused bool) error {
 		return nil
 	}
 	devices := int64(len(s.packets))
-	device := int64(s.index) + number%devices*int64(s.settings.connections)
-	return s.batch.Add(acklog.Entry{Device: uint32(device), Sequence: uint32(number / devices), At: s.lastAt})
+	return s.batch.Add(acklog.Entry{Device: s.device(number % devices), Message: s.settings.messageOf(number / devices), At: s.lastAt})
+}
+
+// device returns the number of one of the connection's devices.
+func (s *sender) device(index int64) uint32 {
+	return uint32(int64(s.index) + index*int64(s.settings.connections))
 }
 
 // identifiers is how many packet identifiers there are; 0 is none.
@@ -332,9 +346,17 @@ const identifiers = 65535
 
 func identifierOf(number int64) uint16 { return uint16(number%identifiers) + 1 }
 
+// flush notes how far each device has sent, and writes the log.
 func (s *sender) flush() error {
 	if s.batch == nil {
 		return nil
+	}
+	devices := int64(len(s.packets))
+	for index := range min(devices, s.next) {
+		last := (s.next - 1 - index) / devices
+		if err := s.batch.Add(acklog.Entry{Device: s.device(index), Message: s.settings.messageOf(last), At: acklog.Now(), Sent: true}); err != nil {
+			return err
+		}
 	}
 	return s.batch.Flush()
 }

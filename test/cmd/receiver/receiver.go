@@ -4,13 +4,14 @@
 //	receiver --addr 127.0.0.1:9000 --out received.txt
 //
 // Every POST of NDJSON becomes one line for each record: the time of arrival in
-// nanoseconds since 1970, a space, and the record as it came. The answer, 204,
-// follows the write, so that what was answered is in the file, whoever dies
+// nanoseconds since 1970, the Idempotency-Key or a hyphen, and the record as it
+// came, with spaces between. The answer, 204, follows the write, so that what was answered is in the file, whoever dies
 // next. It prints "ready" and runs until it is killed.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -59,13 +60,14 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	stamp := strconv.AppendInt(nil, time.Now().UnixNano(), 10)
-	lines := make([]byte, 0, len(body)+len(body)/8)
+	prefix := strconv.AppendInt(nil, time.Now().UnixNano(), 10)
+	prefix = fmt.Appendf(prefix, " %s ", cmp.Or(request.Header.Get("Idempotency-Key"), "-"))
+	lines := make([]byte, 0, len(body)+len(body)/4)
 	for line := range bytes.Lines(body) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		lines = append(append(append(append(lines, stamp...), ' '), line...), '\n')
+		lines = append(append(append(lines, prefix...), line...), '\n')
 	}
 	r.mu.Lock()
 	_, err = r.file.Write(lines)

@@ -1,0 +1,69 @@
+package crash_test
+
+import (
+	"testing"
+
+	"combotto.io/gateway/test/harness"
+)
+
+// mutant is a fault that the tests of this package exist to find.
+type mutant struct {
+	name    string
+	finds   string // the invariant that it breaks
+	changes []harness.Change
+}
+
+// mutants of TestKill_Mutant.
+var mutants = []mutant{
+	{
+		// Answers when a group's frame is ready, which is before its commit.
+		name: "acknowledge-early", finds: "I1",
+		changes: []harness.Change{
+			{File: "server/queue/queue.go", Old: "\t\tq.assembler.assemble(g)\n", New: "\t\tq.assembler.assemble(g)\n\t\tg.reply(nil)\n"},
+			{File: "server/queue/queue.go", Old: "\t\tflush = g.reply(flush)\n", New: "\t\tflush = flush[:0] // answered already\n"},
+		},
+	},
+	{
+		// Saves what is leased as decided: the cursor moves before the sink's reply.
+		name: "cursor-early", finds: "I1",
+		changes: []harness.Change{{
+			File: "server/queue/save.go",
+			Old:  "cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor),",
+			New:  "cursor: a.next, settled: []byte{},",
+		}},
+	},
+	{
+		// Forgets the last commits' messages at a start: a device that sends again
+		// what was not acknowledged has it stored twice.
+		name: "window-forgets", finds: "I3",
+		changes: []harness.Change{{File: "server/queue/recover.go", Old: "\t\tq.window.replayed(record)\n", New: ""}},
+	},
+}
+
+// mutantCycles is how many kills a mutant may survive.
+const mutantCycles = 50
+
+// TestKill_Mutant kills gateways with faults. Each of them has to be found.
+func TestKill_Mutant(t *testing.T) {
+	skipShort(t, "half a minute")
+	for _, mutant := range mutants {
+		t.Run(mutant.name, func(t *testing.T) {
+			binary, err := binaries.BuildOverlay(t.Context(), mutant.name, harness.Overlay{Changes: mutant.changes})
+			must(t, err)
+			r := newRig(t, binary)
+			for number := 1; number <= mutantCycles; number++ {
+				r.cycle()
+				if number%5 > 0 {
+					continue
+				}
+				for _, finding := range r.verify("as it lies there", true).Findings {
+					if finding.Invariant == mutant.finds {
+						t.Logf("found after %d kills: %v", number, finding)
+						return
+					}
+				}
+			}
+			t.Errorf("%d kills did not show it", mutantCycles)
+		})
+	}
+}

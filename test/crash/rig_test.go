@@ -1,0 +1,186 @@
+package crash_test
+
+import (
+	"math/rand/v2"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"combotto.io/gateway/test/acklog"
+	"combotto.io/gateway/test/harness"
+	"combotto.io/gateway/test/verify"
+)
+
+// The sinks of every rig. Batches are the default's: a thousand records, four at
+// a time.
+const (
+	sinkSlots = 4
+	sinkBatch = 1000
+)
+
+// rig is one gateway with its sinks and a generator that outlives it: the
+// generator connects again whenever the gateway is back, and sends again what
+// was not acknowledged.
+type rig struct {
+	t        *testing.T
+	gateway  *harness.Gateway
+	load     *harness.Load
+	received string // file of the receiver process
+	random   *rand.Rand
+	lives    []life
+	doubted  []verify.Interval
+}
+
+// life is one run of the gateway, on the machine's monotonic clock.
+type life struct {
+	began, ended time.Duration
+	connected    int // at the end
+}
+
+// newRig prepares everything and starts nothing but the receiver. It prints the
+// seed of what it leaves to chance.
+func newRig(t *testing.T, binary string) *rig {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	gateway, err := binaries.NewGateway(t.TempDir())
+	must(t, err)
+	gateway.Binary = binary
+	r := &rig{t: t, gateway: gateway, random: rand.New(rand.NewPCG(seed, 0)), received: filepath.Join(gateway.Dir, "received.txt")}
+	t.Cleanup(func() {
+		if err := gateway.Kill(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() && gateway.Process() != nil {
+			t.Logf("the end of the gateway's log:\n%s", gateway.Process().LogTail())
+		}
+	})
+	address, err := harness.FreeAddress()
+	must(t, err)
+	receiver, err := binaries.StartReceiver(t.Context(), address, r.received)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := receiver.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", address))
+	return r
+}
+
+// startLoad starts the generator at full rate; the gateway has to run. A tenth
+// of all messages is sent twice in a row.
+func (r *rig) startLoad(args ...string) {
+	t := r.t
+	t.Helper()
+	load, err := binaries.StartLoad(r.gateway.Dir, "load", r.gateway.MQTTAddr, append([]string{
+		"--connections", "20", "--window", "100", "--repeat", "10", "--reconnect", "--report", "2ms",
+	}, args...)...)
+	must(t, err)
+	r.load = load
+	t.Cleanup(func() {
+		if err := load.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// begin starts the gateway, and the generator with it the first time. It does
+// not wait for the gateway to be ready: the generator does.
+func (r *rig) begin() {
+	r.t.Helper()
+	r.lives = append(r.lives, life{began: acklog.Now()})
+	if r.load != nil {
+		must(r.t, r.gateway.Begin())
+		return
+	}
+	must(r.t, r.gateway.Start(r.t.Context()))
+	r.startLoad()
+}
+
+// kill ends the gateway with SIGKILL and waits until the generator has written
+// down what reached it.
+func (r *rig) kill() {
+	r.t.Helper()
+	r.noteEnd()
+	must(r.t, r.gateway.Kill())
+	r.awaitCut()
+}
+
+// noteEnd notes the moment from which on nothing is acknowledged any more.
+func (r *rig) noteEnd() {
+	current := &r.lives[len(r.lives)-1]
+	current.ended, current.connected = acklog.Now(), r.load.Progress().Connected
+}
+
+// awaitCut waits until no connection is left.
+func (r *rig) awaitCut() {
+	r.t.Helper()
+	limit := time.After(patience)
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for r.load.Progress().Connected > 0 {
+		select {
+		case <-ticker.C:
+		case <-limit:
+			r.t.Fatalf("the generator does not notice that the gateway is gone: %+v", r.load.Progress())
+		}
+	}
+}
+
+// awaitAcknowledged waits until the gateway that runs now has acknowledged so
+// many messages.
+func (r *rig) awaitAcknowledged(before, count int64) {
+	r.t.Helper()
+	r.await("enough acknowledgements", func() bool { return r.load.Progress().Acknowledged >= before+count })
+}
+
+// drain ends the load, lets the gateway deliver what is left, and stops it in
+// order. The gateway runs.
+func (r *rig) drain() {
+	t := r.t
+	t.Helper()
+	r.await("a connected generator", func() bool { return r.load.Progress().Connected > 0 })
+	must(t, r.load.Signal(syscall.SIGTERM))
+	_, err := r.load.Finish(within(t, patience))
+	must(t, err)
+	r.awaitDrained(4 * patience)
+	code, err := r.gateway.Stop(t.Context())
+	must(t, err)
+	if code != 0 {
+		t.Errorf("SIGTERM: exit code %d, want 0", code)
+	}
+}
+
+// evidence says where everything lies that the run has left.
+func (r *rig) evidence(killed bool) verify.Run {
+	return verify.Run{
+		Log: r.load.LogPath(), Doubted: r.doubted, Queue: filepath.Join(r.gateway.DataDir(), "queue.db"), Killed: killed, Crashes: len(r.lives),
+		Sinks: []verify.Sink{
+			{Name: "archive", Folder: r.gateway.OutDir(), Slots: sinkSlots, Batch: sinkBatch},
+			{Name: "analytics", Received: r.received, Slots: sinkSlots, Batch: sinkBatch},
+		},
+	}
+}
+
+// verify judges the run. The report is returned also when something was found.
+func (r *rig) verify(what string, killed bool) *verify.Report {
+	r.t.Helper()
+	report, err := verify.Check(r.evidence(killed))
+	if err != nil {
+		r.t.Fatalf("%s: %v", what, err)
+	}
+	r.t.Logf("%s, %d crashes: %v", what, len(r.lives), report)
+	return report
+}
+
+// finish judges what the last crash has left as it lies there, then lets the
+// gateway deliver the rest and judges that.
+func (r *rig) finish() (killed, drained *verify.Report) {
+	r.t.Helper()
+	killed = r.verify("after the last crash", true)
+	r.begin()
+	r.drain()
+	return killed, r.verify("when all was delivered", false)
+}

@@ -1,0 +1,330 @@
+package verify
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// readQueue opens a copy of the file, so that looking at the evidence does not
+// change it: opening a file after a crash recovers its WAL.
+func (c *check) readQueue() error {
+	folder, err := os.MkdirTemp("", "verify-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "queue.db")
+	for _, suffix := range []string{"", "-wal"} {
+		if err := copyFile(c.run.Queue+suffix, path+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+	}
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(path))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	file := &queueFile{check: c, db: db, dense: true}
+	for _, read := range []func() error{file.integrity, file.readSinks, file.readSets, file.readFrames, file.readDead, file.readLosses, file.judge} {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// queueFile is the database while it is read.
+type queueFile struct {
+	*check
+	db       *sql.DB
+	sinks    []*sinkRow
+	sets     map[int64]map[int64]bool
+	first    int64 // position in the oldest frame
+	next     int64 // behind the newest frame
+	dense    bool  // no position is missing between
+	unrouted int64
+}
+
+// sinkRow is one row of the table sink, and what the other tables say about it.
+type sinkRow struct {
+	id                                                 int64
+	name                                               string
+	start, backlogFrom, cursor, counted                int64
+	owed, delivered, dead, held, discarded, expired    int64
+	settled                                            []byte
+	ranges                                             [][2]int64 // decided above the cursor; the end does not belong to it
+	arrivals                                           *arrivals  // nil when the run does not name it
+	owedStored, pendingCounted, pendingAll, deadStored int64
+}
+
+// isDecided reports whether nothing is to be done any more. It is asked about
+// ascending positions.
+func (s *sinkRow) isDecided(position int64) bool {
+	for len(s.ranges) > 0 && s.ranges[0][1] <= position {
+		s.ranges = s.ranges[1:]
+	}
+	return position < s.cursor || len(s.ranges) > 0 && s.ranges[0][0] <= position
+}
+
+// integrity asks SQLite what it thinks of the file.
+func (f *queueFile) integrity() error {
+	return f.each("PRAGMA integrity_check", func(row *sql.Rows) error {
+		var line string
+		if err := row.Scan(&line); err != nil {
+			return err
+		}
+		if line != "ok" {
+			f.find("I12", "", "integrity_check: %s", line)
+		}
+		return nil
+	})
+}
+
+// each runs a query.
+func (f *queueFile) each(query string, take func(row *sql.Rows) error) error {
+	rows, err := f.db.Query(query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(rows); err != nil {
+			return fmt.Errorf("%s: %w", query, err)
+		}
+	}
+	return rows.Err()
+}
+
+func (f *queueFile) readSinks() error {
+	const query = `SELECT id, name, start, backlog_from, cursor, counted, owed, delivered, dead, held, discarded, expired, settled FROM sink ORDER BY id`
+	return f.each(query, func(row *sql.Rows) error {
+		s := &sinkRow{}
+		err := row.Scan(&s.id, &s.name, &s.start, &s.backlogFrom, &s.cursor, &s.counted, &s.owed, &s.delivered, &s.dead, &s.held, &s.discarded, &s.expired, &s.settled)
+		if err != nil {
+			return err
+		}
+		// Each range is the gap to the one before, or to the cursor, and its length.
+		for base, rest := s.cursor, s.settled; len(rest) > 0; {
+			gap, width := binary.Uvarint(rest)
+			length, more := binary.Uvarint(rest[max(width, 0):])
+			if width <= 0 || more <= 0 {
+				f.find("I5", s.name, "its ranges cannot be read: %x", s.settled)
+				break
+			}
+			s.ranges = append(s.ranges, [2]int64{base + int64(gap), base + int64(gap) + int64(length)})
+			base, rest = base+int64(gap)+int64(length), rest[width+more:]
+		}
+		for _, arrived := range f.arrivals {
+			if arrived.sink.Name == s.name {
+				s.arrivals = arrived
+			}
+		}
+		f.sinks = append(f.sinks, s)
+		return nil
+	})
+}
+
+func (f *queueFile) readSets() error {
+	f.sets = map[int64]map[int64]bool{}
+	return f.each("SELECT id, sinks FROM owed", func(row *sql.Rows) error {
+		var id int64
+		var text string
+		if err := row.Scan(&id, &text); err != nil {
+			return err
+		}
+		set := map[int64]bool{}
+		for part := range strings.SplitSeq(text, ",") {
+			if sink, err := strconv.ParseInt(part, 10, 64); err == nil {
+				set[sink] = true
+			}
+		}
+		f.sets[id] = set
+		return nil
+	})
+}
+
+func (f *queueFile) readFrames() error {
+	return f.each("SELECT id, n, body FROM frame ORDER BY id", func(row *sql.Rows) error {
+		var first, count int64
+		var body []byte
+		if err := row.Scan(&first, &count, &body); err != nil {
+			return err
+		}
+		if f.next == 0 {
+			f.first, f.next = first, first
+		}
+		f.dense = f.dense && first == f.next
+		f.next = first + count
+		records, err := readFrame(first, count, body)
+		if err != nil {
+			f.find("I12", "", "frame %d of %d records: %v", first, count, err)
+		}
+		for i := range records {
+			f.takeRecord(first+int64(i), &records[i])
+		}
+		return nil
+	})
+}
+
+// takeRecord accounts for one stored record.
+func (f *queueFile) takeRecord(position int64, record *frameRecord) {
+	f.stored++
+	device, message, known := f.fleet.message(record.device, record.bootID, record.sequence)
+	if !known {
+		f.find("I2", "", "position %d holds a message of %s, boot %s, sequence %d, which was never sent", position, record.device, record.bootID, record.sequence)
+	} else {
+		if payload, _ := device.expected(message); string(payload) != string(record.payload) {
+			f.find("I2", "", "position %d holds %s, sent was %s", position, record.payload, payload)
+		}
+		if device.stored[message]++; device.stored[message] > 1 {
+			f.find("I3", "", "%s message %d is stored again at position %d", device.name, message, position)
+		}
+	}
+	set := f.sets[record.owed]
+	if len(set) == 0 {
+		f.unrouted++
+	}
+	for _, sink := range f.sinks {
+		owed := set[sink.id]
+		if position < sink.start {
+			owed = position >= sink.backlogFrom
+		}
+		if !owed {
+			continue
+		}
+		sink.owedStored++
+		if sink.isDecided(position) {
+			continue
+		}
+		sink.pendingAll++
+		if position <= sink.counted {
+			sink.pendingCounted++
+		}
+		if known && sink.arrivals != nil {
+			sink.arrivals.states[device.index][message] |= pendingHere
+		}
+	}
+}
+
+func (f *queueFile) readDead() error {
+	return f.each("SELECT sink, position, body FROM dead", func(row *sql.Rows) error {
+		var id, position int64
+		var body []byte
+		if err := row.Scan(&id, &position, &body); err != nil {
+			return err
+		}
+		for _, sink := range f.sinks {
+			if sink.id != id {
+				continue
+			}
+			sink.deadStored++
+			records, err := readFrame(position, 1, body)
+			if err != nil {
+				f.find("I12", sink.name, "dead letter %d: %v", position, err)
+				return nil
+			}
+			device, message, known := f.fleet.message(records[0].device, records[0].bootID, records[0].sequence)
+			if known && sink.arrivals != nil {
+				sink.arrivals.states[device.index][message] |= deadHere
+			}
+		}
+		return nil
+	})
+}
+
+// readLosses takes what the file says was given up, by device.
+func (f *queueFile) readLosses() error {
+	return f.each("SELECT sink, devices FROM loss", func(row *sql.Rows) error {
+		var id int64
+		var text string
+		if err := row.Scan(&id, &text); err != nil {
+			return err
+		}
+		counts := map[string]int{}
+		if err := json.Unmarshal([]byte(text), &counts); err != nil {
+			return err
+		}
+		for _, sink := range f.sinks {
+			if sink.id != id || sink.arrivals == nil {
+				continue
+			}
+			for device, count := range counts {
+				sink.arrivals.givenUp[device] += count
+			}
+		}
+		return nil
+	})
+}
+
+// judge compares counters with what was read.
+func (f *queueFile) judge() error {
+	var counted, accepted, unrouted int64
+	if err := f.db.QueryRow("SELECT counted, accepted, unrouted FROM ledger").Scan(&counted, &accepted, &unrouted); err != nil {
+		return err
+	}
+	if !f.dense {
+		f.find("I5", "", "positions are missing between %d and %d", f.first, f.next)
+	}
+	if accepted != counted {
+		f.find("I5", "", "%d records were accepted up to position %d", accepted, counted)
+	}
+	if f.next > 0 && f.next <= counted {
+		f.find("I5", "", "the records up to position %d are counted, and the last frame ends before %d", counted, f.next)
+	}
+	whole := f.first == 1 // nothing was removed yet
+	if whole && f.next == counted+1 && unrouted != f.unrouted {
+		f.find("I5", "", "%d records are owed to nobody, the ledger says %d", f.unrouted, unrouted)
+	}
+	for _, sink := range f.sinks {
+		pending := sink.owed - sink.delivered - sink.dead - sink.held - sink.discarded - sink.expired
+		if pending != sink.pendingCounted {
+			f.find("I5", sink.name, "%d records are pending, the ledger says %d", sink.pendingCounted, pending)
+		}
+		if whole && sink.counted == f.next-1 && sink.owed != sink.owedStored {
+			f.find("I5", sink.name, "%d records are owed, the ledger says %d", sink.owedStored, sink.owed)
+		}
+		if sink.dead != sink.deadStored {
+			f.find("I5", sink.name, "there are %d dead letters, the ledger says %d", sink.deadStored, sink.dead)
+		}
+		if sink.arrivals != nil {
+			sink.arrivals.Pending, sink.arrivals.Dead = int(sink.pendingAll), int(sink.deadStored)
+		}
+	}
+	for _, arrived := range f.arrivals {
+		named := false
+		for _, sink := range f.sinks {
+			named = named || sink.arrivals == arrived
+		}
+		if !named {
+			f.find("I5", arrived.sink.Name, "the file does not know the sink")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+// Package verify judges what a run has left behind: the generator's log, what
+// the sinks wrote down, and the queue's file after the gateway is gone. It asks
+// nobody else, least of all the gateway, and shares no code with it: it reads
+// SQLite and frames itself.
+//
+// What it checks, by the names of the invariants:
+//
+//	I1   what was acknowledged was delivered to each sink, or is in the file as
+//	     owed, as a dead letter or as given up
+//	I2   what was delivered or stored was sent, and is what was sent
+//	I3   a message is stored once; what a sink received again after a crash is at
+//	     most a batch for each of its slots, under the same key where there is one
+//	I4   messages of a device arrive first in the order in which they were sent
+//	I5   the counters in the file are what its rows come to
+//	I12  SQLite finds the file sound, and every frame is what its checksum says
+//
+// A check that cannot fail proves nothing: for each of them a test tampers with
+// the evidence of a real run. Check may be called by several goroutines.
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"combotto.io/gateway/test/acklog"
+)
+
+// Run says where the evidence lies.
+type Run struct {
+	Log     string     // of the generator, complete
+	Doubted []Interval // acknowledgements that came then promise nothing
+	Queue   string     // the database file; its WAL lies beside it
+	Sinks   []Sink
+	Crashes int // starts that followed a crash, and the crash at the end if there was one
+	// Killed says that the gateway was not started again after the last crash: the
+	// file sink may hold an unfinished line, which counts as nothing.
+	Killed bool
+}
+
+// Interval is a while on the machine's monotonic clock, both ends included.
+type Interval struct{ From, To time.Duration }
+
+// Sink is one destination. It has a folder or a file.
+type Sink struct {
+	Name     string
+	Folder   string // of a file sink
+	Received string // file of a receiver process
+	Slots    int    // batches that may be under way
+	Batch    int    // most records in one
+	SameKey  bool   // what comes again has to come under the key that it came with
+}
+
+// Report is what the evidence comes to.
+type Report struct {
+	Sent       int // different messages
+	Promised   int // of those, acknowledged
+	Stored     int // records in the file's frames
+	Findings   []Finding
+	Deliveries []Deliveries // of each sink
+}
+
+// Deliveries is what one sink received.
+type Deliveries struct {
+	Sink       string
+	Records    int
+	Distinct   int
+	Duplicates int // records that it had already
+	OtherKey   int // of those, under another key than before
+	Pending    int // records in the file that are owed to it and not decided
+	Dead       int
+}
+
+// Finding is one way in which the evidence contradicts the promise.
+type Finding struct {
+	Invariant string // I1, I2 ...
+	Sink      string // empty when it is about the file
+	Count     int
+	Example   string
+}
+
+func (f Finding) String() string {
+	text := f.Invariant
+	if f.Sink != "" {
+		text += " " + f.Sink
+	}
+	return fmt.Sprintf("%s: %d times, such as: %s", text, f.Count, f.Example)
+}
+
+// Lost returns how many promises the sinks and the file do not account for.
+func (r *Report) Lost() int {
+	lost := 0
+	for _, finding := range r.Findings {
+		if finding.Invariant == "I1" {
+			lost += finding.Count
+		}
+	}
+	return lost
+}
+
+// Err returns the findings as one error, nil when there are none.
+func (r *Report) Err() error {
+	if len(r.Findings) == 0 {
+		return nil
+	}
+	var lines []string
+	for _, finding := range r.Findings {
+		lines = append(lines, finding.String())
+	}
+	return fmt.Errorf("the verifier finds:\n%s", strings.Join(lines, "\n"))
+}
+
+func (r *Report) String() string {
+	text := fmt.Sprintf("%d sent, %d acknowledged, %d stored", r.Sent, r.Promised, r.Stored)
+	for _, sink := range r.Deliveries {
+		text += fmt.Sprintf("; %s: %d distinct, %d duplicates (%d under another key), %d pending, %d dead",
+			sink.Sink, sink.Distinct, sink.Duplicates, sink.OtherKey, sink.Pending, sink.Dead)
+	}
+	return text
+}
+
+// Check reads all of the evidence and judges it. An error says that some of it
+// could not be read at all.
+func Check(run Run) (*Report, error) {
+	c := &check{run: &run, findings: map[findingKey]*Finding{}}
+	if err := c.readLog(); err != nil {
+		return nil, err
+	}
+	for _, sink := range run.Sinks {
+		if err := c.readSink(sink); err != nil {
+			return nil, fmt.Errorf("read what %s received: %w", sink.Name, err)
+		}
+	}
+	if err := c.readQueue(); err != nil {
+		return nil, fmt.Errorf("read the queue's file: %w", err)
+	}
+	c.judge()
+	return c.report(), nil
+}
+
+// check is one call of Check.
+type check struct {
+	run      *Run
+	fleet    fleet
+	arrivals []*arrivals // of each sink of the run
+	stored   int
+	findings map[findingKey]*Finding
+}
+
+type findingKey struct{ invariant, sink string }
+
+// find notes a contradiction. The first of its kind is the example.
+func (c *check) find(invariant, sink, format string, arguments ...any) {
+	key := findingKey{invariant, sink}
+	if known := c.findings[key]; known != nil {
+		known.Count++
+		return
+	}
+	c.findings[key] = &Finding{Invariant: invariant, Sink: sink, Count: 1, Example: fmt.Sprintf(format, arguments...)}
+}
+
+// judge looks at every message and every sink, once everything is read.
+func (c *check) judge() {
+	for _, arrived := range c.arrivals {
+		if most := c.run.Crashes * arrived.sink.Slots * arrived.sink.Batch; arrived.Duplicates > most {
+			c.find("I3", arrived.sink.Name, "%d records came again, more than %d crashes explain: %d batches of %d in each",
+				arrived.Duplicates, c.run.Crashes, arrived.sink.Slots, arrived.sink.Batch)
+		}
+		for _, device := range c.fleet.devices {
+			c.judgePromises(arrived, device)
+		}
+	}
+}
+
+func (c *check) judgePromises(arrived *arrivals, device *device) {
+	given := arrived.givenUp[device.name]
+	for number, promised := range device.promised {
+		if !promised || arrived.accounts(device, uint32(number)) {
+			continue
+		}
+		if given > 0 {
+			given--
+			continue
+		}
+		c.find("I1", arrived.sink.Name, "%s message %d was acknowledged %v after the generator's first; it was neither delivered nor is it kept (stored %d times)",
+			device.name, number, device.promisedAt(uint32(number), c.fleet.firstAt), device.stored[number])
+	}
+}
+
+func (c *check) report() *Report {
+	report := &Report{Stored: c.stored}
+	for _, device := range c.fleet.devices {
+		report.Sent += len(device.stored)
+		for _, promised := range device.promised {
+			if promised {
+				report.Promised++
+			}
+		}
+	}
+	for _, arrived := range c.arrivals {
+		report.Deliveries = append(report.Deliveries, arrived.Deliveries)
+	}
+	for _, finding := range c.findings {
+		report.Findings = append(report.Findings, *finding)
+	}
+	slices.SortFunc(report.Findings, func(a, b Finding) int { return strings.Compare(a.String(), b.String()) })
+	return report
+}
+
+// doubted reports whether an acknowledgement promises nothing because of when it
+// came.
+func (r *Run) doubted(at time.Duration) bool {
+	return slices.ContainsFunc(r.Doubted, func(while Interval) bool { return while.From <= at && at <= while.To })
+}
+
+// readLog takes what the generator says.
+func (c *check) readLog() error {
+	header, entries, err := acklog.Read(c.run.Log)
+	if err != nil {
+		return err
+	}
+	c.fleet = newFleet(header)
+	for _, entry := range entries {
+		if entry.Sent {
+			c.fleet.device(entry.Device).sent(entry.Message)
+		}
+	}
+	for _, entry := range entries {
+		if entry.Sent || c.run.doubted(entry.At) {
+			continue
+		}
+		if device := c.fleet.device(entry.Device); !device.promise(entry) {
+			return fmt.Errorf("%s: message %d of %s was acknowledged and never sent", c.run.Log, entry.Message, device.name)
+		}
+		if c.fleet.firstAt == 0 {
+			c.fleet.firstAt = entry.At
+		}
+	}
+	return nil
+}
