@@ -13,6 +13,7 @@ type QueueStats struct {
 	Accepting           bool             // false while full or stopping
 	Accepted            int64            // records ever stored
 	Unrouted            int64            // of those, owed to nobody
+	Quarantined         int64            // of those, ever found damaged and set aside
 	IngressRefused      int64            // messages ever kept as dead letters of Ingress
 	IngressEvicted      int64            // of those, ever evicted by the bound
 	IngressByReason     map[string]int64 // dead letters of Ingress now, by Reason

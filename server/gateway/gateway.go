@@ -142,8 +142,10 @@ func (g *gateway) abandon() error {
 
 // build makes the parts, innermost first.
 func (g *gateway) build(ctx context.Context) (err error) {
-	if g.queue, err = g.openQueue(ctx); err != nil {
-		return fmt.Errorf("open queue: %w", err)
+	if g.queue, err = g.openQueue(ctx); queue.IsNewer(err) {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	} else if err != nil {
+		return err
 	}
 	if g.sinks, err = openSinks(ctx, g.Config.Sinks, g.id, g.Build.Version, g.queue, g.observer); err != nil {
 		return fmt.Errorf("open sinks: %w", err)

@@ -13,6 +13,7 @@ func (g *gateway) collect(emit observe.Emit) {
 	emit("queue_limit_bytes", float64(stats.LimitBytes))
 	emit("queue_accepting", truth(stats.Accepting))
 	emit("queue_unrouted_messages_total", float64(stats.Unrouted))
+	emit("queue_quarantined_messages_total", float64(stats.Quarantined))
 	emit("dead_letters_evicted_total", float64(stats.IngressEvicted))
 	for _, sink := range stats.Sinks {
 		emit("queue_depth_messages", float64(sink.Pending), sink.Name)

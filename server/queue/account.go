@@ -47,15 +47,17 @@ type account struct {
 	frontier edge.Position // nothing from here on was ever leased
 	settled  spans         // decided, above the cursor
 	leased   spans
-	inFlight int // positions in leased, and leased dead letters
+	orphans  spans // leased, and their frame is gone since
+	inFlight int   // positions in leased, and leased dead letters
 	requeue  requeue
 
 	accountTotals
 	deaths map[string]deaths // by reason
 	recent []edge.Attempt    // the last attempts, oldest first
 
-	dirty   bool // the totals or the ranges differ from what is saved
-	unsaved unsaved
+	dirty       bool // the totals or the ranges differ from what is saved
+	deathsDirty bool // deaths have changed without a letter
+	unsaved     unsaved
 }
 
 // accountTotals count records. owed counts up to position counted.

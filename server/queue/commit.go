@@ -63,6 +63,9 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 	defer c.save.Stop()
 	house := time.NewTicker(houseInterval)
 	defer house.Stop()
+	for _, what := range c.q.start.damaged {
+		_ = c.quarantine(what) // whoever meets it asks again
+	}
 	stop := ctx.Done()
 	for assembled != nil || stop != nil {
 		select {
@@ -80,6 +83,8 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			_ = c.commit(nil) // tried again after a full disk
 		case saved := <-c.q.flushes:
 			saved <- c.commit(nil)
+		case report := <-c.q.damaged:
+			report.done <- c.quarantine(report.damaged)
 		case <-house.C:
 			c.keepHouse()
 		case err := <-c.checkpointer.failed:
@@ -145,6 +150,9 @@ func (c *committer) transact(tx *transaction) error {
 	c.endSave(tx.save, err)
 	if err != nil {
 		c.q.window.putBack(tx.window)
+		if tx.undo != nil {
+			tx.undo()
+		}
 		return c.writeFailed(err)
 	}
 	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead

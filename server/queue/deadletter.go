@@ -54,12 +54,14 @@ func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any)
 		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
 	var found []edge.DeadLetter
+	var unreadable []damaged
 	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(query, func(row sqlite.Row) error {
 			letter := readLetter(row)
 			record, err := q.decoder.decodeLetter(&letter)
 			if err != nil {
-				return err
+				unreadable = append(unreadable, damaged{sink: int64(letter.sink), position: letter.position})
+				return nil
 			}
 			found = append(found, letter.deadLetter(record))
 			return nil
@@ -67,6 +69,11 @@ func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters: %w", err)
+	}
+	for _, what := range unreadable {
+		if err := q.setAside(ctx, what); err != nil {
+			return nil, fmt.Errorf("read dead letters: %w", err)
+		}
 	}
 	return found, nil
 }

@@ -109,7 +109,9 @@ func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, le
 		return true // deliveries were released in the meantime: look again
 	}
 	if next < frame.first { // frames in between are gone, so they were decided
-		a.decide(span{next, frame.first})
+		if first := max(next, a.cursor); first < frame.first {
+			a.decide(span{first, frame.first})
+		}
 		a.next = frame.first
 	}
 	for ; a.next < frame.end(); a.next++ {
@@ -146,6 +148,10 @@ func (a *account) release(deliveries []edge.Delivery) {
 		if a.leased.contains(here) {
 			a.leased.remove(here)
 			a.inFlight--
+			if a.orphans.contains(here) {
+				a.loseOrphan(position)
+				continue
+			}
 			a.next = min(a.next, position)
 		}
 	}
@@ -217,7 +223,13 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 		if err != nil {
 			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
 		}
-		if a.leaseLetters(q, letters, look, lease) {
+		done, unreadable := a.leaseLetters(q, letters, look, lease)
+		for _, position := range unreadable {
+			if err := q.setAside(ctx, damaged{sink: int64(a.id), position: position}); err != nil {
+				return err
+			}
+		}
+		if done {
 			return nil
 		}
 	}
@@ -236,12 +248,13 @@ func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook,
 }
 
 // leaseLetters leases letters that were read after a look. It leases none and
-// returns false when they may be out of date.
-func (a *account) leaseLetters(q *Queue, letters []letter, look requeuedLook, lease *lease) bool {
+// is not done when they may be out of date. Damaged ones are left for the
+// committer.
+func (a *account) leaseLetters(q *Queue, letters []letter, look requeuedLook, lease *lease) (done bool, unreadable []edge.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.requeue.generation != look.generation {
-		return false
+		return false, nil
 	}
 	for i := range letters {
 		letter := &letters[i]
@@ -250,16 +263,16 @@ func (a *account) leaseLetters(q *Queue, letters []letter, look requeuedLook, le
 		}
 		a.requeue.next = letter.position + 1
 		record, err := q.decoder.decodeLetter(letter)
-		if err != nil { // it stays where it is, and holds nobody up
-			q.observer.Log.Error("a requeued dead letter cannot be read", "sink", a.name, "error", err)
+		if err != nil {
+			unreadable = append(unreadable, letter.position)
 			continue
 		}
 		if !lease.takes(&record, edge.Requeue) {
 			a.requeue.next = letter.position
-			return true
+			return true, unreadable
 		}
 		a.requeue.out[letter.position] = &requeued{reason: letter.reason, state: edge.InFlight}
 		a.inFlight++
 	}
-	return true
+	return true, unreadable
 }

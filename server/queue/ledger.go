@@ -10,12 +10,13 @@ import (
 // totals count what the whole queue ever stored, up to position counted.
 // accepted is what is owed to at least one sink, plus unrouted.
 type totals struct {
-	counted  edge.Position
-	accepted int64
-	unrouted int64
-	refused  int64             // messages kept as dead letters of ingress; also the number of the last one
-	evicted  int64             // of those
-	deaths   map[string]deaths // of refused messages, by reason; replaced, never changed
+	counted     edge.Position
+	accepted    int64
+	unrouted    int64
+	refused     int64             // messages kept as dead letters of ingress; also the number of the last one
+	evicted     int64             // of those
+	quarantined int64             // records ever found damaged
+	deaths      map[string]deaths // of refused messages, by reason; replaced, never changed
 }
 
 // ledger holds the totals.
@@ -47,6 +48,6 @@ func (t totals) add(g *group) totals {
 // write saves the totals, the first position that a start reads again, and what
 // the stored attempts take.
 func (t totals) write(conn *sqlite.Conn, replayFrom edge.Position, attemptBytes int64) error {
-	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?`,
-		int64(t.counted), int64(replayFrom), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes)
+	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?, quarantined = ?`,
+		int64(t.counted), int64(replayFrom), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined)
 }

@@ -64,6 +64,9 @@ func (s *owedSets) sinks(number uint32) []edge.SinkID {
 	return all[number-1]
 }
 
+// count returns how many sets there are.
+func (s *owedSets) count() int { return len(*s.all.Load()) }
+
 // write stores the sets above the first count, and returns how many there are.
 func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 	all := *s.all.Load()

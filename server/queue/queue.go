@@ -122,7 +122,8 @@ type Queue struct {
 	settled chan struct{}   // nudged by Settle
 	flushes chan chan error // somebody waits until settlements are saved
 	broken  chan error      // a write outside the committer failed
-	closed  chan struct{}   // closed when Run has ended
+	damaged chan damageReport
+	closed  chan struct{} // closed when Run has ended
 	running atomic.Bool
 	start   recovered // what the committer begins with
 }
@@ -147,12 +148,19 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	q := &Queue{
 		settings: settings, observer: observer, db: db,
 		intake: newIntake(settings.PendingBytes), window: newWindow(windowBytesMax), sets: newOwedSets(),
-		settled: make(chan struct{}, 1), flushes: make(chan chan error), broken: make(chan error, 1), closed: make(chan struct{}),
+		settled: make(chan struct{}, 1), flushes: make(chan chan error), damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}
 	if err := q.recover(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
 	}
 	return q, nil
+}
+
+// IsNewer reports whether Open has refused a file because a newer program has
+// written it. Starting again is useless then.
+func IsNewer(err error) bool {
+	_, newer := errors.AsType[*sqlite.SchemaError](err)
+	return newer
 }
 
 // Run makes records durable until ctx ends. It then takes nothing more, finishes

@@ -12,9 +12,10 @@ import (
 // number with the counters that it is compared with, beyond the cursors and
 // ranges that say what is decided.
 type Recount struct {
-	Stored        int64 // records in frames
-	Unrouted      int64 // of those, owed to nobody
-	Contiguous    bool  // no position is missing between the oldest frame and the head
+	Stored        int64           // records in frames
+	Unrouted      int64           // of those, owed to nobody
+	Contiguous    bool            // no position is missing between the oldest frame and the head, but those in quarantine
+	Damaged       []edge.Position // frames that cannot be read
 	IngressStored int64
 	Sinks         []SinkRecount
 }
@@ -41,7 +42,7 @@ func (r *Recount) Balanced() bool {
 			return false
 		}
 	}
-	return r.Contiguous
+	return r.Contiguous && len(r.Damaged) == 0
 }
 
 // Recount reads every frame, in one snapshot. While it does, the WAL cannot be
@@ -114,17 +115,26 @@ func (r *Recount) frames(conn *sqlite.Conn, decoder *decoder, sinks []*recountin
 	if err != nil {
 		return err
 	}
+	var apart spans // in quarantine
+	err = conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY position", func(row sqlite.Row) error {
+		apart.add(span{edge.Position(row.Int(0)), edge.Position(row.Int(0) + row.Int(1))})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	expected := int64(0)
 	return conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
-		frame, err := decoder.decodeStored(readStoredFrame(row))
-		if err != nil {
-			return err
-		}
 		first := row.Int(0)
-		if expected > 0 && first != expected {
+		if gap := (span{edge.Position(expected), edge.Position(first)}); expected > 0 && first != expected && !apart.contains(gap) {
 			r.Contiguous = false
 		}
 		expected = first + row.Int(1)
+		frame, err := decoder.decodeStored(readStoredFrame(row))
+		if err != nil {
+			r.Damaged = append(r.Damaged, edge.Position(first))
+			return nil
+		}
 		for i := range frame.records {
 			set := sets[frame.owed[i]]
 			r.Stored++

@@ -18,6 +18,7 @@ type recovered struct {
 	ingress    ingressKept
 	replayFrom edge.Position
 	retention  retention
+	damaged    []damaged // for the committer to set aside
 }
 
 // recover brings the state in memory to what the file says. What the last
@@ -94,12 +95,12 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 }
 
 func (q *Queue) loadLedger(conn *sqlite.Conn) error {
-	_, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes FROM ledger", func(row sqlite.Row) {
+	_, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined FROM ledger", func(row sqlite.Row) {
 		q.log = uint16(row.Int(0))
 		q.start.replayFrom = edge.Position(row.Int(2))
 		q.start.attempts.bytes = row.Int(7)
 		q.ledger.replace(totals{
-			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6),
+			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6), quarantined: row.Int(8),
 		})
 	})
 	if err != nil {
@@ -115,7 +116,7 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 }
 
 // replay reads the frames that the saved state does not cover. It always reads
-// the last frame, so that one which is damaged is found before anything is
+// the last frame, so that one which is damaged is set aside before anything is
 // appended behind it.
 func (q *Queue) replay(conn *sqlite.Conn) error {
 	from := q.start.replayFrom
@@ -128,11 +129,15 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 	return conn.Query(`SELECT id, n, committed, body FROM frame
 		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
 		frame, err := q.decoder.decodeStored(readStoredFrame(row))
-		if err != nil {
-			return err
+		if err == nil {
+			q.replayFrame(frame)
+			return nil
 		}
-		q.replayFrame(frame)
-		return nil
+		damaged, err := q.readDamaged(conn, edge.Position(row.Int(0)))
+		if err == nil && damaged != nil {
+			q.replayDamaged(damaged)
+		}
+		return err
 	}, int64(from))
 }
 

@@ -1,10 +1,7 @@
 package queue
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -30,63 +27,6 @@ func damage(t *testing.T, q *Queue, id edge.Position) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestQueue_Damage(t *testing.T) {
-	q, _ := opened(t, Settings{})
-	for i := range 5 {
-		accepted(t, q, large(2*i, 2))
-	}
-	damage(t, q, 5)
-	q.shelf = shelf{}
-	for range 2 { // what comes before is delivered, what is damaged is not
-		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 100, Bytes: 1 << 30})
-		if err != nil || len(leased) != 4 {
-			t.Fatalf("leased %d, %v; want 4", len(leased), err)
-		}
-		var failure *DamageError
-		if _, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 4, Bytes: 1 << 30}); !errors.As(err, &failure) || failure.Frame != 5 {
-			t.Fatalf("got %v, want damage in frame 5", err)
-		}
-		q.Release(1, leased)
-	}
-	accepted(t, q, large(10, 2)) // the doors stay open
-	if records, _, err := q.Read(t.Context(), 6, 10); err != nil || len(records) != 6 {
-		t.Errorf("read %d records behind the damage, %v; want 6", len(records), err)
-	}
-	var failure *DamageError
-	if _, err := q.Recount(t.Context()); !errors.As(err, &failure) {
-		t.Errorf("the recount says %v, want damage", err)
-	}
-}
-
-func TestOpen_Damage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "queue.db")
-	run := func() *Queue {
-		q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return q
-	}
-	q := run()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- q.Run(ctx) }()
-	accepted(t, q, large(0, 2))
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	q = run()
-	damage(t, q, 1)
-	if err := q.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var failure *DamageError
-	if _, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard()); !errors.As(err, &failure) || failure.Frame != 1 {
-		t.Errorf("got %v, want damage in the last frame", err)
 	}
 }
 

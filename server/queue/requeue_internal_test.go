@@ -80,7 +80,7 @@ func TestQueue_Requeue_staleRows(t *testing.T) {
 			if err := q.flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if account.leaseLetters(q, letters, look, lease) || len(lease.deliveries) != 0 {
+			if done, _ := account.leaseLetters(q, letters, look, lease); done || len(lease.deliveries) != 0 {
 				t.Errorf("%d letters were leased from rows that are out of date", len(lease.deliveries))
 			}
 			if err := q.leaseRequeued(t.Context(), account, lease); err != nil {

@@ -48,11 +48,11 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved}
-	if len(a.unsaved.letters) > 0 {
+	if len(a.unsaved.letters) > 0 || a.deathsDirty {
 		taken.deaths = maps.Clone(a.deaths)
 	}
 	changed = a.dirty
-	a.unsaved, a.dirty = unsaved{}, false
+	a.unsaved, a.dirty, a.deathsDirty = unsaved{}, false, false
 	return taken, changed
 }
 
@@ -70,6 +70,11 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 	}
 	if err := writeDeaths(conn, id, s.deaths); err != nil {
 		return err
+	}
+	for i := range s.unsaved.losses {
+		if err := s.unsaved.losses[i].insert(conn, id); err != nil {
+			return err
+		}
 	}
 	totals := &s.totals
 	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,
@@ -101,7 +106,8 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 	attempts := append(failed.attempts, a.unsaved.attempts...)
 	a.unsaved.attempts = attempts[max(0, len(attempts)-unsavedAttemptsMax):]
 	a.unsaved.letters = append(failed.letters, a.unsaved.letters...)
-	a.dirty = true
+	a.unsaved.losses = append(failed.losses, a.unsaved.losses...)
+	a.dirty, a.deathsDirty = true, true
 }
 
 func (a *account) saved(taken *accountSave) {

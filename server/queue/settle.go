@@ -21,6 +21,7 @@ const (
 type unsaved struct {
 	attempts []edge.Attempt
 	letters  []letterChange
+	losses   []damageLoss
 }
 
 // letterChange is what becomes of one dead letter.
@@ -86,6 +87,7 @@ func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
 	}
 	for _, run := range decided {
 		a.leased.remove(run)
+		a.orphans.removeAll(run)
 		a.decide(run)
 	}
 	for i := range settlement.Acked {

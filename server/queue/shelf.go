@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -98,9 +99,44 @@ func (s *shelf) keep(decoded *frame) {
 	}
 }
 
+// drop forgets a frame.
+func (s *shelf) drop(first edge.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decoded = slices.DeleteFunc(s.decoded, func(kept *frame) bool {
+		if kept.first == first {
+			s.decodedBytes -= kept.bytes + shelfOverhead
+		}
+		return kept.first == first
+	})
+	s.bodies = slices.DeleteFunc(s.bodies, func(kept storedFrame) bool {
+		if kept.first == first {
+			s.bodyBytes -= len(kept.body) + shelfOverhead
+		}
+		return kept.first == first
+	})
+}
+
+// damageTries bounds how often one call asks to have damage set aside. Every time
+// takes one frame out of the way, so more means that memory is not to be trusted.
+const damageTries = 1000
+
 // frameAt returns the frame that holds a position, or the first one behind it;
-// nil when there is none.
+// nil when there is none. Frames that are damaged are set aside on the way.
 func (q *Queue) frameAt(ctx context.Context, position edge.Position) (*frame, error) {
+	for try := 1; ; try++ {
+		found, err := q.findFrame(ctx, position)
+		damage, isDamage := errors.AsType[*DamageError](err)
+		if !isDamage || try == damageTries {
+			return found, err
+		}
+		if err := q.setAside(ctx, damaged{sink: frameSink, position: damage.Frame}); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*frame, error) {
 	decoded, stored, found := q.shelf.find(position)
 	if decoded != nil {
 		return decoded, nil

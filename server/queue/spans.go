@@ -66,6 +66,15 @@ func (s *spans) remove(removed span) {
 	}
 }
 
+// removeAll takes the positions of a span out of the set, whichever it contains.
+func (s *spans) removeAll(removed span) {
+	for position := removed.first; len(*s) > 0 && position < removed.end; position++ {
+		if here := (span{position, position + 1}); s.contains(here) {
+			s.remove(here)
+		}
+	}
+}
+
 // appendTo writes the set as gaps and lengths, counted from base on.
 func (s spans) appendTo(dst []byte, base edge.Position) []byte {
 	for _, span := range s {

@@ -17,7 +17,8 @@ func (q *Queue) Stats() edge.QueueStats {
 	totals := q.ledger.read()
 	stats := edge.QueueStats{
 		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Accepting: q.intake.accepting(),
-		Accepted: totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
+		Quarantined: totals.quarantined,
+		Accepted:    totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {

@@ -34,6 +34,9 @@ type transaction struct {
 	saving saving
 	house  bool // look for old attempts, and write at least something
 	now    time.Time
+	// damaged is what is to be set aside, if anything.
+	damaged *damaged
+	undo    func() // takes back what the transaction has counted in memory; nil when nothing
 
 	sets       int
 	ingress    ingressKept
@@ -69,6 +72,11 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	if c.behind() {
 		tx.saving = max(tx.saving, saveSome)
 	}
+	if tx.damaged != nil {
+		if err := c.moveDamaged(conn, tx); err != nil {
+			return fmt.Errorf("quarantine: %w", err)
+		}
+	}
 	// Before the state is saved: on a full disk that may need the room.
 	if err := c.removeFrames(conn, tx); err != nil {
 		return fmt.Errorf("remove old frames: %w", err)
@@ -102,7 +110,7 @@ func (c *committer) removeFrames(conn *sqlite.Conn, tx *transaction) error {
 // writeState saves as much of the state as the transaction is meant to. The
 // state is that before the group of the transaction.
 func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
-	changed := tx.house || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
+	changed := tx.house || tx.damaged != nil || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
 	attempts := c.attempts
 	if tx.saving >= saveSettled {
 		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome); err != nil {
@@ -126,6 +134,11 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 			return err
 		}
 		tx.replayFrom, tx.replayRead = c.q.window.replay(c.q.Head())
+	}
+	if tx.damaged != nil && tx.damaged.sink == int64(edge.Ingress) {
+		if err := writeDeaths(conn, edge.Ingress, tx.totals.deaths); err != nil {
+			return err
+		}
 	}
 	if !changed {
 		return nil

@@ -29,14 +29,17 @@ CREATE TABLE loss(
   devices TEXT NOT NULL            -- JSON: device to count
 ) STRICT;
 
--- Frames whose bytes are not what was written, moved here as they are.
+-- Frames and dead letters whose bytes are not what was written, moved here as
+-- they are.
 CREATE TABLE quarantine(
-  id INTEGER PRIMARY KEY, -- as in frame
-  n INTEGER NOT NULL,
+  sink INTEGER NOT NULL,     -- of a dead letter; -1 for a frame
+  position INTEGER NOT NULL, -- of the first record
+  n INTEGER NOT NULL,        -- records
   committed INTEGER NOT NULL,
   owed INTEGER NOT NULL,
   raw INTEGER NOT NULL,
   body BLOB NOT NULL,
-  reason TEXT NOT NULL,   -- what is wrong with it
-  found INTEGER NOT NULL  -- gateway time
-) STRICT;
+  reason TEXT NOT NULL,      -- what is wrong
+  found INTEGER NOT NULL,    -- Unix microseconds
+  PRIMARY KEY (sink, position)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,344 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// frameSink stands in the table quarantine for the sink of what is not a dead
+// letter.
+const frameSink = -1
+
+// damaged names a frame or a dead letter that somebody could not read, on its way
+// to the committer.
+type damaged struct {
+	sink     int64 // frameSink when it is a frame
+	position edge.Position
+}
+
+type damageReport struct {
+	damaged
+	done chan error
+}
+
+// setAside has what is damaged moved to the table quarantine, and returns when
+// it is out of everybody's way. The committer looks for itself: what was damaged
+// in memory only is read again.
+func (q *Queue) setAside(ctx context.Context, what damaged) error {
+	done := make(chan error, 1)
+	select {
+	case q.damaged <- damageReport{damaged: what, done: done}:
+		return <-done
+	case <-ctx.Done():
+		return fmt.Errorf("set damage at %d aside: %w", what.position, ctx.Err())
+	case <-q.closed:
+		return edge.NewStopping()
+	}
+}
+
+// quarantine moves what is damaged on disk. Whoever was owed it has lost it; that
+// is saved in the same transaction.
+func (c *committer) quarantine(what damaged) error {
+	if what.sink == frameSink {
+		c.q.shelf.drop(what.position)
+	}
+	return c.transact(&transaction{saving: saveSettled, now: time.Now(), damaged: &what})
+}
+
+// moveDamaged moves what the transaction is about, unless it turns out to be
+// whole.
+func (c *committer) moveDamaged(conn *sqlite.Conn, tx *transaction) error {
+	if tx.damaged.sink == frameSink {
+		return c.moveFrame(conn, tx)
+	}
+	return c.moveLetter(conn, tx)
+}
+
+// damagedRow is the row of a damaged frame: any of its columns may be what is
+// wrong.
+type damagedRow struct {
+	storedFrame
+	owed   int64
+	raw    int64
+	reason error
+}
+
+func (r *damagedRow) end() edge.Position { return r.first + edge.Position(r.count) }
+
+// moveFrame moves a frame. Its row is deleted as if it had been decided: no
+// cursor waits for it, and nothing is ever read from it.
+func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
+	row, err := c.q.readDamaged(conn, tx.damaged.position)
+	if err != nil || row == nil {
+		return err
+	}
+	for _, account := range c.q.registry.all() {
+		if err := c.q.lose(conn, account, row); err != nil {
+			return fmt.Errorf("count what sink %s lost: %w", account.name, err)
+		}
+	}
+	if err := row.insert(conn, frameSink); err != nil {
+		return err
+	}
+	tx.totals.quarantined += int64(row.count)
+	c.q.observer.Log.Error("stored messages are damaged and were set aside; everything else is served",
+		"frame", row.first, "messages", row.count, "error", row.reason, "hint", hintDamaged)
+	return conn.Exec("DELETE FROM frame WHERE id = ?", int64(row.first))
+}
+
+// hintDamaged is what an operator does about damage.
+const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl queue verify"
+
+func (r *damagedRow) insert(conn *sqlite.Conn, sink int64) error {
+	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", sink, int64(r.first), int64(r.count),
+		r.committedAt.UnixMicro(), r.owed, r.raw, r.body, r.reason.Error(), time.Now().UnixMicro())
+	if err != nil {
+		return fmt.Errorf("keep what is damaged at %d: %w", r.first, err)
+	}
+	return nil
+}
+
+// moveLetter moves a dead letter. It was one of its sink's dead, and is now lost.
+func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
+	what := tx.damaged
+	var row letter
+	found, err := conn.One(selectLetters+" WHERE sink = ? AND position = ?", func(columns sqlite.Row) { row = readLetter(columns) }, what.sink, int64(what.position))
+	if err != nil || !found {
+		return err
+	}
+	if _, err = c.q.decoder.decodeLetter(&row); err == nil {
+		return nil
+	}
+	moved := damagedRow{storedFrame: storedFrame{first: row.position, count: 1, committedAt: row.lastAt, body: row.body}, reason: err}
+	if err := moved.insert(conn, what.sink); err != nil {
+		return err
+	}
+	if err := c.q.forgetLetter(&row, tx); err != nil {
+		return err
+	}
+	tx.totals.quarantined++
+	c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.position, "error", err, "hint", hintDamaged)
+	return conn.Exec("DELETE FROM dead WHERE sink = ? AND position = ?", what.sink, int64(row.position))
+}
+
+// forgetLetter counts a dead letter that is no more.
+func (q *Queue) forgetLetter(row *letter, tx *transaction) error {
+	if row.sink == edge.Ingress {
+		tx.totals.deaths = maps.Clone(tx.totals.deaths)
+		countDeath(tx.totals.deaths, row.reason, -1, 0)
+		tx.totals.evicted++
+		tx.ingress.letters--
+		tx.ingress.bytes -= letterRowBytes + int64(len(row.body))
+		return nil
+	}
+	account, err := q.account(row.sink)
+	if err != nil {
+		return nil // nobody counts it
+	}
+	account.mu.Lock()
+	defer account.mu.Unlock()
+	account.dead--
+	countDeath(account.deaths, row.reason, -1, 0)
+	if row.requeued && account.requeue.out[row.position] == nil {
+		account.requeue.saved(row.position)
+	}
+	account.deathsDirty = true
+	account.lose(damageLoss{first: row.position, last: row.position, committedAt: row.lastAt, count: 1})
+	tx.undo = func() {
+		account.mu.Lock()
+		defer account.mu.Unlock()
+		account.dead++
+		account.discarded--
+		countDeath(account.deaths, row.reason, 1, 0)
+		account.unsaved.losses = slices.DeleteFunc(account.unsaved.losses, func(loss damageLoss) bool { return loss.first == row.position })
+		if row.requeued {
+			account.requeue.marked(1)
+		}
+	}
+	return nil
+}
+
+// lossQuarantined is the kind of a loss by damage.
+const lossQuarantined = 3
+
+// damageLoss is what one sink will not get because it is damaged. Which devices
+// lost it is not known.
+type damageLoss struct {
+	first, last edge.Position
+	committedAt time.Time
+	count       int64
+}
+
+func (l *damageLoss) insert(conn *sqlite.Conn, sink edge.SinkID) error {
+	committed := l.committedAt.UnixMicro()
+	err := conn.Exec(`INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
+		VALUES(?, ?, 'damaged', '', ?, ?, ?, ?, ?, ?, '{}')`,
+		int64(sink), int64(lossQuarantined), int64(l.first), int64(l.last), committed, committed, time.Now().UnixMicro(), l.count)
+	if err != nil {
+		return fmt.Errorf("report the loss of %d to %d: %w", l.first, l.last, err)
+	}
+	return nil
+}
+
+// readDamaged returns the row of a frame, nil when it is gone or whole.
+func (q *Queue) readDamaged(conn *sqlite.Conn, first edge.Position) (found *damagedRow, err error) {
+	_, err = conn.One("SELECT id, n, committed, body, owed, raw, coalesce((SELECT min(id) FROM frame WHERE id > ?1), 0) FROM frame WHERE id = ?1", func(row sqlite.Row) {
+		found = &damagedRow{storedFrame: readStoredFrame(row), owed: row.Int(4), raw: row.Int(5)}
+		_, err := q.decoder.decodeStored(found.storedFrame)
+		if found.reason = err; err == nil {
+			found = nil
+			return
+		}
+		if damage, ok := errors.AsType[*DamageError](err); ok {
+			found.reason = damage.Err
+		}
+		found.count = plausibleCount(found.storedFrame, found.raw, edge.Position(row.Int(6)))
+	}, int64(first))
+	return found, err
+}
+
+// plausibleCount returns how many positions a damaged frame takes, whose number
+// of records may be what is damaged. Behind it lies another frame, or nothing.
+func plausibleCount(stored storedFrame, raw int64, next edge.Position) int {
+	most := int64(maxFrameBytes / minRecordBytes)
+	if raw > 0 && raw <= maxFrameBytes {
+		most = min(most, raw/minRecordBytes)
+	}
+	if next > stored.first {
+		most = min(most, int64(next-stored.first))
+	}
+	return int(max(1, min(most, int64(stored.count))))
+}
+
+// lose decides the positions of a damaged frame for one sink, and counts how
+// many records of it the sink was owed and will not get. What is leased was read
+// before the damage and is still delivered.
+func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	undecided, leased := int64(0), int64(0)
+	for position := row.first; position < row.end(); position++ {
+		here := span{position, position + 1}
+		switch {
+		case a.leased.contains(here):
+			leased++
+		case !a.decided(position):
+			undecided++
+		}
+	}
+	lost, err := q.owedUndecided(conn, a, row, undecided, leased)
+	if err != nil {
+		return err
+	}
+	a.decideUnleased(span{row.first, row.end()})
+	if lost > 0 {
+		a.lose(damageLoss{first: row.first, last: row.end() - 1, committedAt: row.committedAt, count: lost})
+	}
+	return nil
+}
+
+// lose counts a loss, for the next commit to save.
+func (a *account) lose(loss damageLoss) {
+	a.discarded += loss.count
+	a.dirty = true
+	a.unsaved.losses = append(a.unsaved.losses, loss)
+}
+
+// decideUnleased decides the positions of a span that are not leased, and lets
+// the lane go on behind them. When a leased one is given back, its frame is gone.
+func (a *account) decideUnleased(gone span) {
+	from := gone.first
+	decide := func(end edge.Position) {
+		if first := max(from, a.cursor); first < end {
+			a.decide(span{first, end})
+		}
+	}
+	for _, leased := range a.leased {
+		if leased.end <= gone.first || leased.first >= gone.end {
+			continue
+		}
+		decide(min(leased.first, gone.end))
+		from = max(from, leased.end)
+		a.orphans.add(span{max(leased.first, gone.first), min(leased.end, gone.end)})
+	}
+	decide(gone.end)
+	a.frontier = max(a.frontier, gone.end)
+	if a.next = max(a.next, a.cursor); gone.first <= a.next && a.next < gone.end {
+		a.next = gone.end
+	}
+}
+
+// loseOrphan gives up a leased record that came back after its frame was found
+// damaged.
+func (a *account) loseOrphan(position edge.Position) {
+	here := span{position, position + 1}
+	a.orphans.remove(here)
+	a.decide(here)
+	a.next = max(a.next, a.cursor)
+	a.lose(damageLoss{first: position, last: position, committedAt: time.Now(), count: 1})
+}
+
+// owedUndecided returns how many of the undecided positions of a damaged frame
+// the sink was owed.
+func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *damagedRow, undecided, leased int64) (int64, error) {
+	if undecided == 0 {
+		return 0, nil
+	}
+	pending := max(0, a.pending()-leased)
+	if set := uint32(row.owed); set != owedMixed && int(row.owed) <= q.sets.count() {
+		owed := int64(0)
+		for position := row.first; position < row.end(); position++ {
+			if !a.decided(position) && !a.leased.contains(span{position, position + 1}) && a.owes(position, q.sets.sinks(set)) {
+				owed++
+			}
+		}
+		return min(owed, pending), nil
+	}
+	// The sets are in the damaged bytes. What is pending and in no other frame must
+	// have been in this one. That reads the backlog, and settlements of this sink
+	// wait meanwhile; it is what damage to a frame of several sets costs.
+	elsewhere := int64(0)
+	err := conn.Query("SELECT id, n, committed, body FROM frame WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
+		frame, err := q.decoder.decodeStored(readStoredFrame(sqlRow))
+		if err != nil {
+			return nil // it is damaged too, and its turn comes
+		}
+		for i := range frame.records {
+			position := frame.first + edge.Position(i)
+			if position <= a.counted && !a.decided(position) && a.owes(position, q.sets.sinks(frame.owed[i])) {
+				elsewhere++
+			}
+		}
+		return nil
+	}, int64(a.cursor), int64(row.first))
+	return min(undecided, max(0, a.pending()-elsewhere-leased)), err
+}
+
+// replayDamaged counts a damaged frame that the saved state does not cover, as
+// if every sink that it may have been owed to was owed all of it: the committer
+// then counts the same as lost.
+func (q *Queue) replayDamaged(row *damagedRow) {
+	last := row.end() - 1
+	totals := q.ledger.read()
+	if last > totals.counted {
+		totals.accepted += int64(last - max(totals.counted, row.first-1))
+		totals.counted = last
+	}
+	q.ledger.replace(totals)
+	for _, account := range q.registry.all() {
+		for position := max(account.counted+1, row.first); position <= last; position++ {
+			if set := uint32(row.owed); set == owedMixed || int(row.owed) > q.sets.count() || account.owes(position, q.sets.sinks(set)) {
+				account.owed++
+			}
+		}
+		account.counted = max(account.counted, last)
+	}
+	q.start.damaged = append(q.start.damaged, damaged{sink: frameSink, position: row.first})
+}

@@ -1,0 +1,244 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// leaseAll leases until nothing is due, and returns the positions.
+func leaseAll(t *testing.T, q *Queue, sink edge.SinkID) (leased []edge.Delivery) {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		deliveries, err := q.Lease(ctx, sink, edge.LeaseLimit{Records: 3, Bytes: 1 << 30})
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return leased
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		leased = append(leased, deliveries...)
+	}
+}
+
+func positionsOf(deliveries []edge.Delivery) (positions []edge.Position) {
+	for i := range deliveries {
+		positions = append(positions, deliveries[i].Record.Position)
+	}
+	return positions
+}
+
+// lossRow is what a row of loss says about damage.
+type lossRow struct{ Sink, Kind, First, Last, Count int64 }
+
+func lossRows(t *testing.T, q *Queue) (rows []lossRow) {
+	t.Helper()
+	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		return conn.Query("SELECT sink, kind, first, last, count FROM loss ORDER BY first, sink", func(row sqlite.Row) error {
+			rows = append(rows, lossRow{row.Int(0), row.Int(1), row.Int(2), row.Int(3), row.Int(4)})
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// owedTo changes to which sinks entries are owed.
+func owedTo(entries []edge.Entry, sinks ...edge.SinkID) []edge.Entry {
+	for i := range entries {
+		entries[i].Owed = sinks
+	}
+	return entries
+}
+
+func twoSinks(t *testing.T, settings Settings) *Queue {
+	t.Helper()
+	q, stop := run(t, settings)
+	t.Cleanup(stop)
+	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind: "test"}}); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func TestQueue_Quarantine(t *testing.T) {
+	t.Run("EverythingElseIsServed", func(t *testing.T) {
+		q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+		for i := range 5 {
+			accepted(t, q, owedTo(large(2*i, 2), 1, 2))
+		}
+		damage(t, q, 5)
+		q.shelf = shelf{}
+		want := []edge.Position{1, 2, 3, 4, 7, 8, 9, 10}
+		leased := leaseAll(t, q, 1)
+		if diff := cmp.Diff(want, positionsOf(leased)); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]lossRow{{1, lossQuarantined, 5, 6, 2}, {2, lossQuarantined, 5, 6, 2}}, lossRows(t, q)); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(want, positionsOf(leaseAll(t, q, 2))); diff != "" {
+			t.Error(diff)
+		}
+		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
+			t.Fatal(err)
+		}
+		accepted(t, q, owedTo(large(10, 2), 1, 2)) // the doors stay open
+		expectBalance(t, q, 10)
+		stats := q.Stats()
+		if sink := stats.Sinks[0]; stats.Quarantined != 2 || sink.Discarded != 2 || sink.Delivered != 8 || sink.Pending != 2 {
+			t.Errorf("%d quarantined, sink %+v", stats.Quarantined, sink)
+		}
+		if records, _, err := q.Read(t.Context(), 4, 10); err != nil || len(records) != 6 {
+			t.Errorf("read %d records behind the damage, %v; want 6", len(records), err)
+		}
+	})
+	t.Run("MixedFrameIsCountedExactly", func(t *testing.T) {
+		q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+		accepted(t, q, owedTo(large(0, 2), 1, 2))
+		mixed := append(owedTo(large(2, 3), 1), owedTo(large(5, 1), 2)...) // in one commit
+		accepted(t, q, mixed)
+		accepted(t, q, append(owedTo(large(6, 1), 2), owedTo(large(7, 1), 1)...))
+		damage(t, q, 3)
+		q.shelf = shelf{}
+		leased := leaseAll(t, q, 1)
+		if diff := cmp.Diff([]edge.Position{1, 2, 8}, positionsOf(leased)); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]lossRow{{1, lossQuarantined, 3, 6, 3}, {2, lossQuarantined, 3, 6, 1}}, lossRows(t, q)); diff != "" {
+			t.Error(diff)
+		}
+		expectBalance(t, q, 4)
+	})
+	t.Run("LeasedRecordsAreStillDelivered", func(t *testing.T) {
+		q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+		accepted(t, q, owedTo(large(0, 4), 1, 2))
+		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 2, Bytes: 1 << 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		damage(t, q, 1)
+		q.shelf = shelf{}
+		if more := leaseAll(t, q, 2); len(more) > 0 {
+			t.Errorf("leased %v of a damaged frame", positionsOf(more))
+		}
+		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased[:1]}); err != nil {
+			t.Fatal(err)
+		}
+		q.Release(1, leased[1:]) // its bytes are gone
+		if more := leaseAll(t, q, 1); len(more) > 0 {
+			t.Errorf("leased %v of a damaged frame", positionsOf(more))
+		}
+		expectBalance(t, q, 0)
+		if sink := q.Stats().Sinks[0]; sink.Delivered != 1 || sink.Discarded != 3 || sink.Pending != 0 || sink.Cursor != 5 {
+			t.Errorf("sink %+v, want 1 delivered, 3 lost", sink)
+		}
+		if diff := cmp.Diff([]lossRow{{1, 3, 1, 4, 2}, {2, 3, 1, 4, 4}, {1, 3, 2, 2, 1}}, lossRows(t, q)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// damageIn opens a file as it is, without the queue, and flips one bit of each of
+// these frames.
+func damageIn(t *testing.T, path string, ids ...edge.Position) {
+	t.Helper()
+	migrations, err := fs.Sub(schema, "schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: migrations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		damage(t, &Queue{db: db}, id)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOpen_Damage starts on damage in what a start reads: once when everything
+// was counted before, and once when the damaged frames have to be counted.
+func TestOpen_Damage(t *testing.T) {
+	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := run(t, settings)
+	for i := range 3 {
+		accepted(t, q, large(2*i, 2))
+	}
+	uncounted := crashed(t, q)
+	stop()
+	for _, path := range []string{settings.Path, uncounted} {
+		damageIn(t, path, 3, 5)
+		q, stop = run(t, Settings{Path: path})
+		accepted(t, q, large(6, 2))
+		if diff := cmp.Diff([]edge.Position{1, 2, 7, 8}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+			t.Error(diff)
+		}
+		expectBalance(t, q, 4)
+		if stats := q.Stats(); stats.Quarantined != 4 || stats.Accepted != 8 || stats.Sinks[0].Discarded != 4 {
+			t.Errorf("got %+v, want 4 of 8 quarantined", stats)
+		}
+		stop()
+	}
+}
+
+func TestQueue_Quarantine_DeadLetters(t *testing.T) {
+	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+	defer stop()
+	accepted(t, q, large(0, 4))
+	bury(t, q, leaseAll(t, q, 1))
+	refusal := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "metrics", "too many")
+	answers(t, q, []edge.Entry{{Record: edgetest.Record("dev-1", 9), Refusal: refusal}})
+	listed := func() (keys []edge.DeadLetterKey) {
+		letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{Position: -1}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, letter := range letters {
+			keys = append(keys, edge.DeadLetterKey{Sink: letter.Sink, Position: letter.Record.Position})
+		}
+		return keys
+	}
+	if got := listed(); len(got) != 5 {
+		t.Fatalf("listed %v, want 5", got)
+	}
+	spoil := func(where string) {
+		err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
+			return conn.Exec("UPDATE dead SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB) WHERE " + where)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil("sink = 1 AND position = 2")
+	spoil("sink = 0")
+	want := []edge.DeadLetterKey{{Sink: 1, Position: 1}, {Sink: 1, Position: 3}, {Sink: 1, Position: 4}}
+	if diff := cmp.Diff(want, listed()); diff != "" {
+		t.Error(diff)
+	}
+	sendBack(t, q, 3)
+	spoil("sink = 1 AND position = 3")
+	if diff := cmp.Diff([]edge.Position{1, 4}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+		t.Error(diff)
+	}
+	expectBalance(t, q, 4)
+	stats := q.Stats()
+	if sink := stats.Sinks[0]; sink.Dead != 2 || sink.Discarded != 2 || sink.Requeueing != 2 || stats.Quarantined != 3 || stats.IngressEvicted != 1 {
+		t.Errorf("%d quarantined, sink %+v", stats.Quarantined, sink)
+	}
+}
