@@ -44,7 +44,7 @@ type account struct {
 	cursor   edge.Position // the first position that is not decided
 	durable  edge.Position // the cursor that a start would find, or one that leads to the same
 	next     edge.Position // where the next lease looks first
-	frontier edge.Position // nothing from here on was ever leased
+	frontier edge.Position // nothing from here on was ever leased or decided
 	settled  spans         // decided, above the cursor
 	leased   spans
 	orphans  spans // leased, and their frame is gone since

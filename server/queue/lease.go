@@ -138,6 +138,7 @@ func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, le
 func (a *account) release(deliveries []edge.Delivery) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.frontier = max(a.frontier, a.next) // what was passed over is looked at again
 	for i := range deliveries {
 		position := deliveries[i].Record.Position
 		if deliveries[i].Kind == edge.Requeue {

@@ -244,3 +244,28 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 		t.Errorf("%d quarantined, sink %+v", stats.Quarantined, sink)
 	}
 }
+
+// A record that comes back is leased again and delivered, when the records behind
+// it, which the sink is not owed, were passed over before. The ranges must not
+// reach below the cursor: a start would take them for damaged.
+func TestAccount_Release_passedOver(t *testing.T) {
+	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+	accepted(t, q, owedTo(large(0, 1), 1))
+	accepted(t, q, owedTo(large(1, 2), 2))
+	first := leaseAll(t, q, 1)
+	if got := len(first); got != 1 {
+		t.Fatalf("leased %d, want 1", got)
+	}
+	q.Release(1, first)
+	again, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 1, Bytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: again}); err != nil {
+		t.Fatal(err)
+	}
+	leaseAll(t, q, 1)
+	accepted(t, q, owedTo(large(3, 1), 1))
+	leaseAll(t, q, 1)
+	expectBalance(t, q, 4)
+}
