@@ -9,7 +9,7 @@ import (
 )
 
 // walFrameBytes is what one page takes in the WAL.
-const walFrameBytes = PageBytes + 24
+const walFrameBytes = PageBytes + walFrameHeader
 
 // WAL says how far a checkpoint came.
 type WAL struct {

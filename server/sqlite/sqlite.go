@@ -59,8 +59,10 @@ type DB struct {
 	checkpointer  *Conn
 }
 
-// Open opens or creates the file and brings its schema up to date. It fails
-// with a [*SchemaError] when a newer program has written the file.
+// Open opens or creates the file and brings its schema up to date. Whatever it
+// finds is durable when it returns, even after a process whose last sync failed.
+// It fails with a [*SchemaError] when a newer program has written the file, and
+// with an [*InUseError] when another process may still write to it.
 func Open(ctx context.Context, settings Settings) (*DB, error) {
 	// OFD locks survive when some other code of this process opens and closes
 	// the file; POSIX locks would silently be gone. Where the system has none
@@ -76,6 +78,9 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	}
 	if err := createFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := renewWAL(settings.Disk, path); err != nil {
+		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
 	db := &DB{path: path, disk: settings.Disk, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{})}
 	for range settings.Readers {
