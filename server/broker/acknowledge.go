@@ -13,6 +13,7 @@ type answer struct {
 	counted   bool // against the Receive Maximum
 	decided   bool
 	reason    mqttwire.ReasonCode
+	why       string     // a reason string for version 5, mostly empty
 	reception *reception // of a QoS 2 message
 	message   *message   // to fan out after the commit, nil when nobody reads it
 }
@@ -86,22 +87,22 @@ func (c *connection) expect(next answer) (token uint64, err error) {
 }
 
 // decide settles an answer and lets it go out.
-func (c *connection) decide(token uint64, reason mqttwire.ReasonCode) {
+func (c *connection) decide(token uint64, reason mqttwire.ReasonCode, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.settle(token, reason) {
+	if c.settle(token, reason, why) {
 		c.kick()
 	}
 }
 
 // settle decides an answer and moves what may leave to the output. It reports
 // whether there is something to write. c.mu is held.
-func (c *connection) settle(token uint64, reason mqttwire.ReasonCode) bool {
+func (c *connection) settle(token uint64, reason mqttwire.ReasonCode, why string) bool {
 	if c.closing || !c.answers.has(token) {
 		return false
 	}
 	next := c.answers.at(token)
-	next.decided, next.reason, next.message = true, reason, nil
+	next.decided, next.reason, next.why, next.message = true, reason, why, nil
 	if reason.IsError() && c.version != mqttwire.Version5 && next.packet != 0 {
 		// There is no negative acknowledgement before version 5: what was decided
 		// earlier still goes out, and the client repeats the rest when it is back.
@@ -125,7 +126,7 @@ func (c *connection) acknowledge() bool {
 			continue
 		}
 		if !c.closing {
-			c.output = mqttwire.AppendAck(c.output, c.version, head.packet, head.id, head.reason)
+			c.output = c.appendAck(c.output, &head)
 		}
 		if head.counted && (head.packet == mqttwire.Puback || head.reason.IsError()) {
 			c.unacknowledged-- // a stored QoS 2 message counts until PUBCOMP
@@ -137,12 +138,30 @@ func (c *connection) acknowledge() bool {
 	return len(c.output) > before
 }
 
+// appendAck writes an answer, with its reason string where the client wants to
+// hear such things and has room for it.
+func (c *connection) appendAck(output []byte, head *answer) []byte {
+	if head.why != "" && c.version == mqttwire.Version5 && !c.reasonOnly {
+		packet := mqttwire.AckPacket{
+			Type: head.packet, ID: head.id, Reason: head.reason,
+			Properties: mqttwire.Properties{{ID: mqttwire.ReasonString, Value: []byte(head.why)}},
+		}
+		before := len(output)
+		output = packet.Append(output, c.version)
+		if c.maxPacketBytes == 0 || len(output)-before <= c.maxPacketBytes {
+			return output
+		}
+		output = output[:before]
+	}
+	return mqttwire.AppendAck(output, c.version, head.packet, head.id, head.reason)
+}
+
 // Reply implements [edge.Replier]: the message of the token is durable, or it is
 // not and err says why.
 func (c *connection) Reply(token uint64, receipt edge.Receipt, err error) (flush bool) {
-	reason := mqttwire.Success
+	reason, why := mqttwire.Success, ""
 	if err != nil {
-		reason = reasonOf(edge.AsError(err))
+		reason, why = reasonOf(edge.AsError(err))
 		c.broker.metrics.refused(reason)
 	}
 	c.mu.Lock()
@@ -155,7 +174,7 @@ func (c *connection) Reply(token uint64, receipt edge.Receipt, err error) (flush
 		c.settleReception(pending.reception, reason)
 		c.mu.Lock()
 	}
-	if c.settle(token, reason) && !c.flushAsked {
+	if c.settle(token, reason, why) && !c.flushAsked {
 		c.flushAsked, flush = true, true
 	}
 	c.mu.Unlock()
@@ -166,9 +185,14 @@ func (c *connection) Reply(token uint64, receipt edge.Receipt, err error) (flush
 	return flush
 }
 
-// reasonOf returns the reason code that a refusal of ingest is told with.
-func reasonOf(refusal *edge.Error) mqttwire.ReasonCode {
-	return mqttwire.ReasonCode(wire.MQTTReason(refusal.Code))
+// reasonOf returns the reason code that a refusal of ingest is told with, and
+// the reason string. Only a full gateway has one: which sink holds its room is
+// nowhere in the code, and whoever looks at the device wants to know it.
+func reasonOf(refusal *edge.Error) (reason mqttwire.ReasonCode, why string) {
+	if refusal.Code == edge.Full {
+		why = refusal.Message
+	}
+	return mqttwire.ReasonCode(wire.MQTTReason(refusal.Code)), why
 }
 
 // Flush implements [edge.Replier].
@@ -183,6 +207,6 @@ func (c *connection) Flush() {
 // has resent it since on another connection. It is called without c.mu.
 func (c *connection) settleReception(r *reception, reason mqttwire.ReasonCode) {
 	if waiter, token := c.session.settle(r, !reason.IsError()); waiter != nil {
-		waiter.decide(token, reason)
+		waiter.decide(token, reason, "")
 	}
 }

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"testing"
 	"time"
@@ -50,13 +51,13 @@ func TestAcknowledgement_WaitsForCommit(t *testing.T) {
 
 func TestAcknowledgement_CommitFails(t *testing.T) {
 	forEachWay(t, func(t *testing.T, version mqttwire.Version, qos byte, ack string) {
-		for failure, reason := range map[*edge.Error]string{errDisk: "80", errFull: "97"} {
+		for failure, reason := range map[*edge.Error]string{errDisk: "80", errFull: told("97", errFull.Message)} {
 			r := start(t, nil)
 			r.ingest.set(func() { r.ingest.failure = failure })
 			c := connect(t, r.address, lasting(version, "device"))
 			c.publish(telemetryTopic, qos, 7, good)
 			if version == mqttwire.Version5 {
-				c.expect(ack + "030007" + reason)
+				c.expectRest(ack, "0007"+reason)
 			} else {
 				c.closed()
 				c = connect(t, r.address, lasting(version, "device"))
@@ -68,6 +69,45 @@ func TestAcknowledgement_CommitFails(t *testing.T) {
 			r.ingest.await(t, "stored once", func() bool { return r.ingest.stored == 1 })
 		}
 	})
+}
+
+// told is a reason code with a reason string behind it, in hex.
+func told(reason, text string) string {
+	return fmt.Sprintf("%s%02x1f%04x%x", reason, len(text)+3, len(text), text)
+}
+
+// expectRest reads one packet and compares its type, given as its first byte in
+// hex, and all that follows its length.
+func (c *client) expectRest(first, rest string) {
+	c.t.Helper()
+	frame := c.expect(first)
+	if got := hex.EncodeToString(frame.Body); got != rest {
+		c.t.Fatalf("got %s behind the length, want %s", got, rest)
+	}
+}
+
+// A reason string is left out where the client does not want it, or could not
+// take a packet with it.
+func TestAcknowledgement_ReasonString(t *testing.T) {
+	for name, test := range map[string]struct {
+		property mqttwire.Property
+		want     string
+	}{
+		"Wanted":    {mqttwire.Property{ID: mqttwire.RequestProblemInfo, Number: 1}, told("97", errFull.Message)},
+		"NotWanted": {mqttwire.Property{ID: mqttwire.RequestProblemInfo, Number: 0}, "97"},
+		"Fits":      {mqttwire.Property{ID: mqttwire.MaximumPacketSize, Number: uint32(len(errFull.Message)) + 9}, told("97", errFull.Message)},
+		"TooLarge":  {mqttwire.Property{ID: mqttwire.MaximumPacketSize, Number: uint32(len(errFull.Message)) + 8}, "97"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, func(s *broker.Settings) { s.FullGrace = time.Millisecond })
+			r.ingest.set(func() { r.ingest.refuse = func(*edge.Submission) error { return errFull } })
+			packet := clean(mqttwire.Version5, "device")
+			packet.Properties = mqttwire.Properties{test.property}
+			c := connect(t, r.address, packet)
+			c.publish(telemetryTopic, 1, 7, good)
+			c.expectRest("40", "0007"+test.want)
+		})
+	}
 }
 
 func TestAcknowledgement_Full(t *testing.T) {
@@ -88,9 +128,9 @@ func TestAcknowledgement_Full(t *testing.T) {
 		begin := time.Now()
 		c.publish(telemetryTopic, qos, 7, good)
 		if version == mqttwire.Version5 {
-			c.expect(ack + "03000797")
+			c.expectRest(ack, "0007"+told("97", errFull.Message))
 			c.publish(telemetryTopic, qos, 8, good) // the grace is over: told at once
-			c.expect(ack + "03000897")
+			c.expectRest(ack, "0008"+told("97", errFull.Message))
 			c.publish(telemetryTopic, 0, 0, good)
 			c.silent()
 			r.expectMetric(t, `mqtt_dropped_total{reason="full"}`, "1")

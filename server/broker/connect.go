@@ -118,6 +118,8 @@ func (c *connection) adopt(packet *mqttwire.ConnectPacket) {
 	c.sessionExpiry = min(time.Duration(number(mqttwire.SessionExpiry))*time.Second, settings.MaxSessionExpiry)
 	c.receiveMaximum = number(mqttwire.ReceiveMaximum)
 	c.maxPacketBytes = number(mqttwire.MaximumPacketSize)
+	problems, asked := packet.Properties.Number(mqttwire.RequestProblemInfo)
+	c.reasonOnly = asked && problems == 0
 	c.maxAliases = min(number(mqttwire.TopicAliasMaximum), int(settings.TopicAliasMaximum))
 }
 

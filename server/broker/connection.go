@@ -33,6 +33,7 @@ type connection struct {
 	idle           time.Duration // without a packet, after which the client is gone
 	receiveMaximum int           // of the client, 0 for none
 	maxPacketBytes int           // of the client, 0 for none
+	reasonOnly     bool          // the client wants no reason strings
 	maxAliases     int           // that the client takes, within our own maximum
 	session        *session
 	member         *member

@@ -90,7 +90,7 @@ func (c *connection) repeat(r *reception, before *connection, next answer) error
 		return err
 	}
 	if c.session.await(r, c, token) {
-		c.decide(token, mqttwire.Success)
+		c.decide(token, mqttwire.Success, "")
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func (c *connection) relay(packet *mqttwire.PublishPacket, next answer) error {
 		c.settleReception(next.reception, mqttwire.Success)
 	}
 	if packet.QoS > 0 {
-		c.decide(token, mqttwire.Success)
+		c.decide(token, mqttwire.Success, "")
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func (c *connection) submit(ctx context.Context, packet *mqttwire.PublishPacket,
 // refuseSubmission answers a message that ingest did not take.
 func (c *connection) refuseSubmission(ctx context.Context, next answer, token uint64, err error) error {
 	refusal := edge.AsError(err)
-	reason := reasonOf(refusal)
+	reason, why := reasonOf(refusal)
 	if next.reception != nil {
 		c.settleReception(next.reception, reason)
 	}
@@ -201,13 +201,13 @@ func (c *connection) refuseSubmission(ctx context.Context, next answer, token ui
 		return mqttwire.Refuse(mqttwire.ServerShuttingDown, refusal.Message)
 	case next.packet == 0:
 		if next.message != nil {
-			c.decide(token, mqttwire.Success)
+			c.decide(token, mqttwire.Success, "")
 		}
 		return nil
 	case c.version != mqttwire.Version5:
 		return mqttwire.Refuse(reason, refusal.Message)
 	}
 	c.broker.metrics.refused(reason)
-	c.decide(token, reason)
+	c.decide(token, reason, why)
 	return nil
 }

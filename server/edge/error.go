@@ -64,11 +64,14 @@ var Reasons = [...]Reason{
 // Error is an error that is safe to show to the caller. Everything that is not
 // an Error is shown as "internal error" with a request id, and logged.
 type Error struct {
-	Code       Code
-	Reason     Reason        // set for refusals at a door, else empty
-	Field      string        // the offending field as a path, when one is known
-	Message    string        // written for the caller, no trailing period
-	Hint       string        // what to check, which command; shown by gatewayctl
+	Code    Code
+	Reason  Reason // set for refusals at a door, else empty
+	Field   string // the offending field as a path, when one is known
+	Message string // written for the caller, no trailing period
+	Hint    string // what to check, which command
+	// Details are facts for programs, such as the sink that holds a full queue's
+	// room: a few, by names like "sink", and safe to show like the message.
+	Details    map[string]string
 	RetryAfter time.Duration // when to try again, where it is known; else package wire has a default per code
 	Err        error         // the cause, for logs only
 }

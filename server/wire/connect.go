@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"maps"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -23,6 +24,7 @@ func ConnectError(err error, requestID string) *connect.Error {
 	refused := edge.AsError(err)
 	answer := connect.NewError(ConnectCode(refused.Code), errors.New(detail(refused)))
 	info := &errdetails.ErrorInfo{Reason: strings.ToUpper(reasonOf(refused)), Domain: ErrorDomain, Metadata: map[string]string{}}
+	maps.Copy(info.Metadata, refused.Details)
 	if requestID != "" {
 		info.Metadata["request_id"] = requestID
 	}

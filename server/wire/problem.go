@@ -17,6 +17,7 @@ type Problem struct {
 	Status    int    `json:"status"`
 	Detail    string `json:"detail"`
 	Field     string `json:"field,omitzero"`
+	Hint      string `json:"hint,omitzero"` // for whoever runs the gateway
 	RequestID string `json:"request_id,omitzero"`
 
 	retryAfter time.Duration
@@ -35,6 +36,7 @@ func NewProblem(err error, requestID string) Problem {
 		Status:     worded.http,
 		Detail:     detail(refused),
 		Field:      refused.Field,
+		Hint:       refused.Hint,
 		RequestID:  requestID,
 		retryAfter: RetryAfter(refused),
 	}

@@ -81,6 +81,7 @@ func TestRetryAfter(t *testing.T) {
 // refused carries everything that an error can, the parts for the log included.
 var refused = &edge.Error{
 	Code: edge.Full, Reason: edge.ReasonFull, Field: "queue", Message: "the gateway is full", Hint: "see gatewayctl status",
+	Details:    map[string]string{"sink": "analytics"},
 	RetryAfter: 1500 * time.Millisecond, Err: errors.New("secret cause"),
 }
 
@@ -91,7 +92,7 @@ func TestProblem_Write(t *testing.T) {
 		[]string{recorder.Result().Status[:3], recorder.Header().Get("Content-Type"), recorder.Header().Get("Retry-After")}); diff != "" {
 		t.Error(diff)
 	}
-	want := `{"type":"urn:combotto:problem:full","title":"full","status":503,"detail":"queue: the gateway is full","field":"queue","request_id":"r-1"}`
+	want := `{"type":"urn:combotto:problem:full","title":"full","status":503,"detail":"queue: the gateway is full","field":"queue","hint":"see gatewayctl status","request_id":"r-1"}`
 	if diff := cmp.Diff(want, recorder.Body.String()); diff != "" {
 		t.Error(diff)
 	}
@@ -123,7 +124,7 @@ func TestConnectError(t *testing.T) {
 		details = append(details, message)
 	}
 	want := []proto.Message{
-		&errdetails.ErrorInfo{Reason: "FULL", Domain: "combotto.io", Metadata: map[string]string{"request_id": "r-1", "hint": "see gatewayctl status"}},
+		&errdetails.ErrorInfo{Reason: "FULL", Domain: "combotto.io", Metadata: map[string]string{"request_id": "r-1", "hint": "see gatewayctl status", "sink": "analytics"}},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "queue", Description: "the gateway is full", Reason: "FULL"}}},
 		&errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 1, Nanos: 500_000_000}},
 	}
