@@ -7,10 +7,13 @@ import "time"
 type QueueStats struct {
 	Head                Position // of the newest durable record, 0 when there was none
 	Oldest              Position // of the oldest record still stored, 0 when there is none
-	Bytes               int64    // database file in use, without free pages, plus the WAL
+	Bytes               int64    // what counts against the limit: database file without free pages, WAL and reserve
 	WALBytes            int64
+	ReserveBytes        int64            // kept free for the day on which the disk is full
 	LimitBytes          int64            // queue.max_bytes, resolved; 0 is unlimited
+	Filling             bool             // above 70 % of the limit, until below 65 %
 	Accepting           bool             // false while full or stopping
+	Refusal             string           // why not, for a person
 	Accepted            int64            // records ever stored
 	Unrouted            int64            // of those, owed to nobody
 	Quarantined         int64            // of those, ever found damaged and set aside

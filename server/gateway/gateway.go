@@ -210,8 +210,12 @@ func (g *gateway) stopping() {
 }
 
 func (g *gateway) queueHealth() rpc.Part {
-	if !g.queue.Accepting() {
-		return rpc.Part{Detail: "full: messages are refused until there is room (gatewayctl status names the sink that holds it)"}
+	room := g.queue.Room()
+	switch {
+	case room.Refusal != nil:
+		return rpc.Part{Detail: room.Refusal.Message + "; " + room.Refusal.Hint}
+	case room.Filling:
+		return rpc.Part{Ready: true, Degraded: true, Detail: room.Warning + ": gatewayctl forecast tells when it is full"}
 	}
 	return rpc.Part{Ready: true}
 }

@@ -132,6 +132,12 @@ func (a *account) pinned() (edge.Position, bool) {
 	return a.durable, a.pending() > 0 || a.dirty && a.durable < a.cursor
 }
 
+func (a *account) isRemoved() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.removed
+}
+
 // state derives the state of a record that is owed to the sink.
 func (a *account) state(position edge.Position) edge.State {
 	a.mu.Lock()

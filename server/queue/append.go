@@ -165,8 +165,11 @@ func (i *intake) close() {
 	nudge(i.work)
 }
 
-func (i *intake) accepting() bool {
+func (i *intake) accepting() bool { return i.refused() == nil }
+
+// refused returns why nothing is taken, nil when something is.
+func (i *intake) refused() *edge.Error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.refusal == nil
+	return i.refusal
 }

@@ -6,12 +6,6 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-const (
-	walSoft = 16 << 20           // a checkpoint runs beside the committer
-	walHard = sqlite.WALBytesMax // the committer runs one itself
-	walPart = 8                  // of a bounded queue: a smaller soft bound, and a hard one of twice as much
-)
-
 // checkpointer moves the WAL to the database file. Beside a committer that never
 // pauses a checkpoint cannot catch up, and the WAL is used from its beginning
 // again only when everything has been moved. So at the hard bound the committer
@@ -29,13 +23,8 @@ type checkpointer struct {
 	length   int64 // of the WAL, at most
 }
 
-func newCheckpointer(db *sqlite.DB, maxBytes int64) *checkpointer {
-	c := &checkpointer{db: db, soft: walSoft, hard: walHard, request: make(chan struct{}, 1), failed: make(chan error, 1), halted: make(chan struct{})}
-	if maxBytes > 0 {
-		c.soft = min(c.soft, maxBytes/walPart)
-		c.hard = min(c.hard, 2*c.soft)
-	}
-	return c
+func newCheckpointer(db *sqlite.DB, soft, hard int64) *checkpointer {
+	return &checkpointer{db: db, soft: soft, hard: hard, request: make(chan struct{}, 1), failed: make(chan error, 1), halted: make(chan struct{})}
 }
 
 // run is the goroutine beside the committer.
@@ -63,7 +52,8 @@ func (c *checkpointer) wrote(bytes int64) error {
 	c.length += bytes
 	switch {
 	case c.length >= c.hard:
-		return c.now()
+		_, err := c.now()
+		return err
 	case c.appended >= c.soft:
 		c.appended = 0
 		nudge(c.request)
@@ -71,16 +61,16 @@ func (c *checkpointer) wrote(bytes int64) error {
 	return nil
 }
 
-// now moves what is left. When a reader prevents it, the next try comes after
-// another soft bound.
-func (c *checkpointer) now() error {
+// now moves what is left, and reports whether it could move all of it. When a
+// reader prevents that, the next try comes after another soft bound.
+func (c *checkpointer) now() (all bool, err error) {
 	wal, err := c.db.Checkpoint()
 	if err != nil {
-		return fmt.Errorf("move the WAL: %w", err)
+		return false, fmt.Errorf("move the WAL: %w", err)
 	}
 	c.appended, c.length = 0, 0
 	if wal.Left > 0 {
 		c.length = min(wal.Bytes, c.hard-c.soft)
 	}
-	return nil
+	return wal.Left == 0, nil
 }

@@ -26,6 +26,10 @@ type committer struct {
 	checkpointer *checkpointer
 	retention    retention
 	full         full
+	reserve      *reserve
+	found        look          // by the last look at the disk
+	refused      *edge.Error   // what the intake says while it is closed
+	oldest       edge.Position // that is stored, about; 0 when there is none
 
 	appendSeconds  observe.Histogram
 	commitMessages observe.Histogram
@@ -46,7 +50,8 @@ type committer struct {
 func newCommitter(q *Queue) *committer {
 	metrics := q.observer.Metrics
 	c := &committer{
-		q: q, checkpointer: newCheckpointer(q.db, q.settings.MaxBytes), retention: q.start.retention, full: newFull(q.settings.MaxBytes),
+		q: q, checkpointer: newCheckpointer(q.db, q.bounds.walSoft, q.bounds.walHard), retention: q.start.retention,
+		full: full{bounds: q.bounds, limit: q.settings.MaxBytes}, reserve: q.reserve,
 		appendSeconds: metrics.Histogram("queue_append_duration_seconds"), commitMessages: metrics.Histogram("queue_commit_messages"),
 		windowSeconds: metrics.Gauge("idempotency_window_seconds"),
 		letters:       q.start.letters, attempts: q.start.attempts, sets: q.start.sets, ingress: q.start.ingress, replayFrom: q.start.replayFrom,
@@ -61,6 +66,7 @@ func newCommitter(q *Queue) *committer {
 // what a start needs to begin where it left off.
 func (c *committer) run(ctx context.Context, assembled <-chan *group, committed chan<- *group) error {
 	defer c.save.Stop()
+	c.keepHouse() // how much room there is decides whether records are taken
 	house := time.NewTicker(houseInterval)
 	defer house.Stop()
 	for _, what := range c.q.start.damaged {
@@ -114,8 +120,11 @@ func (c *committer) handle(g *group) {
 	case c.failed != nil:
 		g.failure = edge.AsError(c.failed)
 	case g.generation != c.q.durable.generation.Load():
-		g.failure = edge.NewFull() // it was assembled on top of a group that found no room
-	case g.count > 0 || len(g.letters) > 0:
+		g.failure = c.noRoom() // it was assembled on top of a group that found none
+	case c.full.struck && g.stores():
+		c.q.durable.generation.Add(1)
+		g.failure = c.noRoom() // what the reserve held is for removing records
+	case g.stores():
 		if err := c.commit(g); err != nil {
 			c.q.durable.generation.Add(1)
 			g.failure = edge.AsError(err)
@@ -221,12 +230,8 @@ func (c *committer) writeFailed(err error) error {
 	if !sqlite.IsFull(err) {
 		return c.fail(err)
 	}
-	if !c.full.disk {
-		c.q.observer.Log.Error("the disk is full: the queue takes nothing until a write succeeds", "error", err)
-	}
-	c.full.disk = true
-	c.full.apply(c.q.intake)
-	return edge.NewFull()
+	c.strike(err)
+	return c.noRoom()
 }
 
 // fail ends Run as soon as everything under way is refused.

@@ -1,60 +1,108 @@
 package queue
 
-import "combotto.io/gateway/server/edge"
-
+// Per cent of the limit.
 const (
-	fullAbove = 95 // per cent of the limit
-	fullBelow = 90
-	// usedAsked is how many written bytes lie between two looks at the size.
-	usedAsked = 1 << 20
+	warnedFrom   = 70 // an operator should look
+	warnedUntil  = 65
+	crowdedFrom  = 90 // what every sink has goes, whatever its age
+	reachedFrom  = 95 // nothing is taken
+	reachedUntil = 90
 )
 
-// full decides whether there is room for more.
+// look is what one look at the disk has found, in bytes.
+type look struct {
+	used    int64 // pages of the database that hold something
+	spare   int64 // pages of the database that are free: new records go there first
+	wal     int64 // the file, which is written from its beginning again and again
+	reserve int64
+	free    int64 // of the file system; what new files and longer ones take
+}
+
+// taken is what counts against the limit.
+func (l *look) taken() int64 { return l.used + l.wal + l.reserve }
+
+// full decides whether there is room for more. There are three reasons to take
+// nothing, and each holds until there is clearly more room than when it began:
+//
+//	reached   the limit: from 95 % of it until below 90 %
+//	scarce    the disk: less is free than what is under way may need
+//	struck    a write found no room. What it needed is not known, so it lasts
+//	          until writes have succeeded and the reserve is whole again
+//
+// It lasts by what is free and not by whether the last write succeeded: a small
+// frame may find room where the next one does not.
 type full struct {
-	limit   int64
-	asked   int64 // bytes until the next look at the size
-	disk    bool  // a write found no room, and none has succeeded since
-	reached bool  // the limit was, and the queue is not below it enough again
-	crowded bool  // the queue is not below the limit enough: it may be full soon, or is
+	bounds
+	limit int64 // 0 is none
+
+	asked   int64 // bytes until the next look
+	warned  bool
+	crowded bool // settled records have to go, or new ones are refused soon
+	reached bool
+	scarce  bool
+	struck  bool
 }
 
-func newFull(limit int64) full { return full{limit: limit} }
-
-// asks reports whether it is time to look at the size of the file.
-func (f *full) asks(written int64) bool {
-	if f.limit == 0 {
-		return false
-	}
-	f.asked -= written
-	if f.asked > 0 && !f.crowded {
-		return false
-	}
-	f.asked = min(usedAsked, f.limit/walPart/walPart)
-	return true
-}
-
-// measured is told the size of the file and its WAL.
-func (f *full) measured(bytes int64) (changed bool) {
-	before := f.reached
-	f.crowded = bytes >= f.limit/100*fullBelow
-	switch {
-	case bytes >= f.limit/100*fullAbove:
-		f.reached = true
-	case !f.crowded:
-		f.reached = false
-	}
-	return f.reached != before
-}
+// closed reports whether nothing is taken.
+func (f *full) closed() bool { return f.reached || f.scarce || f.struck }
 
 // urgent reports whether settled records have to go, whatever their age, so that
 // there is room for new ones.
-func (f *full) urgent() bool { return f.disk || f.crowded }
+func (f *full) urgent() bool { return f.crowded || f.scarce || f.struck }
 
-// apply opens or closes the intake.
-func (f *full) apply(intake *intake) {
-	if f.disk || f.reached {
-		intake.refuse(edge.NewFull())
+// asks reports whether it is time for a look.
+func (f *full) asks(written int64) bool {
+	f.asked -= written
+	if f.asked > 0 && !f.urgent() {
+		return false
+	}
+	f.asked = f.look
+	return true
+}
+
+// measured is told what a look has found.
+func (f *full) measured(l *look) {
+	f.scarce = !f.roomy(l, f.scarce)
+	f.crowded = f.spareable(l, 2*f.margin()) < 0
+	if f.limit == 0 {
 		return
 	}
-	intake.refuse(nil)
+	taken, percent := l.taken(), f.limit/100
+	f.crowded = f.crowded || taken >= percent*crowdedFrom
+	f.warned = holds(f.warned, taken, percent*warnedFrom, percent*warnedUntil)
+	f.reached = holds(f.reached, taken, percent*reachedFrom, percent*reachedUntil)
+}
+
+// holds is true from one value on, and until below the other.
+func holds(held bool, value, from, until int64) bool {
+	return value >= from || held && value >= until
+}
+
+// roomy reports whether the disk has room for what is under way, and clearly so
+// when it had none before.
+func (f *full) roomy(l *look, hadNone bool) bool {
+	margin := int64(0)
+	if hadNone {
+		margin = f.margin()
+	}
+	return f.spareable(l, margin) >= 0 && l.reserve+l.spare >= f.reserve
+}
+
+// margin is what must be free beyond the least before records are taken again.
+func (f *full) margin() int64 { return (f.walHard + f.pending) / 4 }
+
+// spareable returns how much of the free space is not needed for what is under
+// way. It is negative when there is too little. Records go to free pages first,
+// but the WAL has to grow outside the database.
+func (f *full) spareable(l *look, margin int64) int64 {
+	growth := max(0, f.walHard-l.wal)
+	return min(l.free-growth, l.free+l.spare-growth-f.pending-margin)
+}
+
+// restores returns how large the reserve can be made: whole, or as large as the
+// disk allows when free pages of the database stand for the rest. ok is false
+// when that is too little to take records.
+func (f *full) restores(l *look) (size int64, ok bool) {
+	size = min(f.reserve, l.reserve+max(0, f.spareable(l, f.margin())))
+	return size, size+l.spare >= f.reserve
 }

@@ -294,11 +294,13 @@ func TestQueue_Limit(t *testing.T) { synctest.Test(t, testLimit) }
 
 // fillUp appends until the queue takes nothing more, and returns how many
 // records it has taken.
-func fillUp(t *testing.T, q *Queue) (stored int) {
+func fillUp(t *testing.T, q *Queue) (stored int) { return fillUpFrom(t, q, 0) }
+
+func fillUpFrom(t *testing.T, q *Queue, first int) (stored int) {
 	t.Helper()
 	for q.intake.accepting() {
 		replies := edgetest.NewReplies()
-		entries := large(stored, 50)
+		entries := large(first+stored, 50)
 		for i := range entries {
 			entries[i].Replier = replies
 		}

@@ -58,6 +58,10 @@ func (g *group) reset() {
 	}
 }
 
+// stores reports whether the group has anything for the disk. Duplicates and
+// refusals have not.
+func (g *group) stores() bool { return g.count > 0 || len(g.letters) > 0 }
+
 // last returns the position of the last record.
 func (g *group) last() edge.Position { return g.first + edge.Position(g.count) - 1 }
 

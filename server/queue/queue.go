@@ -30,7 +30,9 @@
 // what was leased or settled within the last 50 ms is delivered again; nothing
 // is lost, and the start reads what the last commits wrote, not the backlog.
 //
-// A failed write other than a full disk ends [Queue.Run] with a [*FatalError].
+// A full disk ends nothing: records are refused, with an error that names the
+// sink which holds the room, deliveries go on, and records are taken again as
+// soon as there is room. A failed write other than that ends [Queue.Run] with a [*FatalError].
 // The process must then exit at once, without closing anything: a second fsync
 // of the same pages would claim that they are on disk, and closing would
 // checkpoint them.
@@ -70,15 +72,16 @@ type Settings struct {
 	// CommitInterval is the least time between two commits. It spares flash
 	// memory and delays every answer by up to as much.
 	CommitInterval time.Duration
-	// MaxBytes bounds the file and its WAL: nothing is accepted above 95 % of it
-	// until 90 % are reached again. From 90 % on, records that every sink has are
-	// removed whatever their age. 0 is unlimited.
+	// MaxBytes bounds what the queue takes on the disk: its file, the WAL and the
+	// reserve. Nothing is accepted above 95 % of it until 90 % are reached again.
+	// From 90 % on, records that every sink has are removed whatever their age. 0
+	// is unlimited; then only the disk is a bound. See full.go.
 	MaxBytes int64
 	// RetentionDelivered is how long records are kept that every sink has.
 	// Default 24 hours.
 	RetentionDelivered time.Duration
 	// PendingBytes bounds the records that are taken but not answered. Append
-	// waits above it. Default 32 MiB.
+	// waits above it. Default 32 MiB, and always less where there is little room.
 	PendingBytes int
 	// Disk is where the file lives, with all that belongs to it. Zero is the
 	// operating system's.
@@ -111,12 +114,15 @@ type Queue struct {
 	intake    *intake
 	assembler *assembler
 	window    *window
+	bounds    bounds
+	reserve   *reserve
 	sets      *owedSets
 	decoder   *decoder
 	shelf     shelf
 	registry  registry
 	ledger    ledger
 	durable   durable
+	room      atomic.Pointer[room] // as of the last look at the disk
 
 	grown   signal          // the head has moved
 	settled chan struct{}   // nudged by Settle
@@ -141,13 +147,25 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
+	reserve, err := openReserve(settings.Disk, settings.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
 	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations, Disk: settings.Disk})
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
+	capacity, err := reserve.capacity()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
+	}
+	bounds := newBounds(settings.MaxBytes, capacity, int64(settings.PendingBytes))
+	if err := db.BoundWAL(ctx, bounds.walHard); err != nil {
+		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
+	}
 	q := &Queue{
-		settings: settings, observer: observer, db: db,
-		intake: newIntake(settings.PendingBytes), window: newWindow(windowBytesMax), sets: newOwedSets(),
+		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve,
+		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
 		settled: make(chan struct{}, 1), flushes: make(chan chan error), damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}
 	if err := q.recover(ctx); err != nil {
@@ -210,6 +228,22 @@ func (q *Queue) ended() bool {
 	default:
 		return false
 	}
+}
+
+// Room is whether there is some.
+type Room struct {
+	Refusal *edge.Error // why nothing is taken, full or stopping; nil when records are
+	Filling bool        // above 70 % of the limit, until below 65 %
+	Warning string      // with Filling, for a person: how much is in use, and who holds it
+}
+
+// Room tells whether there is room, as of the last look. It reads no file.
+func (q *Queue) Room() Room {
+	found := Room{Refusal: q.intake.refused()}
+	if room := q.room.Load(); room != nil {
+		found.Filling, found.Warning = room.warned, room.warning
+	}
+	return found
 }
 
 // Accepting reports whether Append takes records; it does not while the queue

@@ -20,6 +20,12 @@ func (q *Queue) Stats() edge.QueueStats {
 		Quarantined: totals.quarantined,
 		Accepted:    totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
 	}
+	if refusal := q.intake.refused(); refusal != nil {
+		stats.Refusal = refusal.Message
+	}
+	if room := q.room.Load(); room != nil {
+		stats.ReserveBytes, stats.Filling = room.look.reserve, room.warned
+	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {
 		stats.Sinks = append(stats.Sinks, account.stats())
@@ -62,16 +68,15 @@ func byReason(counts map[string]deaths) (now, ever map[string]int64) {
 
 // readStats adds what only the file knows.
 func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
-	used, err := conn.UsedBytes()
+	usage, err := conn.Usage()
 	if err != nil {
 		return err
 	}
 	if stats.WALBytes, err = q.db.WALBytes(); err != nil {
 		return err
 	}
-	stats.Bytes = used + stats.WALBytes
-	_, err = conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { stats.Oldest = edge.Position(row.Int(0)) })
-	if err != nil {
+	stats.Bytes = usage.Used + stats.WALBytes + stats.ReserveBytes
+	if stats.Oldest, err = oldestStored(conn); err != nil {
 		return err
 	}
 	for i := range stats.Sinks {
@@ -86,8 +91,15 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 			return err
 		}
 		if stored := stats.Head - stats.Oldest + 1; stats.Oldest > 0 && stored > 0 {
-			sink.PinnedBytes = int64(float64(used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
+			sink.PinnedBytes = int64(float64(usage.Used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
 		}
 	}
 	return nil
+}
+
+// oldestStored returns the position of the oldest record that is stored, 0 when
+// there is none.
+func oldestStored(conn *sqlite.Conn) (oldest edge.Position, err error) {
+	_, err = conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { oldest = edge.Position(row.Int(0)) })
+	return oldest, err
 }

@@ -46,8 +46,8 @@ type transaction struct {
 	replayFrom edge.Position
 	replayRead int64
 	retention  retention
-	written    int64 // bytes that the transactions before have added to the WAL
-	used       int64 // bytes of the file; 0 when nobody asked
+	written    int64        // bytes that the transactions before have added to the WAL
+	usage      sqlite.Usage // of the file; zero when nobody asked
 }
 
 // write fills the transaction.
@@ -88,7 +88,7 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 		return err
 	}
 	if c.full.asks(tx.written) {
-		tx.used, err = conn.UsedBytes()
+		tx.usage, err = conn.Usage()
 	}
 	return err
 }

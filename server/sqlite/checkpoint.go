@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 
 	"modernc.org/sqlite"
 )
@@ -43,16 +45,34 @@ func (c *Conn) WALWritten() (int64, error) {
 	return int64(pages) * walFrameBytes, wrap("count written pages", err)
 }
 
-// UsedBytes returns the size of the database without its free pages. The WAL
-// comes on top.
-func (c *Conn) UsedBytes() (int64, error) {
-	var pages, free int64
-	_, err := c.One("PRAGMA page_count", func(row Row) { pages = row.Int(0) })
+// BoundWAL makes the WAL shorter when it is next written from its beginning and
+// has become longer than so many bytes. Without it that is [WALBytesMax].
+func (db *DB) BoundWAL(ctx context.Context, bytes int64) error {
+	conn, err := db.borrow(ctx, db.writer) // it alone writes from the beginning
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("wait for the writer: %w", err)
 	}
-	_, err = c.One("PRAGMA freelist_count", func(row Row) { free = row.Int(0) })
-	return (pages - free) * PageBytes, err
+	defer func() { db.writer <- conn }()
+	value := strconv.FormatInt(bytes, 10)
+	return conn.apply(pragma{"journal_size_limit", value, value})
+}
+
+// Usage is what the pages of the database are used for, in bytes. The WAL comes
+// on top.
+type Usage struct {
+	Used  int64 // by what is stored
+	Spare int64 // by nothing: what is stored next goes there
+}
+
+// Usage returns what the pages of the database are used for.
+func (c *Conn) Usage() (usage Usage, err error) {
+	_, err = c.One("PRAGMA page_count", func(row Row) { usage.Used = row.Int(0) * PageBytes })
+	if err != nil {
+		return Usage{}, err
+	}
+	_, err = c.One("PRAGMA freelist_count", func(row Row) { usage.Spare = row.Int(0) * PageBytes })
+	usage.Used -= usage.Spare
+	return usage, err
 }
 
 // WALBytes returns the size of the WAL file.

@@ -22,7 +22,8 @@ type pragma struct {
 	reads string // what reading it back yields
 }
 
-// WALBytesMax bounds the WAL: a longer one is cut when it is next recycled.
+// WALBytesMax bounds the WAL: a longer one is cut when it is next recycled. See
+// also [DB.BoundWAL].
 const WALBytesMax = 64 << 20
 
 // PageBytes is the size of a page.

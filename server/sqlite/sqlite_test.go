@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -269,5 +270,28 @@ func TestDB_Checkpoint(t *testing.T) {
 	free, err := db.Checkpoint()
 	if err != nil || free.Left != 0 || free.Bytes == 0 {
 		t.Errorf("%+v, %v: want everything moved once the reader is gone", free, err)
+	}
+}
+
+func TestDB_BoundWAL(t *testing.T) {
+	const bound = 64 << 10
+	db := open(t, sqlite.Settings{Path: filepath.Join(t.TempDir(), "notes.db"), Migrations: notes})
+	if err := db.BoundWAL(t.Context(), bound); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("x", 8*bound)
+	for range 2 { // the second time it is written from its beginning
+		if err := db.Write(t.Context(), insert(text)); err != nil {
+			t.Fatal(err)
+		}
+		if wal, err := db.Checkpoint(); err != nil || wal.Left > 0 {
+			t.Fatalf("%+v, %v", wal, err)
+		}
+	}
+	if err := db.Write(t.Context(), insert("short")); err != nil {
+		t.Fatal(err)
+	}
+	if size, err := db.WALBytes(); err != nil || size > bound {
+		t.Errorf("the WAL has %d bytes, %v; want at most %d", size, err, bound)
 	}
 }

@@ -1,0 +1,65 @@
+package queue
+
+import (
+	"fmt"
+	"strconv"
+
+	"combotto.io/gateway/server/edge"
+)
+
+// refusal says why nothing is taken, and who holds the room; nil when something
+// is.
+func (c *committer) refusal(held holder) *edge.Error {
+	if !c.full.closed() {
+		return nil
+	}
+	refused := edge.NewFull()
+	refused.Details = map[string]string{"free_bytes": strconv.FormatInt(c.found.free, 10)}
+	if c.full.reached {
+		refused.Details["limit_bytes"] = strconv.FormatInt(c.full.limit, 10)
+		refused.Message = fmt.Sprintf("the gateway's storage is full: %s of %s are in use", bytesText(c.found.taken()), bytesText(c.full.limit))
+		refused.Hint = "raise queue.max_bytes"
+	} else {
+		refused.Message = fmt.Sprintf("the gateway's disk is full: %s are free", bytesText(c.found.free))
+		refused.Hint = "free space on the disk of data_dir"
+	}
+	if held.sink == "" {
+		return refused
+	}
+	refused.Details["sink"], refused.Details["sink_holds_bytes"] = held.sink, strconv.FormatInt(held.bytes, 10)
+	if c.full.reached {
+		refused.Message = fmt.Sprintf("the gateway's storage is full: sink %s holds %s of %s", held.sink, bytesText(held.bytes), bytesText(c.full.limit))
+	} else {
+		refused.Message += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
+	}
+	if held.removed {
+		refused.Hint += fmt.Sprintf(", or give up what the removed sink is still owed: gatewayctl sink delete %s --discard", held.sink)
+	} else {
+		refused.Hint += fmt.Sprintf(", or see why %s does not take its messages: gatewayctl status", held.sink)
+	}
+	return refused
+}
+
+// warning says that the queue is filling up, and who holds the room.
+func (c *committer) warning(held holder) string {
+	if !c.full.warned {
+		return ""
+	}
+	text := fmt.Sprintf("%s of %s are in use", bytesText(c.found.taken()), bytesText(c.full.limit))
+	if held.sink != "" {
+		text += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
+	}
+	return text
+}
+
+// bytesText writes a number of bytes for a person.
+func bytesText(bytes int64) string {
+	if bytes < 1<<10 {
+		return fmt.Sprintf("%d bytes", max(bytes, 0))
+	}
+	value, unit := float64(bytes)/(1<<10), 0
+	for value >= 1<<10 && unit < 3 {
+		value, unit = value/(1<<10), unit+1
+	}
+	return fmt.Sprintf("%.1f %s", value, [...]string{"KiB", "MiB", "GiB", "TiB"}[unit])
+}

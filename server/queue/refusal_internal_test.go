@@ -1,0 +1,100 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+)
+
+func TestCommitter_refusal(t *testing.T) {
+	const gib = 1 << 30
+	limit := full{limit: 13 * gib / 10, reached: true}
+	for name, test := range map[string]struct {
+		full full
+		held holder
+		want *edge.Error
+	}{
+		"Open": {full{limit: gib, crowded: true, warned: true}, holder{sink: "analytics", bytes: gib}, nil},
+		"Limit": {limit, holder{sink: "analytics", bytes: 12 * gib / 10}, &edge.Error{
+			Message: "the gateway's storage is full: sink analytics holds 1.2 GiB of 1.3 GiB",
+			Hint:    "raise queue.max_bytes, or see why analytics does not take its messages: gatewayctl status",
+			Details: map[string]string{"sink": "analytics", "sink_holds_bytes": "1288490188", "limit_bytes": "1395864371", "free_bytes": "3145728"},
+		}},
+		"RemovedSink": {limit, holder{sink: "old", removed: true, bytes: 12 * gib / 10}, &edge.Error{
+			Message: "the gateway's storage is full: sink old holds 1.2 GiB of 1.3 GiB",
+			Hint:    "raise queue.max_bytes, or give up what the removed sink is still owed: gatewayctl sink delete old --discard",
+			Details: map[string]string{"sink": "old", "sink_holds_bytes": "1288490188", "limit_bytes": "1395864371", "free_bytes": "3145728"},
+		}},
+		"LimitAndNoSink": {limit, holder{}, &edge.Error{
+			Message: "the gateway's storage is full: 1.0 GiB of 1.3 GiB are in use",
+			Hint:    "raise queue.max_bytes",
+			Details: map[string]string{"limit_bytes": "1395864371", "free_bytes": "3145728"},
+		}},
+		"Disk": {full{scarce: true}, holder{sink: "analytics", bytes: 700}, &edge.Error{
+			Message: "the gateway's disk is full: 3.0 MiB are free, sink analytics holds 700 bytes",
+			Hint:    "free space on the disk of data_dir, or see why analytics does not take its messages: gatewayctl status",
+			Details: map[string]string{"sink": "analytics", "sink_holds_bytes": "700", "free_bytes": "3145728"},
+		}},
+		"DiskAndNoSink": {full{struck: true}, holder{}, &edge.Error{
+			Message: "the gateway's disk is full: 3.0 MiB are free",
+			Hint:    "free space on the disk of data_dir",
+			Details: map[string]string{"free_bytes": "3145728"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &committer{full: test.full, found: look{used: gib, free: 3 << 20}}
+			if test.want != nil {
+				test.want.Code, test.want.Reason = edge.Full, edge.ReasonFull
+			}
+			if diff := cmp.Diff(test.want, c.refusal(test.held)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestQueue_Warning fills a queue, empties it, and looks at what the log says.
+func TestQueue_Warning(t *testing.T) {
+	var log bytes.Buffer
+	observer := observe.NewDiscard()
+	observer.Log = slog.New(slog.NewTextHandler(&log, nil))
+	q, err := Open(t.Context(), Settings{Path: filepath.Join(t.TempDir(), "queue.db"), MaxBytes: smallLimit}, observer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "analytics", Kind: "test"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	stored := 0
+	for ; !q.Room().Filling; stored += 10 {
+		accepted(t, q, large(stored, 10))
+	}
+	if room := q.Room(); room.Refusal != nil || !strings.Contains(room.Warning, "sink analytics holds") {
+		t.Errorf("got %+v, want a warning that names the sink", room)
+	}
+	stored += fillUpFrom(t, q, stored)
+	settleAll(t, q, stored)
+	q.intake.waitUntil(t, true)
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{
+		"the queue is filling up: ": 1, "the queue is full: ": 1, "the queue has room again": 1, "sink=analytics": 2,
+	} {
+		if got := strings.Count(log.String(), text); got < want || want == 1 && got != 1 {
+			t.Errorf("the log says %q %d times:\n%s", text, got, log.String())
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package queue
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestNewBounds(t *testing.T) {
+	const mib = 1 << 20
+	for name, test := range map[string]struct {
+		limit, capacity int64
+		want            bounds
+	}{
+		"LargeDisk":   {0, 1 << 40, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, reserve: 72 * mib, look: mib}},
+		"SmallDisk":   {51 * mib, 64 * mib, bounds{walSoft: 51 * mib / 256, walHard: 51 * mib / 64, pending: 51 * mib / 32, reserve: 51 * mib / 20, look: 51 * mib / 256}},
+		"SmallLimit":  {8 * mib, 1 << 40, bounds{walSoft: 64 << 10, walHard: 256 << 10, pending: 256 << 10, reserve: 8 * mib / 20, look: 32 << 10}},
+		"LimitTooBig": {1 << 40, 64 * mib, bounds{walSoft: 256 << 10, walHard: mib, pending: 2 * mib, reserve: 64 * mib / 20, look: 256 << 10}},
+		"NeverFull":   {0, math.MaxInt64, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, look: mib}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := newBounds(test.limit, test.capacity, pendingDefault)
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(bounds{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// state is what full says after a look.
+type state struct{ warned, crowded, reached, scarce bool }
+
+func (f *full) state() state { return state{f.warned, f.crowded, f.reached, f.scarce} }
+
+func TestFull_measured(t *testing.T) {
+	const limit = 1000
+	steps := []struct {
+		taken int64
+		want  state
+	}{
+		{0, state{}},
+		{699, state{}},
+		{700, state{warned: true}},
+		{650, state{warned: true}},
+		{649, state{}},
+		{900, state{warned: true, crowded: true}},
+		{899, state{warned: true}},
+		{949, state{warned: true, crowded: true}},
+		{950, state{warned: true, crowded: true, reached: true}},
+		{900, state{warned: true, crowded: true, reached: true}},
+		{899, state{warned: true}},
+		{940, state{warned: true, crowded: true}},
+		{2000, state{warned: true, crowded: true, reached: true}},
+		{0, state{}},
+	}
+	// Whatever the bytes are, only their sum counts.
+	for name, at := range map[string]func(taken int64) look{
+		"Database": func(taken int64) look { return look{used: taken, free: unbounded} },
+		"WAL":      func(taken int64) look { return look{wal: taken, free: unbounded} },
+		"Reserve":  func(taken int64) look { return look{reserve: taken, free: unbounded} },
+		"All": func(taken int64) look {
+			return look{used: taken / 2, wal: taken - taken/2 - taken/4, reserve: taken / 4, spare: 5000, free: unbounded}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := full{limit: limit}
+			for i, step := range steps {
+				found := at(step.taken)
+				f.measured(&found)
+				if got := f.state(); got != step.want {
+					t.Errorf("step %d, %d bytes: got %+v, want %+v", i, step.taken, got, step.want)
+				}
+				if f.closed() != step.want.reached || f.urgent() != (step.want.crowded || step.want.reached) {
+					t.Errorf("step %d: closed %v, urgent %v", i, f.closed(), f.urgent())
+				}
+			}
+		})
+	}
+}
+
+// What is under way needs 100 bytes for the WAL and 60 for records; the margin
+// is 40.
+var smallBounds = bounds{walHard: 100, pending: 60, reserve: 50}
+
+func TestFull_scarce(t *testing.T) {
+	for name, steps := range map[string][]struct {
+		look look
+		want bool
+	}{
+		"UntilClearlyMoreIsFree": {
+			{look{reserve: 50, free: 160}, false},
+			{look{reserve: 50, free: 159}, true},
+			{look{reserve: 50, free: 160}, true},
+			{look{reserve: 50, free: 199}, true},
+			{look{reserve: 50, free: 200}, false},
+			{look{reserve: 50, free: 160}, false},
+		},
+		"AWALThatIsLongAlreadyNeedsLess": {
+			{look{reserve: 50, wal: 100, free: 60}, false},
+			{look{reserve: 50, wal: 90, free: 69}, true},
+			{look{reserve: 50, wal: 300, free: 100}, false},
+		},
+		"FreePagesTakeRecordsButNotTheWAL": {
+			{look{reserve: 50, spare: 1000, free: 100}, false},
+			{look{reserve: 50, spare: 1000, free: 99}, true},
+			{look{reserve: 50, spare: 1000, free: 100}, false},
+		},
+		"FreePagesStandForTheReserve": {
+			{look{reserve: 20, spare: 30, free: 1000}, false},
+			{look{reserve: 20, spare: 29, free: 1000}, true},
+			{look{reserve: 0, spare: 50, free: 1000}, false},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := full{bounds: smallBounds}
+			for i, step := range steps {
+				f.measured(&step.look)
+				if f.scarce != step.want || f.closed() != step.want {
+					t.Errorf("step %d: scarce is %v, want %v", i, f.scarce, step.want)
+				}
+			}
+		})
+	}
+}
+
+// What every sink has goes before anything is refused.
+func TestFull_crowded(t *testing.T) {
+	for name, test := range map[string]struct {
+		look look
+		want bool
+	}{
+		"Room":          {look{reserve: 50, free: 240}, false},
+		"Little":        {look{reserve: 50, free: 239}, true},
+		"FreePages":     {look{reserve: 50, free: 200, spare: 40}, false},
+		"FewFreePages":  {look{reserve: 50, free: 200, spare: 39}, true},
+		"AlmostNothing": {look{reserve: 50, free: 10}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := full{bounds: smallBounds}
+			f.measured(&test.look)
+			if f.crowded != test.want || f.urgent() != test.want {
+				t.Errorf("crowded is %v, want %v", f.crowded, test.want)
+			}
+		})
+	}
+}
+
+func TestFull_restores(t *testing.T) {
+	for name, test := range map[string]struct {
+		look look
+		size int64
+		ok   bool
+	}{
+		"Plenty":              {look{free: 1000}, 50, true},
+		"IsWhole":             {look{reserve: 50, free: 1000}, 50, true},
+		"IsWholeOnAFullDisk":  {look{reserve: 50, free: 0}, 50, true},
+		"IsTooLarge":          {look{reserve: 70, free: 0}, 50, true},
+		"JustEnough":          {look{free: 250}, 50, true},
+		"NotEnough":           {look{free: 249}, 49, false},
+		"FreePagesStandForIt": {look{free: 120, spare: 500}, 20, true},
+		"TooFewFreePages":     {look{free: 240, spare: 4}, 44, false},
+		"Grows":               {look{reserve: 20, free: 210}, 30, false},
+		"Nothing":             {look{}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := full{bounds: smallBounds}
+			size, ok := f.restores(&test.look)
+			if size != test.size || ok != test.ok {
+				t.Errorf("got %d, %v; want %d, %v", size, ok, test.size, test.ok)
+			}
+		})
+	}
+}
+
+func TestFull_asks(t *testing.T) {
+	f := full{bounds: bounds{look: 100}}
+	var asked []bool
+	for range 5 {
+		asked = append(asked, f.asks(50))
+	}
+	if diff := cmp.Diff([]bool{true, false, true, false, true}, asked); diff != "" {
+		t.Error(diff)
+	}
+	f.crowded = true
+	for range 2 {
+		if !f.asks(1) {
+			t.Error("it does not look after every commit while room is short")
+		}
+	}
+}
