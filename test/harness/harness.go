@@ -68,6 +68,13 @@ func (b *Binaries) Path(name string) string { return filepath.Join(b.dir, name) 
 // Root returns the folder of the product's module.
 func (b *Binaries) Root() string { return b.root }
 
+// BuildPeer builds a program of somebody else's, from the module below
+// test/peers that pins it, and returns where it lies.
+func (b *Binaries) BuildPeer(ctx context.Context, name, program string) (string, error) {
+	path := filepath.Join(b.dir, name)
+	return path, goBuild(ctx, filepath.Join(b.root, "test", "peers", name), "-o", path, program)
+}
+
 func goBuild(ctx context.Context, module string, args ...string) error {
 	command := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
 	command.Dir = module
@@ -107,7 +114,11 @@ const pollInterval = 10 * time.Millisecond
 // Poll asks until done returns true, or ctx ends: then the error says what was
 // awaited, and what done last complained of.
 func Poll(ctx context.Context, what string, done func() (bool, error)) error {
-	ticker := time.NewTicker(pollInterval)
+	return pollEvery(ctx, pollInterval, what, done)
+}
+
+func pollEvery(ctx context.Context, interval time.Duration, what string, done func() (bool, error)) error {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		ok, last := done()

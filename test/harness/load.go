@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -79,6 +80,12 @@ func (b *Binaries) StartLoad(dir, name, broker string, args ...string) (*Load, e
 	return load, err
 }
 
+// StartIdle starts a generator that only connects and stays. Its log says
+// "connected" once all connections are admitted.
+func (b *Binaries) StartIdle(log, broker string, args ...string) (*Process, error) {
+	return Start("load", log, exec.Command(b.Path("load"), append([]string{"--broker", broker, "--idle"}, args...)...))
+}
+
 // Finish waits until the generator has ended by itself and returns its summary.
 func (l *Load) Finish(ctx context.Context) (Summary, error) {
 	var summary Summary
@@ -121,8 +128,42 @@ func (l *Load) Acknowledged() ([]acklog.Identity, []time.Duration, error) {
 // StartReceiver starts a receiver process that writes to a file, and waits
 // until it listens.
 func (b *Binaries) StartReceiver(ctx context.Context, address, file string) (*Process, error) {
-	command := exec.Command(b.Path("receiver"), "--addr", address, "--out", file)
-	process, err := Start("receiver", file+".log", command)
+	return b.startReceiver(ctx, address, file+".log", "--out", file)
+}
+
+// StartCounter starts a receiver process that counts records and keeps none, and
+// waits until it listens.
+func (b *Binaries) StartCounter(ctx context.Context, address, log string, mark int64) (*Process, error) {
+	return b.startReceiver(ctx, address, log, "--mark", fmt.Sprint(mark))
+}
+
+// Count is what a counter has received; times are on the machine's monotonic
+// clock.
+type Count struct {
+	Records int64         `json:"records"`
+	First   time.Duration `json:"first"`
+	Marked  time.Duration `json:"marked"`
+	Last    time.Duration `json:"last"`
+}
+
+// ReadCount asks a counter.
+func ReadCount(ctx context.Context, address string) (Count, error) {
+	var count Count
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address, nil)
+	if err != nil {
+		return count, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return count, err
+	}
+	defer response.Body.Close()
+	return count, json.NewDecoder(response.Body).Decode(&count)
+}
+
+func (b *Binaries) startReceiver(ctx context.Context, address, log string, args ...string) (*Process, error) {
+	command := exec.Command(b.Path("receiver"), append([]string{"--addr", address}, args...)...)
+	process, err := Start("receiver", log, command)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,15 @@
-// Command bench measures the gateway beside the broker that it builds on and
-// beside mosquitto, in one run of interleaved rounds, and prints markdown:
+// Command bench measures the gateway beside the brokers that people compare it
+// with, in one run of interleaved rounds, and prints markdown: what was seen
+// beside what was promised.
 //
-//	cd test && go run ./cmd/bench --rounds 3 --seconds 5
+//	cd test && go run ./cmd/bench
+//	go run ./cmd/bench --row ingest --rounds 5 --raw new.txt
 //
 // The gateway does all of its work: validation, idempotency, metrics, 1 % of
 // traces, and a commit to disk before each acknowledgement. Ratios of one run
 // mean something; absolute figures belong to the machine and its neighbours.
+// --raw writes every measurement in the form that benchstat reads, and --other
+// measures another build of the gateway in the same rounds.
 package main
 
 import (
@@ -13,163 +17,150 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"combotto.io/gateway/test/harness"
 )
 
-// The load of the throughput table.
+// The load of most rows.
 const (
 	connections = "50"
 	window      = "100"
 )
 
+// chosen are the flags.
+type chosen struct {
+	rounds  int
+	length  time.Duration // of one measurement
+	waiting int           // messages, in the row backlog
+	dir     string
+	rows    string
+	raw     string
+	other   string
+	quick   bool
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	rounds := flag.Int("rounds", 3, "interleaved `rounds` of the throughput table")
-	seconds := flag.Int("seconds", 5, "`seconds` of each measurement")
-	dir := flag.String("dir", "", "`folder` on the disk to measure; empty takes a temporary one")
+	var c chosen
+	flag.IntVar(&c.rounds, "rounds", 5, "interleaved `rounds` of each measurement")
+	flag.DurationVar(&c.length, "length", 4*time.Second, "how `long` each measurement takes")
+	flag.IntVar(&c.waiting, "backlog", 10_000_000, "`messages` that wait in the row backlog")
+	flag.StringVar(&c.dir, "dir", "", "`folder` on the disk to measure; empty takes a temporary one")
+	flag.StringVar(&c.rows, "row", "", "measure only these `rows`, separated by commas: "+strings.Join(names(), ", "))
+	flag.StringVar(&c.raw, "raw", "", "`file` for every measurement, as benchstat reads it")
+	flag.StringVar(&c.other, "other", "", "another build of the gateway, measured in the same rounds: `path` of the program")
+	flag.BoolVar(&c.quick, "quick", false, "two short rounds and a small backlog: to see that it works, not how fast it is")
 	flag.Parse()
-	if *rounds < 1 || *seconds < 1 {
-		fmt.Fprintln(os.Stderr, "bench: --rounds and --seconds are at least 1")
-		os.Exit(2)
-	}
-	if err := run(ctx, os.Stdout, *rounds, time.Duration(*seconds)*time.Second, *dir); err != nil {
+	if err := run(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+// row is what one --row measures: one line of the table or several.
+type row struct {
+	name    string
+	measure func(*bench, context.Context) error
+}
+
+func rows() []row {
+	return []row{
+		{"ingest", (*bench).ingest},
+		{"window", (*bench).window},
+		{"append", (*bench).append},
+		{"puback", (*bench).puback},
+		{"backlog", (*bench).backlog},
+		{"disk", (*bench).disk},
+		{"writes", (*bench).writes},
+		{"connections", (*bench).connections},
+	}
+}
+
+func names() []string {
+	var names []string
+	for _, row := range rows() {
+		names = append(names, row.name)
+	}
+	return names
+}
+
 // bench is one run.
 type bench struct {
+	chosen
 	binaries   *harness.Binaries
-	dir        string
-	length     time.Duration // of one measurement
+	folder     string // of everything that is written
 	collectors *collectors
-	subjects   []*subject
+	report     report
 }
 
-func run(ctx context.Context, out io.Writer, rounds int, length time.Duration, parent string) (err error) {
-	dir, err := os.MkdirTemp(parent, "gateway-bench-")
-	if err != nil {
+func run(ctx context.Context, c chosen) (err error) {
+	if c.quick {
+		c.rounds, c.length, c.waiting = 2, time.Second, 200_000
+	}
+	wanted := rows()
+	if c.rows != "" {
+		asked := strings.Split(c.rows, ",")
+		for _, name := range asked {
+			if !slices.Contains(names(), name) {
+				return fmt.Errorf("there is no row %q; there are %s", name, strings.Join(names(), ", "))
+			}
+		}
+		wanted = slices.DeleteFunc(wanted, func(row row) bool { return !slices.Contains(asked, row.name) })
+	}
+	if c.rounds < 1 || c.length <= 0 || c.waiting < 1 {
+		return errors.New("rounds, length and backlog are larger than 0")
+	}
+	b := &bench{chosen: c}
+	if b.folder, err = os.MkdirTemp(c.dir, "gateway-bench-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binaries, err := harness.Build(ctx)
-	if err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(b.folder)) }()
+	if b.binaries, err = harness.Build(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, binaries.Remove()) }()
-	collectors, err := newCollectors()
-	if err != nil {
+	defer func() { err = errors.Join(err, b.binaries.Remove()) }()
+	if b.collectors, err = newCollectors(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, collectors.close()) }()
-	b := &bench{binaries: binaries, dir: dir, length: length, collectors: collectors}
-	b.subjects = b.allSubjects()
+	defer func() { err = errors.Join(err, b.collectors.close()) }()
 
-	if err := b.throughput(ctx, rounds); err != nil {
-		return err
+	began := time.Now()
+	for _, row := range wanted {
+		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(began).Seconds(), row.name)
+		if err := row.measure(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", row.name, err)
+		}
 	}
-	if err := b.latency(ctx, rounds); err != nil {
-		return err
+	fmt.Fprintf(os.Stderr, "%4.0f s  done\n", time.Since(began).Seconds())
+	b.report.print(os.Stdout, b.chosen)
+	if c.raw == "" {
+		return nil
 	}
-	footprint, err := b.footprint(ctx)
-	if err != nil {
-		return err
-	}
-	b.print(out, footprint)
-	return nil
+	return os.WriteFile(c.raw, b.report.raw.Bytes(), 0o644)
 }
 
-// folder makes a new folder for one start of one subject.
-func (b *bench) folder(name string) (string, error) {
-	return os.MkdirTemp(b.dir, name+"-")
-}
+// newFolder makes a folder for one start of one subject.
+func (b *bench) newFolder(name string) (string, error) { return os.MkdirTemp(b.folder, name+"-") }
 
-// load runs the generator to its end.
-func (b *bench) load(ctx context.Context, dir, address string, args ...string) (harness.Summary, error) {
-	load, err := b.binaries.StartLoad(dir, "load", address, args...)
+// load runs the generator to its end. It must not be refused anything.
+func (b *bench) load(ctx context.Context, s *server, args ...string) (harness.Summary, error) {
+	load, err := b.binaries.StartLoad(s.dir, "load", s.address, args...)
 	if err != nil {
 		return harness.Summary{}, err
 	}
 	defer func() { _ = load.Kill() }() // It has ended already, or the error says why not.
-	ctx, cancel := context.WithTimeout(ctx, b.length+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*b.length+time.Minute)
 	defer cancel()
-	return load.Finish(ctx)
-}
-
-// throughput lets every subject work in each round, so that whatever else the
-// machine does falls on all of them.
-func (b *bench) throughput(ctx context.Context, rounds int) error {
-	for range rounds {
-		for _, subject := range b.subjects {
-			server, err := subject.start(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", subject.name, err)
-			}
-			for phase := range subject.phases {
-				err = errors.Join(err, b.phase(ctx, subject, server, phase))
-			}
-			if err = errors.Join(err, server.stop()); err != nil {
-				return fmt.Errorf("%s: %w", subject.name, err)
-			}
-		}
+	summary, err := load.Finish(ctx)
+	if err == nil && (summary.Acknowledged == 0 || summary.Refused > 0 || summary.Broken > 0) {
+		err = fmt.Errorf("the load failed: %+v\n%s", summary, s.log())
 	}
-	return nil
-}
-
-// phase is one measurement of a server that runs.
-func (b *bench) phase(ctx context.Context, subject *subject, server *server, phase int) error {
-	measured := &subject.phases[phase]
-	if measured.before != nil {
-		if err := measured.before(ctx, server); err != nil {
-			return err
-		}
-	}
-	allocations := server.allocations(ctx)
-	summary, err := b.load(ctx, server.dir, server.address, "--connections", connections, "--window", window, "--duration", b.length.String(), "--prefix", fmt.Sprintf("p%d", phase))
-	if err != nil {
-		return err
-	}
-	if summary.Acknowledged == 0 || summary.Refused > 0 || summary.Broken > 0 {
-		return fmt.Errorf("the load failed: %+v", summary)
-	}
-	measured.rates = append(measured.rates, summary.Rate)
-	measured.p99 = append(measured.p99, summary.P99)
-	measured.generator = append(measured.generator, summary.CPU)
-	if allocations > 0 {
-		measured.allocations = append(measured.allocations, (server.allocations(ctx)-allocations)/float64(summary.Acknowledged))
-	}
-	return nil
-}
-
-// latency measures PUBACK with one message in flight, beside the disk itself in
-// the same folder and in the same rounds.
-func (b *bench) latency(ctx context.Context, rounds int) error {
-	for range rounds {
-		for _, subject := range b.subjects {
-			server, err := subject.start(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", subject.name, err)
-			}
-			fsync, err := fsyncTimes(filepath.Join(server.dir, "fsync"), b.length/5)
-			if err == nil {
-				subject.fsync = append(subject.fsync, fsync...)
-				var summary harness.Summary
-				summary, err = b.load(ctx, server.dir, server.address, "--connections", "1", "--window", "1", "--duration", (b.length / 2).String())
-				subject.single = append(subject.single, summary)
-			}
-			if err = errors.Join(err, server.stop()); err != nil {
-				return fmt.Errorf("%s: %w", subject.name, err)
-			}
-		}
-	}
-	return nil
+	return summary, err
 }

@@ -16,11 +16,9 @@ import (
 type subject struct {
 	name    string
 	durable string
+	moody   bool // gives up connections when the machine is busy: measure once more then
 	start   func(context.Context) (*server, error)
 	phases  []phase
-
-	single []harness.Summary // one message in flight
-	fsync  []time.Duration   // beside it, in the same folder
 }
 
 // phase is a measurement of one start of a subject.
@@ -28,7 +26,9 @@ type phase struct {
 	name   string
 	before func(context.Context, *server) error // nil when there is nothing to do
 
-	rates, p99, generator, allocations []float64 // by round
+	// By round; the last two only of a gateway.
+	rates, p50, p99, generator []float64
+	allocations, delivered     []float64 // per message, per second
 }
 
 // server is a subject that runs.
@@ -44,46 +44,56 @@ type server struct {
 // stop ends the server and its helpers, and clears its folder.
 func (s *server) stop() error {
 	var err error
-	for _, helper := range append(s.helpers, s.process) {
+	if s.process != nil {
+		err = s.process.Kill()
+	}
+	for _, helper := range s.helpers {
 		err = errors.Join(err, helper.Kill())
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// allocations returns how many objects the gateway has allocated so far; 0 for
-// others.
-func (s *server) allocations(ctx context.Context) float64 {
+// log returns the end of what the server printed.
+func (s *server) log() string {
+	if s.process == nil {
+		return ""
+	}
+	return s.process.LogTail()
+}
+
+// counts are what a gateway has counted since its start.
+type counts struct{ allocations, delivered float64 }
+
+// counted reads the metrics of a gateway; zeros for others.
+func (s *server) counted(ctx context.Context) counts {
 	if s.gateway == nil {
-		return 0
+		return counts{}
 	}
 	values, err := s.gateway.Metrics(ctx)
 	if err != nil {
-		return 0
+		return counts{}
 	}
-	return values["go_memstats_mallocs_total"]
+	return counts{allocations: values["go_memstats_mallocs_total"], delivered: values[deliveredMetric]}
 }
 
-func (b *bench) allSubjects() []*subject {
-	subjects := []*subject{
-		{name: "gateway", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{
-			{name: "HTTP sink paused"},
-			{name: "HTTP sink draining", before: b.startDraining},
-		}},
-		{name: "stock mochi, stores nothing", durable: "no", start: b.startMochi, phases: []phase{{}}},
-		{name: "gateway, collector away", durable: "yes", start: b.startGateway(b.collectors.away), phases: []phase{{}}},
-		{name: "gateway, collector hangs", durable: "yes", start: b.startGateway(b.collectors.hangs), phases: []phase{{}}},
-	}
+const (
+	sinkName        = "analytics"
+	deliveredMetric = `gateway_sink_delivered_messages_total{sink="` + sinkName + `"}`
+)
+
+// mosquitto is a subject where the program is installed.
+func (b *bench) mosquitto() []*subject {
 	if _, err := exec.LookPath("mosquitto"); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: without mosquitto: %v: apt-get install mosquitto\n", err)
-		return subjects
+		return nil
 	}
-	return append(subjects, &subject{name: "mosquitto, snapshots", durable: "no", start: b.startMosquitto, phases: []phase{{}}})
+	return []*subject{{name: "mosquitto, snapshots", durable: "no", start: b.startMosquitto, phases: []phase{{}}}}
 }
 
-// newGateway prepares a gateway whose sink is away and whose traces go to a
-// collector.
+// newGateway prepares a gateway in a new folder, whose sink is away and whose
+// traces go to a collector.
 func (b *bench) newGateway(collector string) (*server, error) {
-	dir, err := b.folder("gateway")
+	dir, err := b.newFolder("gateway")
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +105,7 @@ func (b *bench) newGateway(collector string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	gateway.SetSinks(harness.HTTPSinkYAML("analytics", sink))
+	gateway.SetSinks(harness.HTTPSinkYAML(sinkName, sink))
 	gateway.Env = []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector,
 		"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.01",
@@ -105,36 +115,53 @@ func (b *bench) newGateway(collector string) (*server, error) {
 
 func (b *bench) startGateway(collector string) func(context.Context) (*server, error) {
 	return func(ctx context.Context) (*server, error) {
-		s, err := b.newGateway(collector)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.gateway.Start(ctx); err != nil {
-			return nil, err
-		}
-		s.process = s.gateway.Process()
-		return s, nil
+		return b.startBinary(ctx, b.binaries.Path("gateway"), collector)
 	}
+}
+
+func (b *bench) startOther(ctx context.Context) (*server, error) {
+	return b.startBinary(ctx, b.other, b.collectors.takes)
+}
+
+// startBinary starts a build of the gateway in a new folder.
+func (b *bench) startBinary(ctx context.Context, binary, collector string) (*server, error) {
+	s, err := b.newGateway(collector)
+	if err != nil {
+		return nil, err
+	}
+	s.gateway.Binary = binary
+	if err := s.gateway.Start(ctx); err != nil {
+		return nil, err
+	}
+	s.process = s.gateway.Process()
+	return s, nil
 }
 
 // startDraining brings the sink back, so that the backlog of the phase before is
 // delivered beside the new load.
 func (b *bench) startDraining(ctx context.Context, s *server) error {
-	receiver, err := b.binaries.StartReceiver(ctx, s.sink, filepath.Join(s.dir, "received.txt"))
-	if err != nil {
+	if err := b.startCounter(ctx, s, 0); err != nil {
 		return err
 	}
-	s.helpers = append(s.helpers, receiver)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return harness.Poll(ctx, "the first delivery", func() (bool, error) {
 		values, err := s.gateway.Metrics(ctx)
-		return values[`gateway_sink_delivered_messages_total{sink="analytics"}`] > 0, err
+		return values[deliveredMetric] > 0, err
 	})
 }
 
+// startCounter starts the receiver of a gateway's sink.
+func (b *bench) startCounter(ctx context.Context, s *server, mark int64) error {
+	receiver, err := b.binaries.StartCounter(ctx, s.sink, filepath.Join(s.dir, "receiver.log"), mark)
+	if err == nil {
+		s.helpers = append(s.helpers, receiver)
+	}
+	return err
+}
+
 func (b *bench) startMochi(ctx context.Context) (*server, error) {
-	dir, err := b.folder("mochi")
+	dir, err := b.newFolder("mochi")
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +184,7 @@ user root
 `
 
 func (b *bench) startMosquitto(ctx context.Context) (*server, error) {
-	dir, err := b.folder("mosquitto")
+	dir, err := b.newFolder("mosquitto")
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +198,45 @@ func (b *bench) startMosquitto(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	return startBroker(ctx, dir, address, exec.Command("mosquitto", "-c", config))
+}
+
+// natsConf makes each message durable before it is acknowledged.
+const natsConf = `server_name: bench
+listen: 127.0.0.1:-1
+jetstream { store_dir: %q, sync_interval: always }
+mqtt { listen: %q }
+`
+
+// newNATS builds the server of NATS, whose module stays apart from ours.
+func (b *bench) newNATS(ctx context.Context) (*subject, error) {
+	binary, err := b.binaries.BuildPeer(ctx, "nats", "github.com/nats-io/nats-server/v2")
+	if err != nil {
+		return nil, err
+	}
+	return &subject{name: "NATS 2.15, JetStream, sync always", durable: "yes", moody: true, phases: []phase{{}}, start: func(ctx context.Context) (*server, error) {
+		dir, err := b.newFolder("nats")
+		if err != nil {
+			return nil, err
+		}
+		address, err := harness.FreeAddress()
+		if err != nil {
+			return nil, err
+		}
+		config := filepath.Join(dir, "nats.conf")
+		if err := os.WriteFile(config, fmt.Appendf(nil, natsConf, filepath.Join(dir, "store"), address), 0o600); err != nil {
+			return nil, err
+		}
+		s, err := startBroker(ctx, dir, address, exec.Command(binary, "-c", config))
+		if err != nil {
+			return nil, err
+		}
+		// Its streams are made when the first client comes.
+		_, err = b.load(ctx, s, "--connections", "1", "--window", "1", "--count", "10", "--prefix", "warm")
+		if err != nil {
+			return nil, errors.Join(err, s.stop())
+		}
+		return s, nil
+	}}, nil
 }
 
 // startBroker starts a broker that is ready when it listens.

@@ -5,19 +5,25 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets that grow by an eighth, so that a
-// quantile is right to about six per cent.
-type histogram struct{ counts [40 * 8]int64 }
+// histogram counts durations in buckets that grow by a 32nd, so that a quantile
+// is right to three per cent.
+type histogram struct{ counts [40 * steps]int64 }
+
+// steps of an octave, and the bits that tell them apart.
+const (
+	stepBits = 5
+	steps    = 1 << stepBits
+)
 
 func (h *histogram) observe(duration time.Duration, count int64) {
 	h.counts[bucket(duration)] += count
 }
 
-// bucket takes the three bits below the highest one: eight steps per octave.
+// bucket takes the bits below the highest one.
 func bucket(duration time.Duration) int {
-	value := uint64(max(duration, 8))
-	octave := bits.Len64(value) - 4
-	return min(octave*8+int(value>>octave&7), len(histogram{}.counts)-1)
+	value := uint64(max(duration, steps))
+	octave := bits.Len64(value) - stepBits - 1
+	return min(octave*steps+int(value>>octave&(steps-1)), len(histogram{}.counts)-1)
 }
 
 func (h *histogram) merge(other *histogram) {
@@ -34,7 +40,7 @@ func (h *histogram) quantile(share float64) float64 {
 	}
 	for i, count := range h.counts {
 		if below += count; count > 0 && float64(below) >= share*float64(total) {
-			upper := uint64(i%8+9) << (i / 8)
+			upper := uint64(i%steps+steps+1) << (i / steps)
 			return float64(upper) / 1e6
 		}
 	}

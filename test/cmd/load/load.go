@@ -54,6 +54,7 @@ type settings struct {
 	report      time.Duration
 	reconnect   bool
 	idle        bool
+	sources     int
 }
 
 // messageOf returns which message of its device a number stands for: without
@@ -100,6 +101,7 @@ func parse(args []string) (*settings, error) {
 	flags.DurationVar(&chosen.report, "report", 0, "`interval` of lines that say how far it is; 0 prints none")
 	flags.BoolVar(&chosen.reconnect, "reconnect", false, "connect again when the gateway goes away, and send what is unacknowledged")
 	flags.BoolVar(&chosen.idle, "idle", false, "only connect, and stay")
+	flags.IntVar(&chosen.sources, "sources", 0, "connect from so many loopback addresses in turn; 0 leaves it to the system")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -122,6 +124,8 @@ func parse(args []string) (*settings, error) {
 		return nil, errors.New("mqtt: 3.1.1 or 5")
 	case chosen.repeat < 0 || chosen.repeat == 1:
 		return nil, errors.New("repeat: 2 or more")
+	case chosen.sources < 0 || chosen.sources > 250:
+		return nil, errors.New("sources: 0 to 250")
 	case len(chosen.bootID) != 8:
 		return nil, errors.New("boot-id: eight characters")
 	}

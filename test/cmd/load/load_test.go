@@ -43,8 +43,8 @@ func TestHistogram(t *testing.T) {
 		h.observe(time.Duration(i+1)*time.Millisecond, 1)
 	}
 	for share, want := range map[float64]float64{0.5: 500, 0.99: 990, 1: 1000} {
-		if got := h.quantile(share); got < want || got > want*1.13 {
-			t.Errorf("quantile %v is %v ms, want %v or up to an eighth above", share, got, want)
+		if got := h.quantile(share); got < want || got > want*1.04 {
+			t.Errorf("quantile %v is %v ms, want %v or up to a 32nd above", share, got, want)
 		}
 	}
 }

@@ -78,7 +78,11 @@ func newSender(chosen *settings, index int, log *acklog.Writer) *sender {
 
 // connect opens the connection and waits for CONNACK.
 func (s *sender) connect(ctx context.Context) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.settings.broker)
+	var dialer net.Dialer
+	if s.settings.sources > 0 {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+s.index%s.settings.sources))}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", s.settings.broker)
 	if err != nil {
 		return err
 	}
@@ -104,6 +108,8 @@ func (s *sender) connect(ctx context.Context) error {
 // run sends until ctx ends or the quota is used up, and waits for what is
 // unacknowledged. A connection that breaks is an error only for the log.
 func (s *sender) run(ctx context.Context, start time.Time) error {
+	// Connections with a rate take turns: together they send evenly.
+	start = start.Add(s.interval * time.Duration(s.index) / time.Duration(s.settings.connections))
 	for {
 		s.reported.connected.Store(true)
 		err := s.converse(ctx, start)
@@ -234,7 +240,11 @@ func (s *sender) fill(start time.Time) error {
 		limit = min(limit, s.quota)
 	}
 	if s.interval > 0 {
-		limit = min(limit, int64(time.Since(start)/s.interval)+1)
+		since := time.Since(start)
+		if since < 0 {
+			return nil
+		}
+		limit = min(limit, int64(since/s.interval)+1)
 	}
 	if s.next >= limit || s.base+int64(s.settings.window)-s.next < s.chunk() {
 		return nil

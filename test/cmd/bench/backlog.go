@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"combotto.io/gateway/test/harness"
+)
+
+const (
+	// fewWaiting is the backlog that a large one is compared with.
+	fewWaiting = 10_000
+	// drainMark is how many arrivals a drain is measured over: fewer than wait, so
+	// that no batch lingers until others fill it.
+	drainMark = 7_500
+	// mixedSizes are the messages of the commits of a backlog, in turn.
+	mixedSizes = "1,3,10,30,100,300,1000,2000"
+	// killAfter is how long a load runs before its gateway is killed.
+	killAfter = 300 * time.Millisecond
+)
+
+// waiting is a gateway with a backlog, and what was measured of it by round.
+type waiting struct {
+	*server
+	clean, killed  []float64 // seconds from the start of the process until it is ready
+	ingest, drain  []float64 // messages per second
+	drainSustained float64
+}
+
+// backlog compares a gateway for which many messages wait with one for which few
+// do.
+func (b *bench) backlog(ctx context.Context) (err error) {
+	template, err := b.prefilled(ctx, "--messages", fmt.Sprint(fewWaiting), "--sizes", mixedSizes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, template.stop()) }()
+	large, err := b.prefilled(ctx, "--messages", fmt.Sprint(b.waiting), "--sizes", mixedSizes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, large.stop()) }()
+	many, few := &waiting{server: large}, &waiting{}
+	for range b.rounds {
+		if err := errors.Join(b.measureDisk(), b.ingestOn(ctx, many), b.killAndStart(ctx, many)); err != nil {
+			return err
+		}
+		if err := b.onCopy(ctx, template, few, b.ingestOn); err != nil {
+			return err
+		}
+	}
+	for range b.rounds {
+		if err := errors.Join(b.measureDisk(), b.drainOn(ctx, many), many.halt()); err != nil {
+			return err
+		}
+		if err := b.onCopy(ctx, template, few, b.drainOn); err != nil {
+			return err
+		}
+	}
+	if many.drainSustained, err = b.drainFor(ctx, many, 2*b.length); err != nil {
+		return err
+	}
+	b.reportBacklog(many, few)
+	return nil
+}
+
+func (b *bench) reportBacklog(many, few *waiting) {
+	for name, values := range map[string][]float64{"backlog/many/ingest": many.ingest, "backlog/few/ingest": few.ingest, "backlog/many/drain": many.drain, "backlog/few/drain": few.drain} {
+		for _, value := range values {
+			b.report.sample(name, value, "msg/s")
+		}
+	}
+	ingest, drain := ratios(many.ingest, few.ingest), ratios(many.drain, few.drain)
+	messages := fmt.Sprintf("%.0g", float64(b.chosen.waiting))
+	b.report.add("ingest rate with "+messages+" messages waiting / with 1e+04", "0.9", "1.0", fmt.Sprintf("%.2f", median(ingest)),
+		fmt.Sprintf("%.0f / %.0f msg/s; rounds %s", median(many.ingest), median(few.ingest), spread(ingest, "%.2f")))
+	b.report.add("drain rate with "+messages+" messages waiting / with 1e+04", "0.9", "1.0", fmt.Sprintf("%.2f", median(drain)),
+		fmt.Sprintf("%.0f / %.0f msg/s over the first 7,500 messages from the start of the process; rounds %s; sustained with %s: %.0f msg/s", median(many.drain), median(few.drain), spread(drain, "%.2f"), messages, many.drainSustained))
+	b.report.add("start to ready with "+messages+" waiting", "1 s", "0.3 s", fmt.Sprintf("%.2f s", median(many.killed)),
+		fmt.Sprintf("after SIGKILL under full load, rounds %s s; after an orderly stop %.2f s", spread(many.killed, "%.2f"), median(many.clean)))
+}
+
+// prefilled prepares a gateway that does not run, with a backlog.
+func (b *bench) prefilled(ctx context.Context, args ...string) (*server, error) {
+	s, err := b.newGateway(b.collectors.takes)
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, b.binaries.Path("prefill"), append([]string{"--data", s.gateway.DataDir(), "--sink", sinkName}, args...)...)
+	if output, err := command.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("prefill: %w\n%s", err, output)
+	}
+	return s, nil
+}
+
+// ready starts the gateway and returns how long that took, in seconds.
+func (s *server) ready(ctx context.Context) (float64, error) {
+	began := time.Now()
+	if err := s.gateway.Start(ctx); err != nil {
+		return 0, err
+	}
+	took := time.Since(began).Seconds()
+	s.process = s.gateway.Process()
+	return took, nil
+}
+
+// halt kills the gateway and its helpers, and keeps the folder.
+func (s *server) halt() error {
+	err := s.gateway.Kill()
+	for _, helper := range s.helpers {
+		err = errors.Join(err, helper.Kill())
+	}
+	s.helpers = nil
+	return err
+}
+
+// onCopy measures a gateway with a copy of a backlog.
+func (b *bench) onCopy(ctx context.Context, template *server, w *waiting, measure func(context.Context, *waiting) error) (err error) {
+	s, err := b.newGateway(b.collectors.takes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := os.CopyFS(s.gateway.DataDir(), os.DirFS(template.gateway.DataDir())); err != nil {
+		return err
+	}
+	w.server = s
+	return measure(ctx, w)
+}
+
+// ingestOn measures ingest; the gateway runs afterwards.
+func (b *bench) ingestOn(ctx context.Context, w *waiting) error {
+	took, err := w.ready(ctx)
+	if err != nil {
+		return err
+	}
+	w.clean = append(w.clean, took)
+	summary, err := b.load(ctx, w.server, "--connections", connections, "--window", window, "--duration", b.length.String())
+	w.ingest = append(w.ingest, summary.Rate)
+	return err
+}
+
+// killAndStart kills the gateway under full load and measures the start; it is
+// stopped in order afterwards.
+func (b *bench) killAndStart(ctx context.Context, w *waiting) error {
+	load, err := b.binaries.StartLoad(w.dir, "killed", w.address, "--connections", connections, "--window", window)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(killAfter):
+	}
+	if err := errors.Join(ctx.Err(), w.gateway.Kill(), load.Kill()); err != nil {
+		return err
+	}
+	took, err := w.ready(ctx)
+	if err != nil {
+		return err
+	}
+	w.killed = append(w.killed, took)
+	_, err = w.gateway.Stop(ctx)
+	return err
+}
+
+// drainOn measures how fast the first messages arrive after a start; the gateway
+// runs afterwards.
+func (b *bench) drainOn(ctx context.Context, w *waiting) error {
+	if err := b.startCounter(ctx, w.server, drainMark); err != nil {
+		return err
+	}
+	if _, err := w.ready(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return harness.Poll(ctx, "deliveries", func() (bool, error) {
+		count, err := harness.ReadCount(ctx, w.sink)
+		if err != nil || count.Marked == 0 {
+			return false, err
+		}
+		w.drain = append(w.drain, drainMark/(count.Marked-count.First).Seconds())
+		return true, nil
+	})
+}
+
+// drainFor returns the rate of the deliveries within some time.
+func (b *bench) drainFor(ctx context.Context, w *waiting, length time.Duration) (float64, error) {
+	if err := b.drainOn(ctx, w); err != nil {
+		return 0, err
+	}
+	first, err := harness.ReadCount(ctx, w.sink)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(length):
+	}
+	last, err := harness.ReadCount(ctx, w.sink)
+	return float64(last.Records-first.Records) / (last.Last - first.Last).Seconds(), errors.Join(ctx.Err(), err)
+}
+
+// restBytes returns what the queue of a gateway that does not run takes on disk.
+func (s *server) restBytes() (bytes int64, err error) {
+	files, err := filepath.Glob(filepath.Join(s.gateway.DataDir(), "queue.db*"))
+	for _, file := range files {
+		info, statErr := os.Stat(file)
+		if statErr != nil {
+			return 0, statErr
+		}
+		bytes += info.Size()
+	}
+	return bytes, err
+}
