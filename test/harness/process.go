@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // Process is a program that runs.
@@ -109,6 +110,33 @@ func (p *Process) RSS() (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("read memory of %s: no VmRSS", p.name)
+}
+
+// clockTick is the unit of the times in /proc, on every architecture that Go
+// knows.
+const clockTick = 10 * time.Millisecond
+
+// CPU returns the processor time that the process has used.
+func (p *Process) CPU() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("read processor time of %s: %w", p.name, err)
+	}
+	// The second field is the name in parentheses, which may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const user, system = 11, 12 // counted from the third field
+	if len(fields) <= system {
+		return 0, fmt.Errorf("read processor time of %s: %q", p.name, stat)
+	}
+	var total time.Duration
+	for _, field := range [][]byte{fields[user], fields[system]} {
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read processor time of %s: %w", p.name, err)
+		}
+		total += time.Duration(ticks) * clockTick
+	}
+	return total, nil
 }
 
 // logTailBytes is how much of a log an error message carries.

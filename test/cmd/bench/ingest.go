@@ -51,18 +51,27 @@ func (b *bench) phase(ctx context.Context, subject *subject, server *server, pha
 			return err
 		}
 	}
-	before := server.counted(ctx)
+	before, err := server.counted(ctx)
+	if err != nil {
+		return err
+	}
 	summary, err := b.load(ctx, server, append([]string{"--duration", b.length.String(), "--prefix", fmt.Sprintf("p%d", phase)}, args...)...)
 	if err != nil {
 		return err
 	}
-	after := server.counted(ctx)
+	after, err := server.counted(ctx)
+	if err != nil {
+		return err
+	}
+	cpu := float64((after.cpu - before.cpu).Microseconds()) / float64(summary.Acknowledged)
+	measured.cpu = append(measured.cpu, cpu)
 	measured.rates = append(measured.rates, summary.Rate)
 	measured.p50 = append(measured.p50, summary.P50)
 	measured.p99 = append(measured.p99, summary.P99)
 	measured.generator = append(measured.generator, summary.CPU)
 	name := subject.name + measured.name
 	b.report.sample(name, summary.Rate, "msg/s")
+	b.report.sample(name, cpu, "cpu-us/msg")
 	b.report.sample(name, summary.P50, "p50-ms")
 	b.report.sample(name, summary.P99, "p99-ms")
 	if server.gateway != nil {
@@ -110,7 +119,7 @@ func (b *bench) ingest(ctx context.Context) error {
 func (b *bench) tableOfSubjects(subjects []*subject, stock float64) {
 	out := &b.report.details
 	fmt.Fprintf(out, "QoS 1, %s connections, window %s, 174-byte varied JSON, every message with its own identity:\n\n", connections, window)
-	fmt.Fprintln(out, "| what | acknowledged msg/s | lowest to highest round | of stock mochi | PUBACK p99 | durable at ack | generator CPU | allocations per message |")
+	fmt.Fprintln(out, "| what | acknowledged msg/s | lowest to highest round | of stock mochi | PUBACK p99 | durable at ack | CPU, generator's CPU | allocations per message |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|")
 	for _, subject := range subjects {
 		for _, phase := range subject.phases {
@@ -118,8 +127,8 @@ func (b *bench) tableOfSubjects(subjects []*subject, stock float64) {
 			if len(phase.allocations) > 0 {
 				allocations = fmt.Sprintf("%.2f", median(phase.allocations))
 			}
-			fmt.Fprintf(out, "| %s%s | %.0f | %s | %.2f | %.1f ms | %s | %.1f us/msg | %s |\n", subject.name, phase.name, median(phase.rates), spread(phase.rates, "%.0f"),
-				median(phase.rates)/stock, median(phase.p99), subject.durable, median(phase.generator), allocations)
+			fmt.Fprintf(out, "| %s%s | %.0f | %s | %.2f | %.1f ms | %s | %.1f, %.1f us/msg | %s |\n", subject.name, phase.name, median(phase.rates), spread(phase.rates, "%.0f"),
+				median(phase.rates)/stock, median(phase.p99), subject.durable, median(phase.cpu), median(phase.generator), allocations)
 		}
 	}
 	fmt.Fprintln(out)

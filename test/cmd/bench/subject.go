@@ -28,7 +28,8 @@ type phase struct {
 
 	// By round; the last two only of a gateway.
 	rates, p50, p99, generator []float64
-	allocations, delivered     []float64 // per message, per second
+	cpu                        []float64 // microseconds per acknowledged message
+	allocations, delivered     []float64 // per acknowledged message, per second
 }
 
 // server is a subject that runs.
@@ -61,19 +62,20 @@ func (s *server) log() string {
 	return s.process.LogTail()
 }
 
-// counts are what a gateway has counted since its start.
-type counts struct{ allocations, delivered float64 }
+// counts are what a server has used since its start, and what a gateway has
+// counted; zeros for others.
+type counts struct {
+	cpu                    time.Duration
+	allocations, delivered float64
+}
 
-// counted reads the metrics of a gateway; zeros for others.
-func (s *server) counted(ctx context.Context) counts {
-	if s.gateway == nil {
-		return counts{}
+func (s *server) counted(ctx context.Context) (counts, error) {
+	cpu, err := s.process.CPU()
+	if err != nil || s.gateway == nil {
+		return counts{cpu: cpu}, err
 	}
 	values, err := s.gateway.Metrics(ctx)
-	if err != nil {
-		return counts{}
-	}
-	return counts{allocations: values["go_memstats_mallocs_total"], delivered: values[deliveredMetric]}
+	return counts{cpu: cpu, allocations: values["go_memstats_mallocs_total"], delivered: values[deliveredMetric]}, err
 }
 
 const (
