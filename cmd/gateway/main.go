@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -58,6 +59,14 @@ func exitCode(err error) int {
 	return 1
 }
 
+// build falls back on what the go command notes by itself.
 func build() gateway.Build {
-	return gateway.Build{Version: version, Commit: commit, At: builtAt}
+	b := gateway.Build{Version: version, Commit: commit, At: builtAt}
+	info, ok := debug.ReadBuildInfo()
+	for i := 0; ok && b.At == "" && i < len(info.Settings); i++ {
+		if info.Settings[i].Key == "vcs.time" {
+			b.At = info.Settings[i].Value
+		}
+	}
+	return b
 }

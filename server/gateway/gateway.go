@@ -44,6 +44,12 @@ type Options struct {
 // Build says which source the binary was made from.
 type Build struct{ Version, Commit, At string }
 
+// time returns when that was; zero when nobody knows.
+func (b Build) time() time.Time {
+	at, _ := time.Parse(time.RFC3339, b.At) // an error comes with the zero time
+	return at.UTC()
+}
+
 // Run builds the gateway, serves until ctx ends, and stops in order. It fails
 // with an error that wraps [ErrInUse], [ErrUsage] or a *config.Error where
 // starting again is useless.
@@ -152,7 +158,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	}
 	g.plan = edge.NewPlan(g.sinks.planned)
 	g.dispatcher = dispatch.New(g.plan, g.queue, g.sinks.byID, g.observer)
-	g.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: int(g.Config.Ingest.MaxPayload)}, g.plan, g.queue, g.observer)
+	g.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: int(g.Config.Ingest.MaxPayload), Believe: g.queue.Believe}, g.plan, g.queue, g.observer)
 	g.broker = broker.New(g.brokerSettings(), g.pipeline, localClients{}, g.observer)
 	if g.rpc, err = rpc.New(g.rpcSettings(), rpc.Dependencies{
 		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Lanes: g.dispatcher,
@@ -242,6 +248,7 @@ func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
 	return queue.Open(ctx, queue.Settings{
 		Path: filepath.Join(g.Config.DataDir, "queue.db"), MaxBytes: limit,
 		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
+		BuiltAt: g.Build.time(), Uptime: queue.MachineUptime,
 	}, g.observer)
 }
 

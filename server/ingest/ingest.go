@@ -13,6 +13,7 @@ package ingest
 
 import (
 	"context"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
@@ -21,6 +22,9 @@ import (
 // Settings are the limits of the door.
 type Settings struct {
 	MaxPayloadBytes int // ingest.max_payload; a payload of exactly this size passes
+	// Believe returns a reading of the wall clock, or what stands for it when the
+	// clock cannot be right. Nil believes every clock.
+	Believe func(wall time.Time) (at time.Time, floored bool)
 }
 
 // Pipeline takes submissions and appends records. It implements
@@ -32,11 +36,13 @@ type Pipeline struct {
 	tracer   *observe.Tracer
 	doors    [len(edge.Sources) + 1]*observe.Door   // by source
 	unknown  [len(edge.Sources) + 1]observe.Counter // fields that this gateway does not know
+	floored  observe.Counter                        // receive times that are not the wall clock's
 }
 
 // New builds a pipeline that routes by plan.
 func New(settings Settings, plan *edge.Plan, appender edge.Appender, observer *observe.Observer) *Pipeline {
 	p := &Pipeline{settings: settings, plan: plan, appender: appender, tracer: observer.Tracer}
+	p.floored = observer.Metrics.Counter("ingest_floored_timestamps_total")
 	for _, source := range edge.Sources {
 		p.doors[source] = observer.Metrics.Door(source.String())
 		p.unknown[source] = observer.Metrics.Counter("ingest_unknown_fields_total", source.String())
@@ -90,6 +96,12 @@ func (p *Pipeline) judge(submission *edge.Submission) *edge.Error {
 func (p *Pipeline) stamp(submission *edge.Submission) (edge.Entry, observe.Span) {
 	entry := edge.Entry{Record: submission.Record, Replier: submission.Replier, Token: submission.Token}
 	record := &entry.Record
+	if p.settings.Believe != nil {
+		at, floored := p.settings.Believe(record.ReceivedAt)
+		if record.ReceivedAt = at; floored {
+			p.floored.Inc()
+		}
+	}
 	if telemetry := submission.Telemetry; telemetry != nil {
 		p.unknown[record.Source].Add(telemetry.Unknown)
 		if !record.Identity.Explicit {

@@ -92,6 +92,8 @@ func ingestMetrics() []Metric {
 			Help: "Messages that were refused at a door, by reason."},
 		{Name: "ingest_unknown_fields_total", Type: TypeCounter, Labels: []Label{labelSource},
 			Help: "Fields of accepted messages that this gateway does not know. They are kept with the payload."},
+		{Name: "ingest_floored_timestamps_total", Type: TypeCounter,
+			Help: "Messages whose receive time is not the wall clock's, because that was earlier than it can be: before the gateway was built, or before the last time that it saw. Their receive times count on from there."},
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // goes on from there.
 type assembler struct {
 	log     uint16
+	clock   *clock
 	tracer  *observe.Tracer
 	window  *window
 	sets    *owedSets
@@ -40,9 +41,10 @@ type durable struct {
 // assemble fills in everything that the committer and the replier need.
 func (a *assembler) assemble(g *group) {
 	a.rewind()
-	g.generation, g.first, g.committedAt = a.generation, a.next, time.Now().UTC().Truncate(time.Microsecond)
+	g.generation, g.first, g.committedAt = a.generation, a.next, a.clock.now()
 	a.encoder.reset()
 	a.window.mu.Lock()
+	a.window.now = g.committedAt.UnixMilli()
 	for i := range g.entries {
 		g.answers = append(g.answers, a.decide(g, &g.entries[i]))
 	}

@@ -24,10 +24,10 @@ type attemptTotals struct {
 	bytes  int64
 }
 
-// insert stores an attempt. Its id is the time of its end, so that old ones are
-// found without an index.
-func (t *attemptTotals) insert(conn *sqlite.Conn, sink edge.SinkID, attempt *edge.Attempt) error {
-	t.lastID = max(t.lastID+1, attempt.EndedAt.UnixMicro())
+// insert stores an attempt. Its id is the gateway time, so that old ones are found
+// without an index.
+func (t *attemptTotals) insert(conn *sqlite.Conn, sink edge.SinkID, attempt *edge.Attempt, now time.Time) error {
+	t.lastID = max(t.lastID+1, now.UnixMicro())
 	t.bytes += attemptRowBytes + int64(len(attempt.Status)+len(attempt.Excerpt))
 	return conn.Exec("INSERT INTO attempt VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		t.lastID, int64(sink), int64(attempt.Number), int64(attempt.First), int64(attempt.Last), int64(attempt.Records),
@@ -64,9 +64,9 @@ func attemptsDue(conn *sqlite.Conn, bytes int64, now time.Time) (due bool, err e
 // attemptsScanned bounds the search for the attempts of one record.
 const attemptsScanned = 100_000
 
-// readAttempts returns the stored attempts of a sink that carried a record,
-// oldest first.
-func readAttempts(conn *sqlite.Conn, sink edge.SinkID, record *edge.Record) ([]edge.Attempt, error) {
+// readAttempts returns the stored attempts of a sink that carried a record, oldest
+// first, from a gateway time on.
+func readAttempts(conn *sqlite.Conn, sink edge.SinkID, record *edge.Record, from time.Time) ([]edge.Attempt, error) {
 	var attempts []edge.Attempt
 	err := conn.Query(`SELECT number, first, last, records, slot, slots, started, ended, class, status, excerpt
 		FROM (SELECT * FROM attempt WHERE id >= ? ORDER BY id LIMIT ?) WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id`,
@@ -81,7 +81,7 @@ func readAttempts(conn *sqlite.Conn, sink edge.SinkID, record *edge.Record) ([]e
 				attempts = append(attempts, attempt)
 			}
 			return nil
-		}, record.ReceivedAt.UnixMicro(), int64(attemptsScanned), int64(sink), int64(record.Position), int64(record.Position))
+		}, from.UnixMicro(), int64(attemptsScanned), int64(sink), int64(record.Position), int64(record.Position))
 	if err != nil {
 		return nil, fmt.Errorf("read attempts: %w", err)
 	}

@@ -41,7 +41,9 @@ type committer struct {
 	ingress    ingressKept   // dead letters of ingress that are stored
 	replayFrom edge.Position // as stored
 	replayRead int64         // window.read at that position
-	savedAt    time.Time     // settlements
+	savedAt    time.Time     // settlements, gateway time
+	clockAt    time.Time     // when the clock was saved, gateway time
+	floored    bool          // the wall clock cannot be believed
 	save       *time.Timer   // runs while something is settled and not saved
 	waiting    bool          // the timer runs
 	failed     *FatalError
@@ -58,7 +60,7 @@ func newCommitter(q *Queue) *committer {
 		save: time.NewTimer(time.Hour),
 	}
 	c.save.Stop()
-	c.windowSeconds.Set(q.window.reach(time.Now()).Seconds())
+	c.windowSeconds.Set(q.window.reach(q.clock.now()).Seconds())
 	return c
 }
 
@@ -104,7 +106,7 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			stop = nil // refuse what is under way, then end
 		}
 	}
-	if err := c.transact(&transaction{saving: saveEverything, now: time.Now()}); err != nil && c.failed == nil {
+	if err := c.transact(&transaction{saving: saveEverything, now: c.q.clock.now()}); err != nil && c.failed == nil {
 		// A start will read some frames again; nothing is lost by that.
 		c.q.observer.Log.Warn("the queue closes without saving all of its state", "error", err)
 	}
@@ -141,7 +143,7 @@ func (c *committer) handle(g *group) {
 // commit writes a group, when there is one, and what has been settled. After
 // an error nothing of it is stored; only a [*FatalError] ends the queue.
 func (c *committer) commit(g *group) error {
-	tx := &transaction{group: g, now: time.Now()}
+	tx := &transaction{group: g, now: c.q.clock.now()}
 	if g == nil || tx.now.Sub(c.savedAt) >= saveInterval {
 		tx.saving = saveSettled
 	}
@@ -167,6 +169,9 @@ func (c *committer) transact(tx *transaction) error {
 	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead
 	if tx.saving > saveNothing {
 		c.savedAt = tx.now
+	}
+	if tx.clock {
+		c.clockAt = tx.now
 	}
 	c.q.ledger.replace(tx.totals)
 	c.q.durable.letters.Store(tx.totals.refused)
@@ -251,5 +256,5 @@ func (c *committer) saveSoon() {
 		return
 	}
 	c.waiting = true
-	c.save.Reset(max(saveInterval-time.Since(c.savedAt), saveInterval/5))
+	c.save.Reset(max(saveInterval-c.q.clock.since(c.savedAt), saveInterval/5))
 }

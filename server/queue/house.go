@@ -24,7 +24,8 @@ func (c *committer) afterCommit(tx *transaction) {
 // keepHouse removes what is old, and finds out whether there is room. When there
 // is nothing to do it writes nothing.
 func (c *committer) keepHouse() {
-	now := time.Now()
+	now := c.q.clock.now()
+	c.watchClock()
 	c.q.window.forgetOld(now)
 	c.windowSeconds.Set(c.q.window.reach(now).Seconds())
 	usage, old, err := c.lookAround(now)
@@ -56,4 +57,19 @@ func (c *committer) lookAround(now time.Time) (usage sqlite.Usage, old bool, err
 		return err
 	})
 	return usage, old, err
+}
+
+// watchClock says when the wall clock cannot be believed, and when it can again.
+func (c *committer) watchClock() {
+	at, floored := c.q.clock.believe(time.Now().Round(0))
+	if floored == c.floored {
+		return
+	}
+	c.floored = floored
+	if !floored {
+		c.q.observer.Log.Info("the wall clock is believed again")
+		return
+	}
+	c.q.observer.Log.Warn("the wall clock is earlier than it can be: receive times count on from the last one that was known, and are counted as floored", "wall_clock", time.Now(),
+		"receive_time", at, "hint", "set the clock, or see why it is not: timedatectl; nothing expires and nothing stops meanwhile")
 }

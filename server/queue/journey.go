@@ -88,7 +88,10 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 			}
 		}
 		for id, stage := range stages {
-			stored, err := readAttempts(conn, id, &t.journey.Record)
+			if t.journey.CommittedAt.IsZero() {
+				continue // its frame is gone; a dead letter has its own history
+			}
+			stored, err := readAttempts(conn, id, &t.journey.Record, t.journey.CommittedAt)
 			if err != nil {
 				return err
 			}

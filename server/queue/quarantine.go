@@ -49,7 +49,7 @@ func (c *committer) quarantine(what damaged) error {
 	if what.sink == frameSink {
 		c.q.shelf.drop(what.position)
 	}
-	return c.transact(&transaction{saving: saveSettled, now: time.Now(), damaged: &what})
+	return c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &what})
 }
 
 // moveDamaged moves what the transaction is about, unless it turns out to be
@@ -84,7 +84,7 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 			return fmt.Errorf("count what sink %s lost: %w", account.name, err)
 		}
 	}
-	if err := row.insert(conn, frameSink); err != nil {
+	if err := row.insert(conn, frameSink, tx.now); err != nil {
 		return err
 	}
 	tx.totals.quarantined += int64(row.count)
@@ -96,9 +96,9 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 // hintDamaged is what an operator does about damage.
 const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl queue verify"
 
-func (r *damagedRow) insert(conn *sqlite.Conn, sink int64) error {
+func (r *damagedRow) insert(conn *sqlite.Conn, sink int64, now time.Time) error {
 	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", sink, int64(r.first), int64(r.count),
-		r.committedAt.UnixMicro(), r.owed, r.raw, r.body, r.reason.Error(), time.Now().UnixMicro())
+		r.committedAt.UnixMicro(), r.owed, r.raw, r.body, r.reason.Error(), now.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("keep what is damaged at %d: %w", r.first, err)
 	}
@@ -117,7 +117,7 @@ func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 		return nil
 	}
 	moved := damagedRow{storedFrame: storedFrame{first: row.position, count: 1, committedAt: row.lastAt, body: row.body}, reason: err}
-	if err := moved.insert(conn, what.sink); err != nil {
+	if err := moved.insert(conn, what.sink, tx.now); err != nil {
 		return err
 	}
 	if err := c.q.forgetLetter(&row, tx); err != nil {
@@ -176,11 +176,11 @@ type damageLoss struct {
 	count       int64
 }
 
-func (l *damageLoss) insert(conn *sqlite.Conn, sink edge.SinkID) error {
+func (l *damageLoss) insert(conn *sqlite.Conn, sink edge.SinkID, now time.Time) error {
 	committed := l.committedAt.UnixMicro()
 	err := conn.Exec(`INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
 		VALUES(?, ?, 'damaged', '', ?, ?, ?, ?, ?, ?, '{}')`,
-		int64(sink), int64(lossQuarantined), int64(l.first), int64(l.last), committed, committed, time.Now().UnixMicro(), l.count)
+		int64(sink), int64(lossQuarantined), int64(l.first), int64(l.last), committed, committed, now.UnixMicro(), l.count)
 	if err != nil {
 		return fmt.Errorf("report the loss of %d to %d: %w", l.first, l.last, err)
 	}

@@ -86,6 +86,12 @@ type Settings struct {
 	// Disk is where the file lives, with all that belongs to it. Zero is the
 	// operating system's.
 	Disk sqlite.Disk
+	// BuiltAt is when the program was built: no wall clock is earlier. Zero
+	// believes every wall clock.
+	BuiltAt time.Time
+	// Uptime leads gateway time on across restarts of the process; [MachineUptime]
+	// does that. Without it, as in a testing/synctest bubble, the wall clock does.
+	Uptime Uptime
 }
 
 const (
@@ -110,6 +116,7 @@ type Queue struct {
 	observer *observe.Observer
 	db       *sqlite.DB
 	log      uint16
+	clock    *clock
 
 	intake    *intake
 	assembler *assembler
@@ -252,6 +259,11 @@ func (q *Queue) Accepting() bool { return q.intake.accepting() }
 
 // Head returns the position of the newest durable record, 0 when there was none.
 func (q *Queue) Head() edge.Position { return edge.Position(q.durable.head.Load()) }
+
+// Believe returns a reading of the wall clock, or what stands for it when the
+// clock cannot be right: it is earlier than the build, or than the last one that
+// was known. It is safe for concurrent use.
+func (q *Queue) Believe(wall time.Time) (at time.Time, floored bool) { return q.clock.believe(wall) }
 
 // assemble is the goroutine between intake and committer.
 func (q *Queue) assemble(assembled chan<- *group) {

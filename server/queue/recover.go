@@ -50,7 +50,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	q.durable.head.Store(int64(totals.counted))
 	q.durable.letters.Store(totals.refused)
 	q.assembler = &assembler{
-		log: q.log, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
+		log: q.log, clock: q.clock, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
 		durable: &q.durable, next: totals.counted + 1, nextLetter: totals.refused + 1,
 	}
 	return nil
@@ -106,6 +106,11 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
+	saved, err := readClock(conn)
+	if err != nil {
+		return err
+	}
+	q.clock = newClock(saved, &q.settings, time.Now().Round(0))
 	totals := q.ledger.read()
 	if totals.deaths, err = readDeaths(conn, edge.Ingress); err != nil {
 		return err
@@ -146,6 +151,7 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 func (q *Queue) replayFrame(frame *frame) {
 	totals := q.ledger.read()
 	q.window.mu.Lock()
+	q.window.now = frame.committedAt.UnixMilli()
 	for i := range frame.records {
 		record := &frame.records[i]
 		q.window.replayed(record)

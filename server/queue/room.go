@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -73,7 +72,7 @@ func (c *committer) reopen() {
 		_ = c.writeFailed(fmt.Errorf("after a full disk: %w", err)) // nobody waits for an answer
 		return
 	}
-	usage, _, err := c.lookAround(time.Now())
+	usage, _, err := c.lookAround(c.q.clock.now())
 	if err != nil || !all {
 		return // tried again by the next round
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -28,7 +29,7 @@ type accountSave struct {
 // saveAccounts writes every account that has changed, or simply all of them. An
 // account's cursor and the dead letters that it passed over are in one
 // transaction.
-func (c *committer) saveAccounts(conn *sqlite.Conn, all bool) (*save, error) {
+func (c *committer) saveAccounts(conn *sqlite.Conn, all bool, now time.Time) (*save, error) {
 	s := &save{attempts: c.attempts}
 	for _, account := range c.q.registry.all() {
 		taken, changed := account.takeUnsaved()
@@ -36,7 +37,7 @@ func (c *committer) saveAccounts(conn *sqlite.Conn, all bool) (*save, error) {
 			continue
 		}
 		s.accounts = append(s.accounts, taken)
-		if err := c.writeAccount(conn, &taken, &s.attempts); err != nil {
+		if err := c.writeAccount(conn, &taken, &s.attempts, now); err != nil {
 			return s, fmt.Errorf("save sink %s: %w", account.name, err)
 		}
 	}
@@ -56,10 +57,10 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	return taken, changed
 }
 
-func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *attemptTotals) error {
+func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *attemptTotals, now time.Time) error {
 	id := s.account.id
 	for i := range s.unsaved.attempts {
-		if err := attempts.insert(conn, id, &s.unsaved.attempts[i]); err != nil {
+		if err := attempts.insert(conn, id, &s.unsaved.attempts[i], now); err != nil {
 			return err
 		}
 	}
@@ -72,7 +73,7 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 		return err
 	}
 	for i := range s.unsaved.losses {
-		if err := s.unsaved.losses[i].insert(conn, id); err != nil {
+		if err := s.unsaved.losses[i].insert(conn, id, now); err != nil {
 			return err
 		}
 	}

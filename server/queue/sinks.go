@@ -165,7 +165,7 @@ func (q *Queue) findBacklog(conn *sqlite.Conn, added *account, start edge.Start)
 			return err
 		case found == nil || found.first >= high:
 			high = middle
-		case start.Oldest || !found.committedAt.Before(start.At):
+		case start.Oldest || !found.records[len(found.records)-1].ReceivedAt.Before(start.At):
 			first, high = found, min(found.first, middle)
 		default:
 			low = found.end() - 1

@@ -85,7 +85,7 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 			continue
 		}
 		_, err := conn.One("SELECT committed FROM frame WHERE id <= ? ORDER BY id DESC LIMIT 1", func(row sqlite.Row) {
-			sink.OldestAge = max(0, time.Since(time.UnixMicro(row.Int(0))))
+			sink.OldestAge = max(0, q.clock.since(time.UnixMicro(row.Int(0))))
 		}, int64(sink.Cursor))
 		if err != nil {
 			return err

@@ -18,6 +18,10 @@ const (
 // savesPerCommit bounds what a commit saves of the identity window.
 var savesPerCommit = windowBudget{rows: 128, bytes: 256 << 10}
 
+// clockInterval is how old the clock gets that a start begins with, while records
+// arrive.
+const clockInterval = time.Minute
+
 // saving is how much of the state in memory a commit saves.
 type saving int
 
@@ -32,8 +36,8 @@ const (
 type transaction struct {
 	group  *group // nil when nothing is appended
 	saving saving
-	house  bool // look for old attempts, and write at least something
-	now    time.Time
+	house  bool      // look for old attempts, and write at least something
+	now    time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
 	damaged *damaged
 	undo    func() // takes back what the transaction has counted in memory; nil when nothing
@@ -46,6 +50,7 @@ type transaction struct {
 	replayFrom edge.Position
 	replayRead int64
 	retention  retention
+	clock      bool         // was saved
 	written    int64        // bytes that the transactions before have added to the WAL
 	usage      sqlite.Usage // of the file; zero when nobody asked
 }
@@ -110,10 +115,12 @@ func (c *committer) removeFrames(conn *sqlite.Conn, tx *transaction) error {
 // writeState saves as much of the state as the transaction is meant to. The
 // state is that before the group of the transaction.
 func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
-	changed := tx.house || tx.damaged != nil || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
+	// What only appends saves its clock now and then, for the next start.
+	tx.clock = tx.group != nil && tx.now.Sub(c.clockAt) >= clockInterval
+	changed := tx.house || tx.clock || tx.damaged != nil || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
 	attempts := c.attempts
 	if tx.saving >= saveSettled {
-		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome); err != nil {
+		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome, tx.now); err != nil {
 			return err
 		}
 		if tx.house {
@@ -142,6 +149,10 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	}
 	if !changed {
 		return nil
+	}
+	tx.clock = true
+	if err := c.q.clock.write(conn, time.Now().Round(0)); err != nil {
+		return fmt.Errorf("save the clock: %w", err)
 	}
 	return tx.totals.write(conn, tx.replayFrom, attempts.bytes)
 }

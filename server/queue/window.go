@@ -21,12 +21,12 @@ const (
 )
 
 // window recognises messages that come again. It forgets what is older than
-// windowAge, what lies more than windowRing messages of the same device back,
+// windowAge in gateway time, what lies more than windowRing messages of the same device back,
 // and the devices that were silent for longest when it takes too much memory.
 // What it has forgotten is stored again: a duplicate, never a loss.
 //
 //	devices --> device --> boots [0] high 41 | ring: 38 39 40 41  34 35 36 37
-//	                             [1] ...              payload hash, position, time
+//	                             [1] ...              payload hash, position, times
 //	                   --> message ids | ring in order of arrival, index by hash
 //
 // The assembler writes it ahead of the commit. When a commit fails, everything
@@ -41,7 +41,8 @@ type window struct {
 	dirty   list.List                  // of *device: the one that has changed longest without being saved comes first
 	gone    map[edge.DeviceID]struct{} // forgotten, but a row of them is saved
 	bytes   int
-	forgot  time.Time // devices that were heard last before this may be forgotten
+	now     int64 // gateway time of what is put or looked for, Unix milliseconds
+	forgot  int64 // devices that were heard last before this gateway time may be forgotten
 }
 
 // seen is what the window knows of one message.
@@ -49,6 +50,7 @@ type seen struct {
 	payload  uint64        // hash
 	position edge.Position // 0: nothing is known
 	received int64         // Unix milliseconds; with the position it makes the correlation id
+	heard    int64         // gateway time, Unix milliseconds
 }
 
 // device is the window of one device.
@@ -57,7 +59,7 @@ type device struct {
 	boots    []*boot // the one that was used last comes first
 	messages *ring   // nil until the device names a message
 	bytes    int
-	received int64         // of its newest message, Unix milliseconds
+	heard    int64         // its newest message, gateway time in Unix milliseconds
 	saved    bool          // a row of it exists
 	covered  edge.Position // with a row that was loaded: what it holds everything up to
 
@@ -75,15 +77,15 @@ func newWindow(bytesMax int) *window {
 // another device's messages, because identities are per device.
 func hashPayload(payload []byte) uint64 { return xxhash.Sum64(payload) }
 
-// find returns what is known of a message that arrives at a time. The caller
-// holds mu.
+// find returns what is known of a message that arrives now. The caller holds mu
+// and has set the time.
 func (w *window) find(record *edge.Record) (seen, bool) {
 	device, ok := w.devices[record.Device]
 	if !ok {
 		return seen{}, false
 	}
 	known := device.find(&record.Identity)
-	if known == nil || known.position == 0 || record.ReceivedAt.UnixMilli()-known.received > windowAge.Milliseconds() {
+	if known == nil || known.position == 0 || w.now-known.heard > windowAge.Milliseconds() {
 		return seen{}, false
 	}
 	return *known, true
@@ -91,7 +93,7 @@ func (w *window) find(record *edge.Record) (seen, bool) {
 
 // put remembers the message at a position; a message with the same identity is
 // forgotten for it, because the newer one is more likely to come again. The
-// caller holds mu.
+// caller holds mu and has set the time.
 func (w *window) put(record *edge.Record, position edge.Position, payload uint64) {
 	w.read.Add(int64(len(record.Payload)) + recordOverhead)
 	if !record.Identity.Identifies() {
@@ -103,11 +105,11 @@ func (w *window) put(record *edge.Record, position edge.Position, payload uint64
 	} else {
 		w.recent.MoveToFront(d.recent)
 	}
-	now := seen{payload: payload, position: position, received: record.ReceivedAt.UnixMilli()}
+	now := seen{payload: payload, position: position, received: record.ReceivedAt.UnixMilli(), heard: w.now}
 	grown := d.put(&record.Identity, now)
 	d.bytes += grown
 	w.bytes += grown
-	d.received = max(d.received, now.received)
+	d.heard = w.now
 	if d.dirty == nil {
 		w.markDirty(d, position, w.read.Load())
 	}
@@ -146,9 +148,7 @@ func (w *window) forget(d *device) {
 	}
 	delete(w.devices, d.name)
 	w.bytes -= d.bytes
-	if heard := time.UnixMilli(d.received); heard.After(w.forgot) {
-		w.forgot = heard
-	}
+	w.forgot = max(w.forgot, d.heard)
 }
 
 // forgetOld drops the devices that were not heard within windowAge.
@@ -157,7 +157,7 @@ func (w *window) forgetOld(now time.Time) {
 	defer w.mu.Unlock()
 	for oldest := w.recent.Back(); oldest != nil; oldest = w.recent.Back() {
 		d := oldest.Value.(*device)
-		if now.UnixMilli()-d.received <= windowAge.Milliseconds() {
+		if now.UnixMilli()-d.heard <= windowAge.Milliseconds() {
 			return
 		}
 		w.forget(d)
@@ -190,10 +190,10 @@ func forgetAbove(slots []seen, head edge.Position) {
 func (w *window) reach(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.forgot.IsZero() {
+	if w.forgot == 0 {
 		return windowAge
 	}
-	return max(0, min(windowAge, now.Sub(w.forgot)))
+	return max(0, min(windowAge, now.Sub(time.UnixMilli(w.forgot))))
 }
 
 // lookUp returns the position of a message, for people who ask.

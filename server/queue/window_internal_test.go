@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -114,6 +115,7 @@ func TestWindow_ForgetAbove(t *testing.T) {
 func TestWindow_Bound(t *testing.T) {
 	const bound = 1 << 20
 	w := newWindow(bound)
+	w.now = windowTime.UnixMilli()
 	for position := range edge.Position(20_000) {
 		device := int(position) / 20
 		w.put(bySequence(device, "a", uint64(position)), position+1, 0)
@@ -167,6 +169,8 @@ func TestWindow_Save(t *testing.T) {
 				}
 				log = append(log, record)
 				record.Position = edge.Position(len(log))
+				record.ReceivedAt = windowTime.Add(time.Duration(len(log)) * time.Second)
+				w.now = record.ReceivedAt.UnixMilli()
 				w.put(record, record.Position, hashPayload(nil))
 			}
 			// Some records are assembled already when a commit of those before saves.
@@ -204,6 +208,7 @@ func expectRestored(t *rapid.T, q *Queue, w *window, log []*edge.Record, replayF
 		t.Fatal(err)
 	}
 	for _, record := range log {
+		restored.now = record.ReceivedAt.UnixMilli()
 		if record.Position >= replayFrom {
 			restored.replayed(record)
 		}
@@ -216,6 +221,21 @@ func expectRestored(t *rapid.T, q *Queue, w *window, log []*edge.Record, replayF
 		if found && (again && got != want || !again && w.bytesMax == windowBytesMax) {
 			t.Fatalf("%+v: restored %+v, %v; want %+v", record.Identity, got, again, want)
 		}
+	}
+}
+
+// TestWindow_RowWithoutTime reads a row of the first version: gateway time was the
+// wall clock.
+func TestWindow_RowWithoutTime(t *testing.T) {
+	content := []byte{windowRowNoTime, 9, 1, 1, 'a', 3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 2 * 7}
+	content = binary.AppendVarint(content, windowTime.UnixMilli())
+	d, err := parseDevice("dev-1", withChecksum("dev-1", append(content, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := seen{payload: 0x0807060504030201, position: 7, received: windowTime.UnixMilli(), heard: windowTime.UnixMilli()}
+	if known := d.find(&bySequence(1, "a", 3).Identity); known == nil || *known != want || d.heard != want.heard {
+		t.Errorf("got %+v, want %+v", known, want)
 	}
 }
 

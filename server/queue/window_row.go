@@ -21,8 +21,13 @@ import (
 // A row holds, after a version byte, the position up to which it is complete, the
 // boots, and the message ids of the device. Numbers are varints, positions and
 // times are differences to the entry before; a checksum ends it.
+//
+// Rows of version 1 have no gateway time: it was the receive time.
 
-const windowRowVersion = 1
+const (
+	windowRowVersion = 2
+	windowRowNoTime  = 1
+)
 
 // windowSave is what one commit saves of the window.
 type windowSave struct {
@@ -156,7 +161,7 @@ func (w *window) load(conn *sqlite.Conn) (damaged int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read identity window: %w", err)
 	}
-	slices.SortFunc(devices, func(a, b *device) int { return cmp.Compare(a.received, b.received) })
+	slices.SortFunc(devices, func(a, b *device) int { return cmp.Compare(a.heard, b.heard) })
 	for _, d := range devices {
 		d.recent = w.recent.PushFront(d)
 		w.devices[d.name] = d
@@ -184,6 +189,7 @@ func (d *device) row(head edge.Position) (body []byte, later bool) {
 		dst = binary.LittleEndian.AppendUint64(dst, known.payload)
 		dst = binary.AppendVarint(dst, int64(known.position-last.position))
 		dst = binary.AppendVarint(dst, known.received-last.received)
+		dst = binary.AppendVarint(dst, known.heard-last.heard)
 		last = known
 	}
 	durable := func(known seen) bool {
@@ -232,11 +238,11 @@ func parseDevice(name edge.DeviceID, body []byte) (*device, error) {
 		return nil, errWindowRow
 	}
 	content := body[: len(body)-checksumBytes : len(body)-checksumBytes]
-	if !bytes.Equal(withChecksum(name, content), body) || content[0] != windowRowVersion {
+	if !bytes.Equal(withChecksum(name, content), body) || content[0] != windowRowVersion && content[0] != windowRowNoTime {
 		return nil, errWindowRow
 	}
 	d := &device{name: name, bytes: deviceBytes + len(name), saved: true}
-	reader := windowReader{bytesLeft: bytesLeft{rest: content[1:]}}
+	reader := windowReader{bytesLeft: bytesLeft{rest: content[1:]}, hasTime: content[0] != windowRowNoTime}
 	d.covered = edge.Position(reader.uvarint())
 	boots := reader.uvarint()
 	if boots > windowBoots {
@@ -271,13 +277,19 @@ func parseDevice(name edge.DeviceID, body []byte) (*device, error) {
 
 type windowReader struct {
 	bytesLeft
-	last seen
+	last    seen
+	hasTime bool // gateway time
 }
 
 func (r *windowReader) entry(d *device) seen {
 	r.last.payload = r.uint64()
 	r.last.position += edge.Position(r.varint())
 	r.last.received += r.varint()
-	d.received = max(d.received, r.last.received)
+	if r.hasTime {
+		r.last.heard += r.varint()
+	} else {
+		r.last.heard = r.last.received
+	}
+	d.heard = max(d.heard, r.last.heard)
 	return r.last
 }

@@ -16,11 +16,12 @@ import (
 type Overlay struct {
 	Changes []Change
 	Added   map[string]string // text by path below the root of the product's module
+	Flags   []string          // further ones of go build
 }
 
 // Change replaces a text that a file holds exactly once.
 type Change struct {
-	File string // below the root of the product's module
+	File string // below the root of the product's module, or absolute, as one of Go's own
 	Old  string
 	New  string
 }
@@ -41,7 +42,7 @@ func (b *Binaries) BuildOverlay(ctx context.Context, name string, overlay Overla
 	for _, change := range overlay.Changes {
 		text, known := texts[change.File]
 		if !known {
-			original, err := os.ReadFile(filepath.Join(b.root, filepath.FromSlash(change.File)))
+			original, err := os.ReadFile(b.source(change.File))
 			if err != nil {
 				return "", fmt.Errorf("overlay %s: %w", name, err)
 			}
@@ -58,7 +59,7 @@ func (b *Binaries) BuildOverlay(ctx context.Context, name string, overlay Overla
 		if err := os.WriteFile(replaced, []byte(text), 0o600); err != nil {
 			return "", err
 		}
-		replace[filepath.Join(b.root, filepath.FromSlash(file))] = replaced
+		replace[b.source(file)] = replaced
 	}
 	description, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -69,5 +70,14 @@ func (b *Binaries) BuildOverlay(ctx context.Context, name string, overlay Overla
 		return "", err
 	}
 	path = filepath.Join(b.dir, name)
-	return path, goBuild(ctx, b.root, "-overlay", list, "-o", path, "./cmd/gateway")
+	args := append([]string{"-overlay", list, "-o", path}, overlay.Flags...)
+	return path, goBuild(ctx, b.root, append(args, "./cmd/gateway")...)
+}
+
+// source returns where a file of an overlay really is.
+func (b *Binaries) source(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(b.root, filepath.FromSlash(file))
 }

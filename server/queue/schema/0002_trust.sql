@@ -1,7 +1,9 @@
 -- What is needed to keep the queue's word when clocks, disks and room fail.
 
 -- Gateway time, saved together with the clocks that lead on from it after a
--- restart; see clock.go. All in Unix microseconds, and 0 while unknown.
+-- restart; see clock.go. All in Unix microseconds, and 0 while unknown. From now
+-- on frame.committed and attempt.id are gateway time; they were the wall clock,
+-- where gateway time begins.
 ALTER TABLE ledger ADD COLUMN gateway_time INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN wall_time INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN boot_time INTEGER NOT NULL DEFAULT 0; -- since the machine started

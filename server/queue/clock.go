@@ -1,0 +1,151 @@
+package queue
+
+import (
+	"time"
+
+	"combotto.io/gateway/server/sqlite"
+)
+
+// advanceMax bounds what a wall clock alone can add to gateway time while the
+// gateway is away.
+const advanceMax = 7 * 24 * time.Hour
+
+// Uptime tells which start of the machine this is, and how long ago that was,
+// suspended time included. ok is false where nobody knows.
+type Uptime func() (boot string, up time.Duration, ok bool)
+
+// clock tells gateway time, by which everything ages, and judges the wall clock,
+// by which people read when something happened.
+//
+// Gateway time begins as the wall clock of the first open. While the queue runs
+// it follows the monotonic clock, whatever becomes of the wall clock. Each open
+// leads it on from where it was saved:
+//
+//	the machine has not restarted since   exactly, by the time since it started
+//	otherwise                             by what the wall clock advanced, 0 to 7 days
+//	a wall clock cannot be believed       not at all
+//
+// A wall clock is believed from the floor on: the time of the build, or the last
+// wall clock that was saved. A board without a battery starts in 1970, or when
+// its image was made. Until it is set, its receive times count on from the floor.
+// A clock that goes back below the floor while the queue runs, or while the
+// machine runs on, was corrected: it is believed, if it is not before the build.
+type clock struct {
+	opened  time.Time // for its monotonic reading
+	wall    time.Time // when it was opened
+	gateway time.Time // when it was opened
+	floor   time.Time // of the wall clock
+	built   time.Time // no wall clock is earlier
+	uptime  Uptime
+}
+
+// savedClock is what a file knows of its clocks; see the columns of ledger.
+type savedClock struct {
+	gateway   time.Time // zero in a file that is new, or from before there was gateway time
+	wall      time.Time // zero when it could not be believed
+	up        time.Duration
+	boot      string
+	committed time.Time // of the newest frame; zero when there is none
+}
+
+// newClock leads on from what was saved, at a reading of the wall clock.
+func newClock(saved savedClock, settings *Settings, wall time.Time) *clock {
+	c := &clock{opened: time.Now(), wall: wall, built: settings.BuiltAt, uptime: settings.Uptime}
+	if c.uptime == nil {
+		c.uptime = func() (string, time.Duration, bool) { return "", 0, false }
+	}
+	boot, up, known := c.uptime()
+	sameBoot := known && boot == saved.boot && up >= saved.up
+	if saved.gateway.IsZero() { // gateway time was the wall clock of commits
+		saved.gateway, saved.wall = saved.committed, saved.committed
+	}
+	switch {
+	case saved.wall.IsZero():
+		c.floor = later(c.built, saved.gateway)
+	case sameBoot: // and so it was set back, if it was
+		c.floor = c.built
+	default:
+		c.floor = later(c.built, saved.wall)
+	}
+	switch {
+	case saved.gateway.IsZero():
+		c.gateway = later(wall, c.floor)
+	case sameBoot:
+		c.gateway = saved.gateway.Add(up - saved.up)
+	case !saved.wall.IsZero() && !wall.Before(c.floor):
+		c.gateway = saved.gateway.Add(min(max(0, wall.Sub(saved.wall)), advanceMax))
+	default:
+		c.gateway = saved.gateway
+	}
+	c.gateway = later(c.gateway, saved.committed).UTC()
+	return c
+}
+
+// now returns gateway time in whole microseconds.
+func (c *clock) now() time.Time {
+	return c.gateway.Add(time.Since(c.opened)).Truncate(time.Microsecond)
+}
+
+// since returns the age of what happened at a gateway time.
+func (c *clock) since(at time.Time) time.Duration { return c.now().Sub(at) }
+
+// believe returns a reading of the wall clock, or what stands for it when it
+// cannot be right.
+func (c *clock) believe(wall time.Time) (at time.Time, floored bool) {
+	if !wall.Before(c.floor) || !wall.Before(c.built) && c.setBack(wall) {
+		return wall, false
+	}
+	return later(c.floor, c.wall).Add(time.Since(c.opened)).UTC().Truncate(time.Microsecond), true
+}
+
+// setBackMin is how far a clock is behind when it was set back, rather than kept
+// in step by small corrections.
+const setBackMin = time.Second
+
+// setBack reports whether somebody has set the clock back since it was opened,
+// when it could be believed.
+func (c *clock) setBack(wall time.Time) bool {
+	return !c.wall.Before(c.floor) && time.Since(c.opened)-wall.Sub(c.wall) > setBackMin
+}
+
+// write saves what the next open leads on from, with a reading of the wall clock.
+func (c *clock) write(conn *sqlite.Conn, wall time.Time) error {
+	believed := int64(0)
+	if wall, floored := c.believe(wall); !floored {
+		believed = wall.UnixMicro()
+	}
+	boot, up, known := c.uptime()
+	if !known {
+		boot, up = "", 0
+	}
+	return conn.Exec("UPDATE ledger SET gateway_time = ?, wall_time = ?, boot_time = ?, boot_id = ?",
+		c.now().UnixMicro(), believed, up.Microseconds(), boot)
+}
+
+// readClock reads what write saved.
+func readClock(conn *sqlite.Conn) (saved savedClock, err error) {
+	_, err = conn.One(`SELECT gateway_time, wall_time, boot_time, boot_id,
+		coalesce((SELECT committed FROM frame ORDER BY id DESC LIMIT 1), 0) FROM ledger`, func(row sqlite.Row) {
+		saved = savedClock{
+			gateway: knownTime(row.Int(0)), wall: knownTime(row.Int(1)),
+			up: time.Duration(row.Int(2)) * time.Microsecond, boot: row.Text(3), committed: knownTime(row.Int(4)),
+		}
+	})
+	return saved, err
+}
+
+// knownTime returns the time of so many Unix microseconds; none stand for the
+// zero time.
+func knownTime(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
