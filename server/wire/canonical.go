@@ -134,39 +134,13 @@ func appendMember(dst []byte, key, value string) []byte {
 // appendText escapes what JSON requires and nothing else. Text that is no UTF-8
 // cannot come from a Decoder; elsewhere it is mended.
 func appendText(dst []byte, text string) []byte {
-	for i := range len(text) {
-		if letter := text[i]; letter < ' ' || letter > '~' || letter == '"' || letter == '\\' {
-			dst, _ = jsontext.AppendQuote(dst, text)
-			return dst
-		}
-	}
-	return append(append(append(dst, '"'), text...), '"')
+	dst, _ = jsontext.AppendQuote(dst, text)
+	return dst
 }
 
 // appendTime appends UTC with six digits, always, so that times sort as text.
 func appendTime(dst []byte, key string, at time.Time) []byte {
 	dst = append(append(append(dst, `,"`...), key...), `":"`...)
-	at = at.UTC()
-	year, month, day := at.Date()
-	if year < 0 || year > 9999 {
-		return append(at.AppendFormat(dst, "2006-01-02T15:04:05.000000Z"), '"')
-	}
-	hour, minute, second := at.Clock()
-	dst = append(appendDigits(dst, year, 4), '-')
-	dst = append(appendDigits(dst, int(month), 2), '-')
-	dst = append(appendDigits(dst, day, 2), 'T')
-	dst = append(appendDigits(dst, hour, 2), ':')
-	dst = append(appendDigits(dst, minute, 2), ':')
-	dst = append(appendDigits(dst, second, 2), '.')
-	return append(appendDigits(dst, at.Nanosecond()/1000, 6), `Z"`...)
-}
-
-// appendDigits appends so many digits of a number.
-func appendDigits(dst []byte, number, digits int) []byte {
-	dst = append(dst, "000000"[:digits]...)
-	for place := len(dst) - 1; number > 0; place-- {
-		dst[place] = '0' + byte(number%10)
-		number /= 10
-	}
-	return dst
+	dst = at.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+	return append(dst, '"')
 }

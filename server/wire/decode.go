@@ -35,27 +35,18 @@ func (d *Decoder) Decode(encoding edge.Encoding, payload []byte) (*edge.Telemetr
 			encoding = edge.EncodingJSON
 		}
 	}
-	d.forget()
+	d.telemetry = edge.Telemetry{Metrics: d.telemetry.Metrics[:0], Attributes: d.telemetry.Attributes[:0]}
 	if len(payload) == 0 {
 		return nil, encoding, edge.Refuse(edge.Malformed, edge.ReasonMalformed, "", "the payload is empty")
 	}
 	decode := d.decodeProtobuf
 	if encoding == edge.EncodingJSON {
-		if d.decodePlain(payload) {
-			return &d.telemetry, encoding, nil
-		}
-		d.forget()
 		decode = d.decodeJSON
 	}
 	if err := decode(payload); err != nil {
 		return nil, encoding, err
 	}
 	return &d.telemetry, encoding, nil
-}
-
-// forget begins with nothing but the memory of the payload before.
-func (d *Decoder) forget() {
-	d.telemetry = edge.Telemetry{Metrics: d.telemetry.Metrics[:0], Attributes: d.telemetry.Attributes[:0]}
 }
 
 // room refuses a list that would grow beyond its limit, so that what a decoder
