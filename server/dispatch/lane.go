@@ -33,6 +33,7 @@ type lane struct {
 	gate        *gate
 	slots       []*slot
 	freed       chan struct{} // holds a token when deliveries were decided since the last look
+	owners      []int         // slots of the deliveries of a lease, whose memory is used again
 
 	mu          sync.Mutex
 	running     bool
@@ -147,20 +148,19 @@ func (l *lane) room(ctx context.Context) (limit edge.LeaseLimit, ok bool) {
 	}
 }
 
+// distribute gives each delivery to the slot of its device.
 func (l *lane) distribute(deliveries []edge.Delivery) {
 	l.mu.Lock()
 	l.heldRecords += len(deliveries)
 	l.heldBytes += payloadBytes(deliveries)
 	l.mu.Unlock()
-	shares := make([][]edge.Delivery, len(l.slots))
-	for _, delivery := range deliveries {
-		index := edge.SlotOf(delivery.Record.Device, len(l.slots))
-		shares[index] = append(shares[index], delivery)
+	l.owners = l.owners[:0]
+	for i := range deliveries {
+		l.owners = append(l.owners, edge.SlotOf(deliveries[i].Record.Device, len(l.slots)))
 	}
-	for i, share := range shares {
-		if len(share) > 0 {
-			l.slots[i].push(share, time.Now())
-		}
+	now := time.Now()
+	for _, slot := range l.slots {
+		slot.push(deliveries, l.owners, now)
 	}
 }
 

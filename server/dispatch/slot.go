@@ -23,7 +23,8 @@ type slot struct {
 	wake  chan struct{} // holds a token when pending or full changed
 
 	mu      sync.Mutex
-	pending []waiting
+	pending []waiting // the part of buffer that no batch has taken
+	buffer  []waiting
 	full    bool // the lane leases nothing until something is decided
 }
 
@@ -33,15 +34,47 @@ type waiting struct {
 	since    time.Time
 }
 
-func (s *slot) push(deliveries []edge.Delivery, now time.Time) {
+// push adds those of the deliveries that the slot owns.
+func (s *slot) push(deliveries []edge.Delivery, owners []int, now time.Time) {
+	count := 0
+	for _, owner := range owners {
+		if owner == s.index {
+			count++
+		}
+	}
+	if count == 0 {
+		return
+	}
 	s.mu.Lock()
-	for _, delivery := range deliveries {
-		s.pending = append(s.pending, waiting{delivery, now})
+	s.reserve(count)
+	for i, owner := range owners {
+		if owner == s.index {
+			s.pending = append(s.pending, waiting{deliveries[i], now})
+		}
 	}
 	s.full = false
 	s.mu.Unlock()
 	signal(s.wake)
 }
+
+// reserve makes room for so many more: where batches were taken from, when that is
+// enough to be worth moving the rest.
+func (s *slot) reserve(count int) {
+	needed := len(s.pending) + count
+	if needed <= cap(s.pending) {
+		return
+	}
+	before := s.pending
+	if 2*needed > cap(s.buffer) {
+		s.buffer = make([]waiting, 0, 2*needed)
+	}
+	s.pending = s.buffer[:len(before)]
+	moved := copy(s.pending, before)
+	clear(s.buffer[moved:cap(s.buffer)]) // payloads are not kept alive
+}
+
+// bufferKept is how large a buffer an idle slot keeps.
+const bufferKept = 256
 
 // hurry closes a batch that waits for more records.
 func (s *slot) hurry() {
@@ -90,6 +123,9 @@ func (s *slot) closeBatch(limit edge.BatchLimit, now time.Time) (batch []edge.De
 	}
 	clear(s.pending[:count]) // payloads are not kept alive by what is behind them
 	s.pending = s.pending[count:]
+	if len(s.pending) == 0 && cap(s.buffer) > bufferKept {
+		s.pending, s.buffer = nil, nil
+	}
 	return batch, 0
 }
 
@@ -120,7 +156,7 @@ func (s *slot) drain() []edge.Delivery {
 	for i := range deliveries {
 		deliveries[i] = s.pending[i].delivery
 	}
-	s.pending = nil
+	s.pending, s.buffer = nil, nil
 	return deliveries
 }
 

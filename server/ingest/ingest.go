@@ -13,6 +13,7 @@ package ingest
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -37,12 +38,14 @@ type Pipeline struct {
 	doors    [len(edge.Sources) + 1]*observe.Door   // by source
 	unknown  [len(edge.Sources) + 1]observe.Counter // fields that this gateway does not know
 	floored  observe.Counter                        // receive times that are not the wall clock's
+	entries  sync.Pool                              // of *[1]edge.Entry; see Offer
 }
 
 // New builds a pipeline that routes by plan.
 func New(settings Settings, plan *edge.Plan, appender edge.Appender, observer *observe.Observer) *Pipeline {
 	p := &Pipeline{settings: settings, plan: plan, appender: appender, tracer: observer.Tracer}
 	p.floored = observer.Metrics.Counter("ingest_floored_timestamps_total")
+	p.entries.New = func() any { return new([1]edge.Entry) }
 	for _, source := range edge.Sources {
 		p.doors[source] = observer.Metrics.Door(source.String())
 		p.unknown[source] = observer.Metrics.Counter("ingest_unknown_fields_total", source.String())
@@ -60,11 +63,18 @@ func (p *Pipeline) Offer(ctx context.Context, submission *edge.Submission) error
 			return refusal
 		}
 	}
-	entry, span := p.stamp(submission)
+	// The appender copies entries, so the one that it is given is used again: as an
+	// argument of its own it would be the largest allocation of a message.
+	entries := p.entries.Get().(*[1]edge.Entry)
+	entry := &entries[0]
+	span := p.stamp(entry, submission)
 	if entry.Refusal = refusal; refusal == nil {
 		entry.Owed = p.plan.Route(&entry.Record)
 	}
-	if err := p.appender.Append(ctx, entry); err != nil {
+	err := p.appender.Append(ctx, entries[:]...)
+	clear(entries[:]) // let go of the payload
+	p.entries.Put(entries)
+	if err != nil {
 		span.Fail(err)
 		span.End()
 		return err
@@ -93,8 +103,8 @@ func (p *Pipeline) judge(submission *edge.Submission) *edge.Error {
 }
 
 // stamp turns the submission into an entry and opens the span of a sampled one.
-func (p *Pipeline) stamp(submission *edge.Submission) (edge.Entry, observe.Span) {
-	entry := edge.Entry{Record: submission.Record, Replier: submission.Replier, Token: submission.Token}
+func (p *Pipeline) stamp(entry *edge.Entry, submission *edge.Submission) observe.Span {
+	entry.Record, entry.Replier, entry.Token = submission.Record, submission.Replier, submission.Token
 	record := &entry.Record
 	if p.settings.Believe != nil {
 		at, floored := p.settings.Believe(record.ReceivedAt)
@@ -111,13 +121,13 @@ func (p *Pipeline) stamp(submission *edge.Submission) (edge.Entry, observe.Span)
 	parent, _ := observe.ParseTraceParent(record.TraceParent)
 	span := p.tracer.Start(parent, "ingest", observe.WithKind(observe.KindProducer))
 	if !span.Sampled() {
-		return entry, span
+		return span
 	}
 	span.Set(observe.AttributeSource, record.Source.String())
 	span.Set(observe.AttributeDevice, string(record.Device))
 	record.TraceParent = span.Context().TraceParent()
 	entry.Replier = &traced{inner: submission.Replier, span: span}
-	return entry, span
+	return span
 }
 
 // traced ends the span of a sampled message when its answer is known.

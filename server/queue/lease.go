@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -52,6 +53,11 @@ type lease struct {
 // full reports whether no further delivery can be added.
 func (l *lease) full() bool {
 	return len(l.deliveries) > 0 && (len(l.deliveries) >= l.limit.Records || l.bytes >= l.limit.Bytes)
+}
+
+// expects makes room for as many of so many records as the limit allows.
+func (l *lease) expects(records int) {
+	l.deliveries = slices.Grow(l.deliveries, max(0, min(records, l.limit.Records-len(l.deliveries))))
 }
 
 // takes adds a delivery, unless the limit is reached.
@@ -114,6 +120,7 @@ func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, le
 		}
 		a.next = frame.first
 	}
+	lease.expects(min(int(frame.end()-a.next), a.capacity()))
 	for ; a.next < frame.end(); a.next++ {
 		here := span{a.next, a.next + 1}
 		if a.next < a.frontier && (a.decided(a.next) || a.leased.contains(here)) {

@@ -90,6 +90,10 @@ func (b *bench) ingest(ctx context.Context) error {
 		{name: ", HTTP sink draining", before: b.startDraining},
 	}}
 	mochi := &subject{name: "stock mochi, stores nothing", durable: "no", start: b.startMochi, phases: []phase{{}}}
+	if b.other != "" {
+		other := &subject{name: "other gateway", durable: "yes", start: b.startOther, phases: slices.Clone(gateway.phases)}
+		return b.compare(ctx, gateway, other, mochi)
+	}
 	nats, err := b.newNATS(ctx)
 	if err != nil {
 		return err
@@ -97,9 +101,6 @@ func (b *bench) ingest(ctx context.Context) error {
 	away := &subject{name: "gateway, trace collector away", durable: "yes", start: b.startGateway(b.collectors.away), phases: []phase{{}}}
 	hangs := &subject{name: "gateway, trace collector hangs", durable: "yes", start: b.startGateway(b.collectors.hangs), phases: []phase{{}}}
 	subjects := append([]*subject{gateway, mochi, nats, away, hangs}, b.mosquitto()...)
-	if b.other != "" {
-		subjects = slices.Insert(subjects, 1, &subject{name: "other gateway", durable: "yes", start: b.startOther, phases: slices.Clone(gateway.phases)})
-	}
 	if err := b.throughput(ctx, subjects, "--connections", connections, "--window", window); err != nil {
 		return err
 	}
@@ -113,6 +114,21 @@ func (b *bench) ingest(ctx context.Context) error {
 		fmt.Sprintf("%.0f / %.0f msg/s; rounds %s", median(paused.rates), median(nats.phases[0].rates), spread(ratios(paused.rates, nats.phases[0].rates), "%.0f")))
 	r.add("allocations per MQTT message on the ingest path", "12", "6", fmt.Sprintf("%.2f", median(paused.allocations)), "go_memstats_mallocs_total over the paused load, all of the process")
 	b.tableOfSubjects(subjects, median(stock.rates))
+	return nil
+}
+
+// compare measures two builds of the gateway, with stock mochi for a scale.
+func (b *bench) compare(ctx context.Context, subjects ...*subject) error {
+	if err := b.throughput(ctx, subjects, "--connections", connections, "--window", window); err != nil {
+		return err
+	}
+	gateway, other := subjects[0], subjects[1]
+	for i := range gateway.phases {
+		rates, cpu := ratios(gateway.phases[i].rates, other.phases[i].rates), ratios(gateway.phases[i].cpu, other.phases[i].cpu)
+		b.report.add("gateway / other gateway"+gateway.phases[i].name, "", "", fmt.Sprintf("%.2f", median(rates)),
+			fmt.Sprintf("rounds %s; processor time per message %.2f, rounds %s", spread(rates, "%.2f"), median(cpu), spread(cpu, "%.2f")))
+	}
+	b.tableOfSubjects(subjects, median(subjects[len(subjects)-1].phases[0].rates))
 	return nil
 }
 
