@@ -32,21 +32,28 @@ type gateway struct {
 
 	status   *adminv1.Status
 	journey  *adminv1.MessageJourney
+	forecast *adminv1.Forecast
 	values   []*adminv1.ConfigValue
 	letters  []*dlqv1.DeadLetter
 	events   []*telemetryv1.TailResponse
 	holding  chan struct{} // not nil: Tail closes it after the events and goes on until the caller leaves
 	failWith error
 
-	message  *adminv1.GetMessageRequest
-	listed   []*dlqv1.ListDeadLettersRequest
-	requeued []*dlqv1.RequeueDeadLettersRequest
-	tailed   *telemetryv1.TailRequest
-	prefix   string
+	message    *adminv1.GetMessageRequest
+	forecasted *adminv1.GetForecastRequest
+	listed     []*dlqv1.ListDeadLettersRequest
+	requeued   []*dlqv1.RequeueDeadLettersRequest
+	tailed     *telemetryv1.TailRequest
+	prefix     string
 }
 
 func (g *gateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
 	return &adminv1.GetStatusResponse{Status: g.status}, g.failWith
+}
+
+func (g *gateway) GetForecast(_ context.Context, request *adminv1.GetForecastRequest) (*adminv1.GetForecastResponse, error) {
+	g.forecasted = request
+	return &adminv1.GetForecastResponse{Forecast: g.forecast}, g.failWith
 }
 
 func (g *gateway) GetMessage(_ context.Context, request *adminv1.GetMessageRequest) (*adminv1.GetMessageResponse, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ func (a *application) statusCommand() *cobra.Command {
 		Long: `Show how the gateway goes: its parts, the queue, the sinks, and what came in.
 
 It exits with 4 when something needs an operator, and lists it at the end: the gateway is not ready, a part of it is
-degraded or failed, the queue is full, messages are damaged, a sink waits, is paused or was removed with a backlog, or
+degraded or failed, the queue is full or will be within a day, messages are damaged, a sink waits, is paused or was removed with a backlog, or
 has dead letters. Messages that were refused at the door (_ingress) are shown and do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.status(command.Context()) },
@@ -93,6 +94,9 @@ func (a *application) printStatus(status *adminv1.Status) {
 	totals.flush()
 }
 
+// headroomLeast is how little time until the queue is full needs an operator.
+const headroomLeast = 24 * time.Hour
+
 // attention lists what needs an operator, with what to type next.
 func attention(status *adminv1.Status) []string {
 	var findings []string
@@ -105,8 +109,13 @@ func attention(status *adminv1.Status) []string {
 			add("%s is %s: %s", component.Name, word(component.State, "COMPONENT_STATE_"), component.Detail)
 		}
 	}
-	if status.GetQueue().GetFull() {
-		add("the queue is full, and the doors refuse messages; %s keeps most of it", status.GetQueue().GetPinningSink())
+	switch queue, headroom := status.GetQueue(), status.GetQueue().GetHeadroom(); {
+	case queue.GetFull() && queue.GetPinningSink() != "":
+		add("the queue is full, and the doors refuse messages; %s keeps most of it", queue.GetPinningSink())
+	case queue.GetFull():
+		add("the queue is full, and the doors refuse messages")
+	case headroom != nil && headroom.AsDuration() < headroomLeast:
+		add("the queue is full in %s at the present rate: gatewayctl forecast", span(headroom))
 	}
 	if damaged := status.GetQueue().GetQuarantinedMessages(); damaged > 0 {
 		add("%d damaged messages were set aside", damaged)

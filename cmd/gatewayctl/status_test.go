@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	adminv1 "combotto.io/gateway/gen/go/gateway/admin/v1"
 	sinkv1 "combotto.io/gateway/gen/go/gateway/sink/v1"
@@ -55,6 +56,18 @@ func TestStatus(t *testing.T) {
 		`)
 		if diff := cmp.Diff(want, findings); diff != "" || got.Code != exitFound || got.Stderr != "" {
 			t.Errorf("code %d, stderr %q, %s", got.Code, got.Stderr, diff)
+		}
+	})
+
+	t.Run("Headroom", func(t *testing.T) {
+		t.Parallel()
+		for headroom, want := range map[time.Duration]int{3 * time.Hour: exitFound, 48 * time.Hour: exitDone} {
+			status := healthy()
+			status.Queue.Headroom = durationpb.New(headroom)
+			got := command(t, &gateway{status: status}, "", "status")
+			if told := strings.Contains(got.Stdout, "the queue is full in 3h0m0s at the present rate: gatewayctl forecast"); got.Code != want || told != (want == exitFound) {
+				t.Errorf("%v: code %d, %q", headroom, got.Code, got.Stdout)
+			}
 		}
 	})
 

@@ -12,6 +12,7 @@ type QueueStats struct {
 	ReserveBytes        int64            // kept free for the day on which the disk is full
 	LimitBytes          int64            // queue.max_bytes, resolved; 0 is unlimited
 	Filling             bool             // above 70 % of the limit, until below 65 %
+	Headroom            time.Duration    // until it is full, as in Forecast.TimeToFull
 	Accepting           bool             // false while full or stopping
 	Refusal             string           // why not, for a person
 	Accepted            int64            // records ever stored

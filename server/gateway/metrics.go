@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"math"
+	"time"
+
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
 )
@@ -12,6 +15,7 @@ func (g *gateway) collect(emit observe.Emit) {
 	emit("queue_wal_bytes", float64(stats.WALBytes))
 	emit("queue_reserve_bytes", float64(stats.ReserveBytes))
 	emit("queue_limit_bytes", float64(stats.LimitBytes))
+	emit("queue_headroom_seconds", seconds(stats.Headroom))
 	emit("queue_filling", truth(stats.Filling))
 	emit("queue_accepting", truth(stats.Accepting))
 	emit("queue_unrouted_messages_total", float64(stats.Unrouted))
@@ -45,4 +49,12 @@ func truth(holds bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// seconds is +Inf for what never comes.
+func seconds(duration time.Duration) float64 {
+	if duration == edge.Never {
+		return math.Inf(1)
+	}
+	return duration.Seconds()
 }

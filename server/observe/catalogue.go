@@ -119,6 +119,8 @@ func queueMetrics() []Metric {
 			Help: "Bytes that are kept free for the day on which the disk is full. 0 on that day."},
 		{Name: "queue_limit_bytes", Type: TypeGauge,
 			Help: "Bytes that the queue may use (queue.max_bytes, resolved); 0 is unlimited."},
+		{Name: "queue_headroom_seconds", Type: TypeGauge,
+			Help: "Time until the queue is full and the doors refuse, at the rate of the last 5 minutes: 0 while it is, +Inf while what the sinks are owed does not grow."},
 		{Name: "queue_filling", Type: TypeGauge,
 			Help: "1 from 70 % of queue_limit_bytes on, until below 65 %."},
 		{Name: "queue_accepting", Type: TypeGauge,

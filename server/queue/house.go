@@ -34,6 +34,7 @@ func (c *committer) keepHouse() {
 		return
 	}
 	c.measure(usage)
+	c.sample(now)
 	if old || c.full.struck || c.retention.due(c.q, now, c.full.urgent()) {
 		err = c.transact(&transaction{saving: saveSettled, house: true, now: now}) // tried again by the next round
 	}

@@ -130,6 +130,7 @@ type Queue struct {
 	ledger    ledger
 	durable   durable
 	room      atomic.Pointer[room] // as of the last look at the disk
+	history   *history
 
 	grown   signal          // the head has moved
 	settled chan struct{}   // nudged by Settle
@@ -171,7 +172,7 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
 	}
 	q := &Queue{
-		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve,
+		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
 		settled: make(chan struct{}, 1), flushes: make(chan chan error), damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}

@@ -111,7 +111,9 @@ func (c *committer) restore(found *look) (ok bool) {
 // apply opens or closes the intake, and says so when something has changed.
 func (c *committer) apply(before full) {
 	held := c.holder(c.found.used)
-	c.q.room.Store(&room{look: c.found, warned: c.full.warned, warning: c.warning(held)})
+	c.q.room.Store(&room{
+		look: c.found, left: c.untilFull(), closed: c.full.closed(), warned: c.full.warned, warning: c.warning(held),
+	})
 	c.refused = c.refusal(held)
 	c.q.intake.refuse(c.refused)
 	log, facts := c.q.observer.Log, []any{
@@ -140,6 +142,8 @@ func (c *committer) noRoom() *edge.Error {
 // room is what others may know of it.
 type room struct {
 	look    look
+	left    int64 // see committer.untilFull
+	closed  bool
 	warned  bool
 	warning string // with warned
 }

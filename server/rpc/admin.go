@@ -69,7 +69,7 @@ func component(part Part) *adminv1.Component {
 func queueStatus(stats edge.QueueStats) *adminv1.QueueStatus {
 	status := &adminv1.QueueStatus{
 		SizeBytes: uint64(stats.Bytes), WalBytes: uint64(stats.WALBytes), LimitBytes: uint64(stats.LimitBytes),
-		LastPosition: uint64(stats.Head), Full: !stats.Accepting, OldestAge: durationpb.New(0),
+		LastPosition: uint64(stats.Head), Full: !stats.Accepting, OldestAge: durationpb.New(0), Headroom: lasting(stats.Headroom),
 	}
 	if stats.Oldest > 0 {
 		status.StoredMessages = uint64(stats.Head - stats.Oldest + 1)

@@ -10,7 +10,9 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"combotto.io/gateway/gen/go/gateway/admin/v1"
 	"combotto.io/gateway/gen/go/gateway/admin/v1/adminv1connect"
@@ -164,6 +166,52 @@ func TestAdminService_GetStatus(t *testing.T) {
 	sink := status.GetSinks()[0]
 	if sink.GetName() != "cloud" || sink.GetState() != sinkv1.SinkState_SINK_STATE_WAITING || sink.GetStateDetail() != "503: busy" || sink.GetDepthMessages() != 1 {
 		t.Errorf("sink %v", sink)
+	}
+}
+
+// foretold is what a queue tells, and which window was asked for.
+type foretold struct {
+	forecast edge.Forecast
+	window   *time.Duration
+}
+
+func (f foretold) Forecast(window time.Duration) edge.Forecast {
+	*f.window = window
+	return f.forecast
+}
+
+func TestAdminService_GetForecast(t *testing.T) {
+	lost, at := edge.NewCorrelationID(time.UnixMilli(1_700_000_000_000), 7, 0, 1), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	told := foretold{window: new(time.Duration), forecast: edge.Forecast{
+		Window: time.Minute, IngestRate: 100, Growth: 2048, TimeToFull: time.Hour,
+		Sinks: []edge.SinkForecast{
+			{Sink: 2, Name: "b", DeliveryRate: 50, TimeToDrain: edge.Never, FirstLoss: lost, FirstLossAt: at},
+			{Sink: 1, Name: "a", DeliveryRate: 100},
+		},
+	}}
+	b := newBench(t, func(d *rpc.Dependencies) { d.Forecaster = told })
+	client := adminv1connect.NewAdminServiceClient(http.DefaultClient, b.url)
+	response, err := client.GetForecast(t.Context(), &adminv1.GetForecastRequest{})
+	if err != nil || *told.window != 5*time.Minute {
+		t.Fatalf("asked for %v, %v", *told.window, err)
+	}
+	want := &adminv1.Forecast{
+		IngestRate: 100, GrowthBytesPerSecond: 2048, Window: durationpb.New(time.Minute), TimeToFull: durationpb.New(time.Hour),
+		Sinks: []*adminv1.SinkForecast{
+			{SinkId: "1", SinkName: "a", DeliveryRate: 100, TimeToDrain: durationpb.New(0)},
+			{SinkId: "2", SinkName: "b", DeliveryRate: 50, FirstLossCorrelationId: lost.String(), FirstLossTime: timestamppb.New(at)},
+		},
+	}
+	if diff := cmp.Diff(want, response.GetForecast(), protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := client.GetForecast(t.Context(), &adminv1.GetForecastRequest{Window: durationpb.New(time.Hour)}); err != nil || *told.window != time.Hour {
+		t.Errorf("asked for %v, %v; want an hour", *told.window, err)
+	}
+	for _, window := range []time.Duration{59 * time.Second, 24*time.Hour + 1} {
+		if _, err := client.GetForecast(t.Context(), &adminv1.GetForecastRequest{Window: durationpb.New(window)}); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%v: %v", window, err)
+		}
 	}
 }
 

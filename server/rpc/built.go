@@ -21,6 +21,7 @@ var built = map[string]bool{
 	adminv1connect.AdminServiceGetStatusProcedure:             true,
 	adminv1connect.AdminServiceGetMessageProcedure:            true,
 	adminv1connect.AdminServiceGetConfigProcedure:             true,
+	adminv1connect.AdminServiceGetForecastProcedure:           true,
 	sinkv1connect.SinkServiceListSinksProcedure:               true,
 	dlqv1connect.DLQServiceListDeadLettersProcedure:           true,
 	dlqv1connect.DLQServiceGetDeadLetterProcedure:             true,

@@ -17,6 +17,7 @@ import (
 // added here when it is.
 var built = []string{
 	"gateway.admin.v1.AdminService/GetConfig",
+	"gateway.admin.v1.AdminService/GetForecast",
 	"gateway.admin.v1.AdminService/GetMessage",
 	"gateway.admin.v1.AdminService/GetStatus",
 	"gateway.dlq.v1.DLQService/GetDeadLetter",

@@ -66,6 +66,12 @@ type Messages interface {
 	Stats() edge.QueueStats
 }
 
+// Forecaster tells what will happen.
+type Forecaster interface {
+	// Forecast takes the rates of a window, of a minute to a day, that ends now.
+	Forecast(window time.Duration) edge.Forecast
+}
+
 // DeadLetters shows and requeues what was not delivered.
 type DeadLetters interface {
 	// DeadLetters lists those that match, in order of key, after a key.
@@ -89,6 +95,7 @@ type Dependencies struct {
 	Submitter       edge.Submitter
 	Messages        Messages
 	DeadLetters     DeadLetters
+	Forecaster      Forecaster
 	Lanes           Lanes
 	MQTTConnections func() int
 	Health          *Health

@@ -1,0 +1,131 @@
+package queue
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+)
+
+const (
+	// forecastAfter is how long must have been measured before anything is told.
+	forecastAfter = 10 * time.Second
+	// headroomWindow is what edge.QueueStats.Headroom is measured over.
+	headroomWindow = 5 * time.Minute
+	// forecastMost is the longest time that is told: what takes longer does not
+	// happen.
+	forecastMost = 10 * 365 * 24 * time.Hour
+)
+
+// sample notes how the queue is.
+func (c *committer) sample(now time.Time) {
+	s := sample{at: now, held: float64(c.held()), accepted: float64(c.q.ledger.read().accepted)}
+	for _, account := range c.q.registry.all() {
+		s.sinks = append(s.sinks, account.sample())
+	}
+	c.q.history.add(s)
+}
+
+func (a *account) sample() sinkSample {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return sinkSample{sink: a.id, delivered: float64(a.delivered), pending: float64(a.pending())}
+}
+
+// held returns how many bytes cannot be removed: the pages in use from the oldest
+// record on that some sink needs. The WAL does not count, because it is written
+// from its beginning again and again, and neither do free pages. Records that
+// every sink has are kept only as long as nobody needs their room.
+//
+// Frames that are merged later take less room then. At a steady rate as much is
+// merged as comes in, so that what has grown over a longer time is what is left
+// of it after merging.
+func (c *committer) held() int64 { return c.bytesFrom(c.q.pinned(), c.found.used) }
+
+// untilFull returns how many more bytes can be held before the doors refuse.
+func (c *committer) untilFull() int64 {
+	held, l := c.held(), &c.found
+	if c.full.closed() {
+		return 0
+	}
+	// What is under way closes the doors somewhat early, and the WAL will be as
+	// long as it gets between two checkpoints. What is not held gives way.
+	left := l.free + l.spare - max(0, c.full.walHard-l.wal) - c.full.pending + l.used - held
+	if c.full.limit > 0 {
+		left = min(left, c.full.limit/100*reachedFrom-l.reserve-max(l.wal, c.full.walSoft)-held)
+	}
+	return max(left, 0)
+}
+
+// Forecast tells what will happen if everything goes on as it did in a window,
+// of a minute to a day. What is measured is at most a second old.
+func (q *Queue) Forecast(window time.Duration) edge.Forecast {
+	forecast := edge.Forecast{TimeToFull: edge.Never}
+	samples := q.history.since(window)
+	if room := q.room.Load(); room != nil && room.closed {
+		forecast.TimeToFull = 0
+	}
+	if len(samples) == 0 || samples[len(samples)-1].at.Sub(samples[0].at) < forecastAfter {
+		samples = nil
+	} else {
+		first, last := &samples[0], &samples[len(samples)-1]
+		forecast.Window = last.at.Sub(first.at)
+		forecast.IngestRate = (last.accepted - first.accepted) / forecast.Window.Seconds()
+		forecast.Growth = rate(samples, func(s *sample) float64 { return s.held })
+		if room := q.room.Load(); room != nil && forecast.TimeToFull > 0 {
+			forecast.TimeToFull = until(float64(room.left), forecast.Growth)
+		}
+	}
+	for _, account := range q.registry.all() {
+		forecast.Sinks = append(forecast.Sinks, account.forecast(samples))
+	}
+	return forecast
+}
+
+// forecast tells what will happen to a sink. There may be no samples.
+func (a *account) forecast(samples []sample) edge.SinkForecast {
+	forecast := edge.SinkForecast{Sink: a.id, Name: a.name, TimeToDrain: edge.Never}
+	now := a.sample()
+	if now.pending == 0 {
+		forecast.TimeToDrain = 0
+	}
+	find := func(s *sample) (found sinkSample, ok bool) {
+		i := slices.IndexFunc(s.sinks, func(s sinkSample) bool { return s.sink == a.id })
+		if i < 0 {
+			return sinkSample{}, false
+		}
+		return s.sinks[i], true
+	}
+	for len(samples) > 0 { // a sink that is new was not there from the beginning
+		if _, ok := find(&samples[0]); ok {
+			break
+		}
+		samples = samples[1:]
+	}
+	if len(samples) < 2 {
+		return forecast
+	}
+	first, last := &samples[0], &samples[len(samples)-1]
+	from, _ := find(first)
+	to, _ := find(last)
+	forecast.DeliveryRate = (to.delivered - from.delivered) / last.at.Sub(first.at).Seconds()
+	if now.pending > 0 {
+		growth := rate(samples, func(s *sample) float64 { found, _ := find(s); return found.pending })
+		forecast.TimeToDrain = until(now.pending, -growth)
+	}
+	return forecast
+}
+
+// until returns how long something takes at a rate per second, [edge.Never] when
+// it does not happen.
+func until(amount, rate float64) time.Duration {
+	if rate <= 0 {
+		return edge.Never
+	}
+	seconds := amount / rate
+	if math.IsNaN(seconds) || seconds > forecastMost.Seconds() {
+		return edge.Never
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
