@@ -78,6 +78,7 @@ func rows() []row {
 		{"puback", (*bench).puback},
 		{"backlog", (*bench).backlog},
 		{"disk", (*bench).disk},
+		{"hour", (*bench).hour},
 		{"writes", (*bench).writes},
 		{"connections", (*bench).connections},
 	}

@@ -16,13 +16,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/test/backlog"
 )
 
 type settings struct {
@@ -62,7 +63,7 @@ func parse() (*settings, error) {
 		}
 		chosen.sizes = append(chosen.sizes, size)
 	}
-	if chosen.data == "" || chosen.messages < 1 || chosen.devices < 1 || makers[chosen.payload] == nil {
+	if chosen.data == "" || chosen.messages < 1 || chosen.devices < 1 || !slices.Contains(backlog.Payloads, chosen.payload) {
 		return nil, errors.New("a data folder, messages, devices, and a payload of json or random are needed")
 	}
 	return chosen, nil
@@ -99,11 +100,12 @@ const inFlight = 2
 // fill appends until everything is durable.
 func fill(ctx context.Context, q *queue.Queue, chosen *settings, owed []edge.SinkID) error {
 	replies := &replies{committed: make(chan error, inFlight)}
-	source := newSource(chosen, owed, replies)
+	source := backlog.NewSource(chosen.devices, chosen.payload)
+	source.Owed, source.Replier = owed, replies
 	under := 0
-	for turn := 0; source.next < chosen.messages || under > 0; {
-		if under < inFlight && source.next < chosen.messages {
-			batch := source.batch(min(chosen.sizes[turn%len(chosen.sizes)], chosen.messages-source.next))
+	for turn := 0; source.Made() < chosen.messages || under > 0; {
+		if under < inFlight && source.Made() < chosen.messages {
+			batch := source.Batch(min(chosen.sizes[turn%len(chosen.sizes)], chosen.messages-source.Made()))
 			if err := q.Append(ctx, batch...); err != nil {
 				return err
 			}
@@ -133,75 +135,3 @@ func (r *replies) Reply(token uint64, receipt edge.Receipt, err error) bool {
 }
 
 func (r *replies) Flush() {}
-
-// source makes messages.
-type source struct {
-	chosen  *settings
-	owed    []edge.SinkID
-	replier edge.Replier
-	names   []edge.DeviceID
-	payload func(source *source, boot string, sequence uint64) []byte
-	next    int
-	random  uint64
-}
-
-func newSource(chosen *settings, owed []edge.SinkID, replier edge.Replier) *source {
-	s := &source{chosen: chosen, owed: owed, replier: replier, payload: makers[chosen.payload], random: 1}
-	for device := range chosen.devices {
-		s.names = append(s.names, edge.DeviceID(fmt.Sprintf("before-%05d", device)))
-	}
-	return s
-}
-
-func (s *source) batch(size int) []edge.Entry {
-	entries := make([]edge.Entry, size)
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	for i := range entries {
-		const boot = "0badcafe"
-		sequence := firstSequence + uint64(s.next/len(s.names))
-		entries[i] = edge.Entry{
-			Record: edge.Record{
-				Device: s.names[s.next%len(s.names)], Source: edge.SourceMQTT, Encoding: edge.EncodingJSON, ReceivedAt: now,
-				Identity: edge.Identity{BootID: boot, Sequence: sequence, HasSequence: true},
-				Payload:  s.payload(s, boot, sequence),
-			},
-			Owed: s.owed, Replier: s.replier,
-		}
-		s.next++
-	}
-	entries[size-1].Token = 1
-	return entries
-}
-
-const (
-	firstSequence = 100_000_000
-	payloadBytes  = 174
-)
-
-var makers = map[string]func(*source, string, uint64) []byte{"json": (*source).telemetry, "random": (*source).noise}
-
-// telemetry is what the load generator sends.
-func (s *source) telemetry(boot string, sequence uint64) []byte {
-	noise := s.number()
-	digits := func(shift int, below uint64) uint64 { return noise >> shift % below }
-	return fmt.Appendf(make([]byte, 0, payloadBytes),
-		`{"schema_version":1,"boot_id":"%s","sequence":%d,"metrics":{"temperature_c":2%d.%d,"humidity_percent":4%d.%d,"pressure":10%d%d.%d%d,"battery_mv":3%03d,"door_open":false}}`,
-		boot, sequence, digits(60, 10), digits(56, 10), digits(52, 10), digits(48, 10), digits(44, 10), digits(40, 10), digits(36, 10), digits(32, 10), digits(20, 1000))
-}
-
-func (s *source) noise(string, uint64) []byte {
-	bytes := make([]byte, payloadBytes)
-	for i := range bytes {
-		bytes[i] = byte(s.number() >> 56)
-	}
-	return bytes
-}
-
-// number is the next one of a sequence that looks random (splitmix64).
-func (s *source) number() uint64 {
-	s.random += 0x9E3779B97F4A7C15
-	mixed := s.random
-	mixed = (mixed ^ mixed>>30) * 0xBF58476D1CE4E5B9
-	mixed = (mixed ^ mixed>>27) * 0x94D049BB133111EB
-	return mixed ^ mixed>>31
-}
