@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"combotto.io/gateway/server/dispatch"
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/ingest"
+	"combotto.io/gateway/server/queue"
+)
+
+const dataPath = "/data/queue.db"
+
+// startsMax bounds how often a process may fail to start before the disk is
+// mended. After that it has to start.
+const startsMax = 4
+
+// life is one process: the parts of a gateway from their start to their end.
+type life struct {
+	w        *world
+	number   int
+	queue    *queue.Queue
+	pipeline *ingest.Pipeline
+	plan     *edge.Plan
+
+	stopDispatch context.CancelFunc
+	stopQueue    context.CancelFunc
+	dispatched   chan error
+	ran          chan error
+	ended        chan struct{} // closed when the queue or dispatch ends
+	gone         chan struct{} // closed when the process is dead
+	faultsBefore int
+}
+
+// ensureLife starts a process when none runs, and buries one that has ended.
+func (w *world) ensureLife() {
+	if w.life != nil {
+		select {
+		case <-w.life.ended:
+			w.disk.Kill() // what exits does not close its files
+			w.life.bury("it ended by itself")
+			w.life = nil
+		default:
+			return
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		if attempt == startsMax {
+			w.mend()
+		}
+		err := w.start()
+		if err == nil {
+			w.fleet.restarted()
+			return
+		}
+		w.note("start failed: %v", err)
+		w.count("failed start")
+		w.disk.Kill()
+		if err := w.disk.Bury(); err != nil {
+			w.note("closing what is dead: %v", err)
+		}
+		if attempt > startsMax {
+			w.fail("the gateway does not start on a disk without faults: %v", err)
+			w.life = nil
+			return
+		}
+	}
+}
+
+// start does what the gateway does at its start, in the same order.
+func (w *world) start() error {
+	ctx := context.Background()
+	before := w.faults()
+	q, err := queue.Open(ctx, queue.Settings{
+		Path: dataPath, Disk: w.disk.Port(),
+		CommitInterval: w.settings.CommitInterval, RetentionDelivered: w.settings.Retention, MaxBytes: w.settings.MaxBytes,
+	}, w.observer)
+	if err != nil {
+		return err
+	}
+	l := &life{
+		w: w, number: w.restarts, queue: q, faultsBefore: before,
+		dispatched: make(chan error, 1), ran: make(chan error, 1), ended: make(chan struct{}), gone: make(chan struct{}),
+	}
+	if err := l.build(ctx); err != nil {
+		return errors.Join(err, q.Close())
+	}
+	var dispatchCtx, queueCtx context.Context
+	dispatchCtx, l.stopDispatch = context.WithCancel(ctx)
+	queueCtx, l.stopQueue = context.WithCancel(ctx)
+	destinations := map[edge.SinkID]edge.Sink{}
+	for i, planned := range l.plan.Sinks {
+		destinations[planned.ID] = &connection{sink: w.sinks[i], life: l}
+	}
+	dispatcher := dispatch.New(l.plan, q, destinations, w.observer)
+	ends := make(chan struct{}, 2)
+	go func() { l.ran <- q.Run(queueCtx); ends <- struct{}{} }()
+	go func() { l.dispatched <- dispatcher.Run(dispatchCtx); ends <- struct{}{} }()
+	go func() { <-ends; close(l.ended); <-ends }()
+	w.life = l
+	w.note("process %d serves, head %d", l.number, q.Head())
+	return nil
+}
+
+// build makes what needs the queue.
+func (l *life) build(ctx context.Context) error {
+	specs := make([]queue.SinkSpec, len(sinkNames))
+	planned := l.w.settings.Lanes
+	for i, name := range sinkNames {
+		specs[i] = queue.SinkSpec{Name: name, Kind: "sim"}
+	}
+	ids, err := l.queue.EnsureSinks(ctx, specs)
+	if err != nil {
+		return fmt.Errorf("register sinks: %w", err)
+	}
+	for i := range planned {
+		planned[i].ID = ids[i]
+	}
+	l.plan = edge.NewPlan(planned[:])
+	l.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: edge.MaxPayloadBytes}, l.plan, l.queue, l.w.observer)
+	return nil
+}
+
+// stop ends a process in order, which must succeed while the disk works.
+func (w *world) stop() {
+	l := w.life
+	l.stopDispatch()
+	dispatched := <-l.dispatched
+	l.stopQueue()
+	ran := <-l.ran
+	close(l.gone)
+	w.restarts++
+	w.life = nil
+	w.note("process %d has stopped: %v, %v", l.number, ran, dispatched)
+	l.judge(ran, dispatched)
+	if ran != nil {
+		w.disk.Kill()
+		if err := w.disk.Bury(); err != nil {
+			w.note("closing what is dead: %v", err)
+		}
+	}
+}
+
+// bury lets the goroutines of a dead process end. Whatever they still do fails.
+func (l *life) bury(cause string) {
+	w := l.w
+	close(l.gone)
+	l.stopDispatch()
+	l.stopQueue()
+	ran, dispatched := <-l.ran, <-l.dispatched
+	w.restarts++
+	w.note("process %d is dead (%s): %v, %v", l.number, cause, ran, dispatched)
+	l.judge(ran, dispatched)
+	if err := w.disk.Bury(); err != nil {
+		w.note("closing what is dead: %v", err)
+	}
+}
+
+// judge tells an end that a fault explains from one that nothing does.
+func (l *life) judge(ran, dispatched error) {
+	_, fatal := errors.AsType[*queue.FatalError](ran)
+	broken := l.w.faults() > l.faultsBefore
+	if ran != nil && (!fatal || !broken) {
+		l.w.fail("the queue ended with %v", ran)
+	}
+	if dispatched != nil && edge.AsError(dispatched).Code != edge.Stopping {
+		l.w.fail("dispatch ended with %v", dispatched)
+	}
+}

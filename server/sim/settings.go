@@ -1,0 +1,41 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+)
+
+// settings are what an operator could have chosen.
+type settings struct {
+	CommitInterval time.Duration
+	Retention      time.Duration
+	MaxBytes       int64
+	Devices        int
+	Window         int // messages that a device sends without an answer
+	Lanes          [2]edge.PlannedSink
+}
+
+func pick[T any](random *rand.Rand, values ...T) T { return values[random.IntN(len(values))] }
+
+func drawSettings(random *rand.Rand) settings {
+	s := settings{
+		CommitInterval: pick(random, 0, 0, 5*time.Millisecond, 50*time.Millisecond),
+		Retention:      pick(random, time.Nanosecond, 200*time.Millisecond, 10*time.Second, time.Hour),
+		// A small bound also makes the WAL wrap, which an unlimited queue does at
+		// 64 MiB only.
+		MaxBytes: pick[int64](random, 0, 1<<20, 3<<20, 16<<20),
+		Devices:  1 + random.IntN(6),
+		Window:   1 + random.IntN(12),
+	}
+	for i, name := range sinkNames {
+		s.Lanes[i] = edge.PlannedSink{
+			Name: name, Kind: "sim", Concurrency: 1 + random.IntN(4), Timeout: pick(random, time.Second, 10*time.Second),
+			Batch: edge.BatchLimit{Records: 1 + random.IntN(40), Bytes: pick(random, 4<<10, 1<<20), Linger: pick(random, 0, 20*time.Millisecond, time.Second)},
+		}
+	}
+	return s
+}
+
+var sinkNames = [2]string{"first", "second"}

@@ -1,0 +1,211 @@
+// Package sim is a simulation of the whole gateway, without sockets: the real
+// ingest, queue, SQLite and dispatch run on a disk that breaks, between devices
+// that send again whatever was not acknowledged and sinks that fail in every way
+// that sinks do. It is used by tests only.
+//
+//	fleet --> ingest --> queue --> dispatch --> two faulty sinks
+//	  ^         |          |
+//	  +-- answers      simdisk: power cuts, torn writes, EIO, ENOSPC,
+//	                            failed syncs, flipped bits, slow syncs
+//
+// Everything that is chosen is chosen by one seed: what devices send, what
+// breaks, when, and how sinks answer. Time is virtual (testing/synctest). What
+// no seed can choose is the order in which the runtime runs goroutines that are
+// ready at the same moment: a failure that depends on it may take a few runs of
+// its seed to come back.
+//
+// [Run] promises that a run has at least 200 operations, three faults and one
+// restart, and that afterwards, with everything mended,
+//
+//   - every acknowledged message has arrived at each sink or is a dead letter of
+//     it, with the payload that the device sent;
+//   - the records of a device arrive in order, and one that arrives twice was in
+//     doubt: its reply was lost, or its settlement in a crash;
+//   - an acknowledgement names one record for ever: a repetition is answered with
+//     the first id, and another payload is never taken for a repetition;
+//   - the ledger balances, and the gateway is idle and stops in order.
+//
+// With a bit flipped while SQLite reads its own pages, less can be promised: no
+// altered payload arrives, and the gateway starts again.
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite/simdisk"
+)
+
+const (
+	operationsMin = 200
+	faultsMin     = 3
+	// failuresMax bounds what one run reports.
+	failuresMax = 5
+)
+
+// Report is what happened in one run.
+type Report struct {
+	Operations int
+	Restarts   int
+	Messages   int
+	Fired      map[string]int // faults, by kind
+	Failures   []string       // what must not happen; empty is good
+	Trace      []string       // what did happen, by virtual time
+}
+
+// Run simulates one seed in a synctest bubble of its own.
+func Run(t *testing.T, seed uint64) (report Report) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(seed)
+		defer w.close()
+		w.run()
+		report = w.report()
+	})
+	return report
+}
+
+// world is everything that exists in one run. Its operations run one at a time,
+// in the goroutine that called Run.
+type world struct {
+	seed     uint64
+	random   *rand.Rand
+	observer *observe.Observer
+	settings settings
+	disk     *simdisk.Disk
+	fleet    *fleet
+	sinks    [2]*sink
+	life     *life // nil while no process runs
+
+	began      time.Time
+	operations int
+	restarts   int
+	plan       map[int]int // faults of the disk by operation
+	full       bool        // the disk has a bound now
+	flips      bool        // bits are flipped: less is promised
+
+	mu       sync.Mutex
+	fired    map[string]int
+	failures []string
+	trace    []string
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		seed: seed, random: rand.New(rand.NewPCG(seed, 1)), observer: observe.NewDiscard(),
+		disk: simdisk.New(simdisk.Settings{Seed: seed}), began: time.Now(), fired: map[string]int{}, plan: map[int]int{},
+	}
+	w.settings = drawSettings(w.random)
+	w.flips = w.random.IntN(20) == 0
+	w.fleet = newFleet(w)
+	for i := range w.sinks {
+		w.sinks[i] = newSink(w, i)
+	}
+	for range faultsMin + w.random.IntN(4) {
+		w.plan[10+w.random.IntN(operationsMin-20)]++
+	}
+	w.note("settings %+v, flipped bits %v", w.settings, w.flips)
+	return w
+}
+
+// run lives through all operations, mends everything, and looks at the result.
+func (w *world) run() {
+	for w.operations = 0; w.goesOn(); w.operations++ {
+		w.ensureLife()
+		for range w.plan[w.operations] {
+			w.breakDisk()
+		}
+		w.operate()
+	}
+	w.mend()
+	w.drain()
+	if !w.failed() {
+		w.verify()
+	}
+}
+
+// goesOn reports whether another operation follows. A run that was too peaceful
+// ends with the power cuts that it lacks.
+func (w *world) goesOn() bool {
+	switch {
+	case w.failed():
+		return false
+	case w.operations < operationsMin:
+		return true
+	case w.faults() >= faultsMin && w.restarts > 0 || w.operations > 2*operationsMin:
+		return false
+	}
+	w.plan[w.operations+1]++
+	return true
+}
+
+func (w *world) close() {
+	if w.life != nil {
+		w.disk.Kill()
+		w.life.bury("the end")
+		w.life = nil
+	}
+	w.disk.Close()
+}
+
+// fail notes what must not happen.
+func (w *world) fail(format string, args ...any) {
+	w.note("FAILURE: "+format, args...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.failures) < failuresMax {
+		w.failures = append(w.failures, fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *world) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.failures) > 0
+}
+
+// note adds a line to the trace.
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trace = append(w.trace, fmt.Sprintf("%4d %12v  ", w.operations, time.Since(w.began))+fmt.Sprintf(format, args...))
+}
+
+// count notes that a fault has struck.
+func (w *world) count(fault string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fired[fault]++
+}
+
+// faults returns how many have struck.
+func (w *world) faults() (total int) {
+	for name, times := range w.disk.Fired() {
+		if !strings.HasPrefix(name, "power cut with") { // counted as a power cut
+			total += times
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, times := range w.fired {
+		total += times
+	}
+	return total
+}
+
+func (w *world) report() Report {
+	fired := w.disk.Fired()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.Copy(fired, w.fired)
+	return Report{
+		Operations: w.operations, Restarts: w.restarts, Messages: len(w.fleet.messages),
+		Fired: fired, Failures: w.failures, Trace: w.trace,
+	}
+}

@@ -1,0 +1,87 @@
+package sim_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"combotto.io/gateway/server/sim"
+)
+
+var (
+	one   = flag.Uint64("seed", 0, "simulate this seed only, and print what happens")
+	seeds = flag.Uint64("seeds", 50, "how many seeds to simulate")
+	first = flag.Uint64("first", 1, "the first of them")
+)
+
+// TestSim runs seeds, half of the processors' number at a time.
+func TestSim(t *testing.T) {
+	if *one > 0 {
+		report := sim.Run(t, *one)
+		t.Log("\n" + strings.Join(report.Trace, "\n"))
+		judge(t, *one, report)
+		return
+	}
+	began := time.Now()
+	total := &totals{fired: map[string]int{}}
+	var next atomic.Uint64
+	next.Store(*first)
+	t.Run("Seeds", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint(worker), func(t *testing.T) {
+				t.Parallel()
+				for seed := next.Add(1) - 1; seed < *first+*seeds && !t.Failed(); seed = next.Add(1) - 1 {
+					report := sim.Run(t, seed)
+					judge(t, seed, report)
+					total.add(report)
+				}
+			})
+		}
+	})
+	total.print(t, time.Since(began))
+}
+
+// judge fails the test when something happened that must not.
+func judge(t *testing.T, seed uint64, report sim.Report) {
+	t.Helper()
+	if len(report.Failures) == 0 {
+		return
+	}
+	tail := report.Trace[max(0, len(report.Trace)-40):]
+	t.Errorf("seed %d fails; replay it with: make sim SEED=%d\n%s\nThe end of the trace:\n%s",
+		seed, seed, strings.Join(report.Failures, "\n"), strings.Join(tail, "\n"))
+}
+
+// totals are the sums over all seeds.
+type totals struct {
+	mu                                    sync.Mutex
+	seeds, operations, restarts, messages int
+	fired                                 map[string]int
+}
+
+func (s *totals) add(report sim.Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seeds++
+	s.operations += report.Operations
+	s.restarts += report.Restarts
+	s.messages += report.Messages
+	for name, times := range report.Fired {
+		s.fired[name] += times
+	}
+}
+
+func (s *totals) print(t *testing.T, took time.Duration) {
+	var lines strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(s.fired)) {
+		fmt.Fprintf(&lines, "%10d  %s\n", s.fired[name], name)
+	}
+	t.Logf("%d seeds in %v: %d operations, %d messages, %d restarts; faults:\n%s", s.seeds, took.Round(time.Millisecond), s.operations, s.messages, s.restarts, lines.String())
+}

@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"context"
+	"testing/synctest"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queue"
+)
+
+// drainMax is how much virtual time a mended gateway has to deliver everything.
+// A lane that was told 401 looks again after a minute.
+const drainMax = 10 * time.Minute
+
+// drain waits until every message is acknowledged and every record decided.
+func (w *world) drain() {
+	for began := time.Now(); time.Since(began) < drainMax && !w.failed(); {
+		w.ensureLife()
+		if w.life == nil {
+			return
+		}
+		for _, d := range w.fleet.devices {
+			w.fleet.send(d)
+		}
+		time.Sleep(500 * time.Millisecond)
+		if w.fleet.unacked() > 0 {
+			continue
+		}
+		waiting := int64(0)
+		for _, sink := range w.life.queue.Stats().Sinks {
+			waiting += sink.Pending + sink.Requeueing
+		}
+		if waiting == 0 {
+			return
+		}
+	}
+	if w.failed() || w.flips {
+		return
+	}
+	w.fail("after %v without faults %d messages are not acknowledged; the queue: %+v", drainMax, w.fleet.unacked(), w.life.queue.Stats())
+}
+
+// verify holds everything that was acknowledged against what has arrived, and
+// stops the gateway.
+func (w *world) verify() {
+	synctest.Wait()
+	if w.life == nil {
+		return
+	}
+	if !w.flips {
+		w.verifyLedger()
+		w.verifyRecords()
+	}
+	w.stop()
+	if !w.flips {
+		w.ensureLife()
+		w.verifyLedger() // as it was saved
+		w.stop()
+	}
+}
+
+// verifyLedger compares the counters with the file, and with the sinks.
+func (w *world) verifyLedger() {
+	if w.life == nil {
+		return
+	}
+	recount, err := w.life.queue.Recount(context.Background())
+	if err != nil || !recount.Balanced() {
+		w.fail("the ledger does not balance: %+v, %v", recount, err)
+	}
+	stats := w.life.queue.Stats()
+	w.fleet.mu.Lock()
+	acked := len(w.fleet.acked)
+	w.fleet.mu.Unlock()
+	if stats.Accepted < int64(acked) {
+		w.fail("%d records are stored, %d were acknowledged", stats.Accepted, acked)
+	}
+	for i := range stats.Sinks {
+		sink := &stats.Sinks[i]
+		if sum := sink.Delivered + sink.Dead + sink.Held + sink.Discarded + sink.Expired + sink.Pending; sink.Owed != sum || sink.Owed != stats.Accepted {
+			w.fail("sink %s is owed %d of %d records, and %d are accounted for: %+v", sink.Name, sink.Owed, stats.Accepted, sum, *sink)
+		}
+		s := w.sinks[i]
+		s.mu.Lock()
+		arrived := len(s.arrivals)
+		s.mu.Unlock()
+		if int64(arrived) != sink.Delivered {
+			w.fail("sink %s has %d records, the ledger says %d", sink.Name, arrived, sink.Delivered)
+		}
+	}
+}
+
+// verifyRecords looks for every acknowledged message at every sink.
+func (w *world) verifyRecords() {
+	q := w.life.queue
+	letters, err := q.DeadLetters(context.Background(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 1<<20)
+	if err != nil {
+		w.fail("the dead letters cannot be read: %v", err)
+	}
+	dead := map[edge.SinkID]map[edge.CorrelationID]*edge.DeadLetter{}
+	for i := range letters {
+		letter := &letters[i]
+		if dead[letter.Sink] == nil {
+			dead[letter.Sink] = map[edge.CorrelationID]*edge.DeadLetter{}
+		}
+		dead[letter.Sink][letter.Record.Correlation] = letter
+		if w.fleet.find(letter.Record.Payload) == nil {
+			w.fail("dead letter %d of sink %d has a payload that nobody sent: %q", letter.Record.Position, letter.Sink, letter.Record.Payload)
+		}
+	}
+	for id, m := range w.fleet.refused {
+		if letter := dead[edge.Ingress][id]; letter == nil || string(letter.Record.Payload) != string(m.payload) {
+			w.fail("message %d was refused and acknowledged as %s, but is not kept", m.index, id)
+		}
+	}
+	for id, m := range w.fleet.acked {
+		for i, s := range w.sinks {
+			arrived, letter := s.arrivals[id], dead[w.life.plan.Sinks[i].ID][id]
+			switch {
+			case arrived == nil && letter == nil:
+				w.fail("message %d was acknowledged as %s, but sink %s never got it", m.index, id, sinkNames[i])
+			case arrived != nil && letter != nil:
+				w.fail("message %d (%s) has arrived at sink %s, and is a dead letter", m.index, id, sinkNames[i])
+			case arrived != nil && arrived.message != m || letter != nil && string(letter.Record.Payload) != string(m.payload):
+				w.fail("message %d (%s) is another one at sink %s", m.index, id, sinkNames[i])
+			}
+		}
+		w.verifyJourney(q, id, m)
+	}
+}
+
+// verifyJourney asks the gateway itself. What retention has removed may be
+// unknown to it.
+func (w *world) verifyJourney(q *queue.Queue, id edge.CorrelationID, m *message) {
+	journey, err := q.Journey(context.Background(), id)
+	if err != nil {
+		if edge.AsError(err).Code != edge.NotFound {
+			w.fail("the journey of message %d (%s): %v", m.index, id, err)
+		}
+		return
+	}
+	if string(journey.Record.Payload) != string(m.payload) || journey.Record.Device != m.device.id {
+		w.fail("the journey of message %d (%s) is that of %q", m.index, id, journey.Record.Payload)
+	}
+	for _, stage := range journey.Sinks {
+		if stage.State != edge.Acked && stage.State != edge.Dead {
+			w.fail("message %d (%s) is %s at sink %d, though nothing is pending", m.index, id, stage.State, stage.Sink)
+		}
+	}
+}
