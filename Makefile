@@ -81,6 +81,11 @@ unit: ## Unit and architecture tests
 race: ## Unit tests again, with the race detector
 	CGO_ENABLED=1 go test -race ./server/...
 
+.PHONY: sim
+SEED := 0
+sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 seeds)
+	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 30m $(if $(filter-out 0,$(SEED)),-seed $(SEED),-seeds 1000)
+
 .PHONY: e2e
 e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients
 	cd test && go test -p 1 -count=1 -timeout 25m ./...

@@ -85,7 +85,9 @@ func (a *assembler) decide(g *group, entry *edge.Entry) answer {
 		case found && record.Identity.Explicit:
 			return answer{err: edge.Refuse(edge.Conflict, edge.ReasonConflict, "", "this key was used for another payload before")}
 		}
-		conflict = found
+		if conflict = found; conflict {
+			a.window.replace(known, a.next, edge.Position(a.durable.head.Load()))
+		}
 	}
 	position := a.next
 	a.next++

@@ -40,9 +40,12 @@ type window struct {
 	recent  list.List                  // of *device: the one that was heard last comes first
 	dirty   list.List                  // of *device: the one that has changed longest without being saved comes first
 	gone    map[edge.DeviceID]struct{} // forgotten, but a row of them is saved
-	bytes   int
-	now     int64 // gateway time of what is put or looked for, Unix milliseconds
-	forgot  int64 // devices that were heard last before this gateway time may be forgotten
+	// replaced is what was known of the message that the one at a position has
+	// contradicted: it still holds while that one is not durable.
+	replaced map[edge.Position]seen
+	bytes    int
+	now      int64 // gateway time of what is put or looked for, Unix milliseconds
+	forgot   int64 // devices that were heard last before this gateway time may be forgotten
 }
 
 // seen is what the window knows of one message.
@@ -70,7 +73,7 @@ type device struct {
 }
 
 func newWindow(bytesMax int) *window {
-	return &window{bytesMax: bytesMax, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{})}
+	return &window{bytesMax: bytesMax, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]seen)}
 }
 
 // hashPayload tells payloads apart. Nobody can make two of them collide for
@@ -164,25 +167,43 @@ func (w *window) forgetOld(now time.Time) {
 	}
 }
 
+// replace is told what put is about to forget for the message at a position,
+// and up to where all is durable. The caller holds mu.
+func (w *window) replace(old seen, position, head edge.Position) {
+	for durable := range w.replaced {
+		if durable <= head {
+			delete(w.replaced, durable)
+		}
+	}
+	w.replaced[position] = old
+}
+
+// asOf returns what was known when everything up to head was durable.
+func (w *window) asOf(known seen, head edge.Position) seen {
+	for known.position > head {
+		known = w.replaced[known.position]
+	}
+	return known
+}
+
 // forgetAbove drops what was put for positions that did not become durable.
 func (w *window) forgetAbove(head edge.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, d := range w.devices {
 		for _, boot := range d.boots {
-			forgetAbove(boot.slots, head)
+			w.forgetSlotsAbove(boot.slots, head)
 		}
 		if d.messages != nil {
-			d.messages.forgetAbove(head)
+			w.forgetSlotsAbove(d.messages.slots, head)
 		}
 	}
+	clear(w.replaced)
 }
 
-func forgetAbove(slots []seen, head edge.Position) {
+func (w *window) forgetSlotsAbove(slots []seen, head edge.Position) {
 	for i := range slots {
-		if slots[i].position > head {
-			slots[i] = seen{}
-		}
+		slots[i] = w.asOf(slots[i], head)
 	}
 }
 

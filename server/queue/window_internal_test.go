@@ -245,7 +245,7 @@ func FuzzParseDevice(f *testing.F) {
 		w.put(bySequence(1, string(rune('a'+i%3)), uint64(i)), edge.Position(i+1), uint64(i))
 		w.put(byMessage(1, i), edge.Position(i+1), uint64(i))
 	}
-	body, _ := w.devices["dev-1"].row(90)
+	body, _ := w.devices["dev-1"].row(90, w.asOf)
 	f.Add(body[:len(body)-checksumBytes])
 	f.Add([]byte{windowRowVersion, 9, 4})
 	f.Add([]byte{windowRowVersion, 9, 1, 1, 'a', 3, 1, 0})

@@ -4,8 +4,6 @@ import (
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
-
-	"combotto.io/gateway/server/edge"
 )
 
 const (
@@ -196,5 +194,3 @@ func (r *ring) unlink(key messageKey) {
 		}
 	}
 }
-
-func (r *ring) forgetAbove(head edge.Position) { forgetAbove(r.slots, head) }

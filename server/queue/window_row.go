@@ -66,7 +66,7 @@ func (w *window) take(head edge.Position, budget windowBudget) windowSave {
 		}
 		row := windowRow{device: d, from: d.dirtyFrom, read: d.dirtyRead}
 		var later bool
-		row.body, later = d.row(head)
+		row.body, later = d.row(head, w.asOf)
 		size += len(row.body)
 		save.rows = append(save.rows, row)
 		w.dirty.Remove(front)
@@ -181,7 +181,7 @@ func (w *window) replayed(record *edge.Record) {
 }
 
 // row returns what is durable at head; later says that there is more.
-func (d *device) row(head edge.Position) (body []byte, later bool) {
+func (d *device) row(head edge.Position, asOf func(seen, edge.Position) seen) (body []byte, later bool) {
 	dst := binary.AppendUvarint([]byte{windowRowVersion}, uint64(head))
 	dst = binary.AppendUvarint(dst, uint64(len(d.boots)))
 	var last seen
@@ -192,9 +192,10 @@ func (d *device) row(head edge.Position) (body []byte, later bool) {
 		dst = binary.AppendVarint(dst, known.heard-last.heard)
 		last = known
 	}
-	durable := func(known seen) bool {
+	durable := func(known *seen) bool {
 		later = later || known.position > head
-		return known.position != 0 && known.position <= head
+		*known = asOf(*known, head)
+		return known.position != 0
 	}
 	for _, boot := range d.boots {
 		dst = appendText(dst, boot.id)
@@ -204,7 +205,7 @@ func (d *device) row(head edge.Position) (body []byte, later bool) {
 			if back > boot.high {
 				break
 			}
-			if known := *boot.slot(boot.high - back); durable(known) {
+			if known := *boot.slot(boot.high - back); durable(&known) {
 				dst = binary.AppendUvarint(dst, gap)
 				entry(known)
 				gap = 0
@@ -215,7 +216,7 @@ func (d *device) row(head edge.Position) (body []byte, later bool) {
 	}
 	if d.messages != nil {
 		d.messages.each(func(key messageKey, known seen) {
-			if durable(known) {
+			if durable(&known) {
 				dst = binary.LittleEndian.AppendUint64(dst, key[0])
 				dst = binary.LittleEndian.AppendUint64(dst, key[1])
 				entry(known)

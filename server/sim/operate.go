@@ -61,40 +61,48 @@ func (w *world) requeue() {
 
 // breakDisk draws a fault that strikes now, or at a call that is to come.
 func (w *world) breakDisk() {
-	fault := simdisk.Fault{Times: 1, Skip: pick(w.random, 0, w.random.IntN(5), w.random.IntN(60))}
-	writes := pick(w.random, simdisk.Write, simdisk.Sync, simdisk.Write|simdisk.Sync, simdisk.AnyCall)
-	switch w.random.IntN(12) {
-	case 0:
+	switch draw := w.random.IntN(20); {
+	case draw < 2:
 		w.cut()
 		return
-	case 1:
+	case draw < 3:
 		w.kill()
 		return
-	case 2:
+	case draw < 5:
 		w.setFull(true)
 		return
-	case 3, 4:
-		fault.Calls, fault.Cut = writes, true
-	case 5:
-		fault.Calls, fault.Kill = writes, true
-	case 6:
-		fault.Calls, fault.Err = writes&^simdisk.Sync|simdisk.Write, syscall.EIO
-		fault.Short = w.random.IntN(2) == 0
-	case 7, 8:
-		fault.Calls, fault.Err = simdisk.Sync, syscall.EIO
-	case 9:
-		fault.Calls, fault.Err, fault.Times = simdisk.Write|simdisk.Allocate, syscall.ENOSPC, 1+w.random.IntN(20)
-		fault.Short = w.random.IntN(2) == 0
-	case 10:
-		fault.Calls, fault.Delay, fault.Times = simdisk.Sync, pick(w.random, 5*time.Millisecond, time.Second, 20*time.Second), 1+w.random.IntN(5)
-	default:
-		fault.Calls = simdisk.Read
-		if fault.Flip = w.flips; !w.flips {
-			fault.Err = syscall.EIO
-		}
 	}
+	fault := w.drawFault()
 	w.disk.Inject(fault)
 	w.note("a fault waits on the disk: %+v", fault)
+}
+
+func (w *world) drawFault() simdisk.Fault {
+	calls := pick(w.random, simdisk.Write, simdisk.Sync, simdisk.Write|simdisk.Sync, simdisk.AnyCall)
+	fault := simdisk.Fault{Calls: calls, Times: 1, Skip: pick(w.random, 0, w.random.IntN(5), w.random.IntN(60))}
+	switch draw := w.random.IntN(15); {
+	case w.flips && draw < 8:
+		fault.Calls, fault.Flip = simdisk.Read, true
+	case draw < 6:
+		fault.Cut = true
+	case draw < 7:
+		fault.Kill = true
+	case draw < 8:
+		fault.Calls, fault.Err, fault.Short = simdisk.Write, syscall.EIO, w.random.IntN(2) == 0
+	case draw < 9:
+		fault.Calls, fault.Err = calls, syscall.EIO
+	case draw < 11:
+		fault.Calls, fault.Err = simdisk.Sync, syscall.EIO
+	case draw < 13:
+		fault.Calls, fault.Err, fault.Times = simdisk.Write|simdisk.Allocate, syscall.ENOSPC, 1+w.random.IntN(20)
+		fault.Short = w.random.IntN(2) == 0
+	case draw < 14:
+		fault.Calls, fault.Times = simdisk.Sync, 1+w.random.IntN(5)
+		fault.Delay = pick(w.random, 5*time.Millisecond, time.Second, 20*time.Second)
+	default:
+		fault.Calls, fault.Err = simdisk.Read, syscall.EIO
+	}
+	return fault
 }
 
 // cut takes the power away, and some of what was not synced.

@@ -107,7 +107,7 @@ func newWorld(seed uint64) *world {
 	for i := range w.sinks {
 		w.sinks[i] = newSink(w, i)
 	}
-	for range faultsMin + w.random.IntN(4) {
+	for range faultsMin + w.random.IntN(6) {
 		w.plan[10+w.random.IntN(operationsMin-20)]++
 	}
 	w.note("settings %+v, flipped bits %v", w.settings, w.flips)

@@ -46,6 +46,7 @@ func TestSim(t *testing.T) {
 		}
 	})
 	total.print(t, time.Since(began))
+	total.complain(t)
 }
 
 // judge fails the test when something happened that must not.
@@ -75,6 +76,28 @@ func (s *totals) add(report sim.Report) {
 	s.messages += report.Messages
 	for name, times := range report.Fired {
 		s.fired[name] += times
+	}
+}
+
+// kinds are the faults of which each has to strike within a thousand seeds.
+var kinds = []string{
+	"power cut", "power cut with unsynced writes", "process killed", "failed start",
+	"write with power cut", "sync with power cut", "write with kill", "sync with kill",
+	"write with input/output error", "write short with input/output error", "sync with input/output error", "read with input/output error",
+	"write with no space left on device", "write short with no space left on device", "write without room",
+	"read with flipped bit", "sync delayed",
+	"sink: 401", "sink: 503", "sink: connection refused", "sink: connection broken in the middle of the batch",
+	"sink: accepted, but no reply until the deadline", "sink: no reply until the deadline", "sink: reply lost after acceptance",
+	"sink: record rejected", "sink: batch rejected", "sink: panic",
+	"refused: full", "refused: conflict", "duplicate at a sink",
+}
+
+// complain fails the test when some fault never struck, though there was time.
+func (s *totals) complain(t *testing.T) {
+	for _, kind := range kinds {
+		if s.seeds >= 1000 && s.fired[kind] == 0 {
+			t.Errorf("%q never happened in %d seeds: what it should find was not looked for", kind, s.seeds)
+		}
 	}
 }
 
