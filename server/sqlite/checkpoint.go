@@ -23,8 +23,8 @@ type WAL struct {
 // allow. It never waits for a reader or a writer and never shortens the WAL:
 // when nothing is left, the next transaction writes it from the beginning again.
 func (db *DB) Checkpoint() (WAL, error) {
-	db.checkpointing.Lock()
-	defer db.checkpointing.Unlock()
+	db.checkpointing <- struct{}{}
+	defer func() { <-db.checkpointing }()
 	var busy, pages, moved int64
 	_, err := db.checkpointer.One("PRAGMA wal_checkpoint(PASSIVE)", func(row Row) {
 		busy, pages, moved = row.Int(0), row.Int(1), row.Int(2)

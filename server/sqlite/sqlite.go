@@ -26,7 +26,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 
 	"modernc.org/sqlite"
@@ -55,7 +54,7 @@ type DB struct {
 	closing atomic.Bool
 	closed  chan struct{} // closed when Close begins
 
-	checkpointing sync.Mutex
+	checkpointing chan struct{} // full while somebody checkpoints; a mutex would keep virtual time from passing
 	checkpointer  *Conn
 }
 
@@ -82,7 +81,7 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err := renewWAL(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
-	db := &DB{path: path, disk: settings.Disk, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{})}
+	db := &DB{path: path, disk: settings.Disk, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
 	for range settings.Readers {
 		db.readers <- nil
 	}
