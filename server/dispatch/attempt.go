@@ -15,7 +15,7 @@ import (
 const spansMax = 32
 
 // attempt gives the batch to the sink once, under the sink's deadline.
-func (l *lane) attempt(ctx context.Context, batch []edge.Delivery, number, slot int) (edge.Attempt, edge.Outcome) {
+func (l *lane) attempt(ctx context.Context, batch []edge.Delivery, number int, at place) (edge.Attempt, edge.Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, l.sink.Timeout)
 	defer cancel()
 	spans := l.startSpans(batch, number)
@@ -31,7 +31,7 @@ func (l *lane) attempt(ctx context.Context, batch []edge.Delivery, number, slot 
 	return edge.Attempt{
 		Number: number,
 		First:  batch[0].Record.Position, Last: batch[len(batch)-1].Record.Position, Records: len(batch),
-		Slot: slot, Slots: len(l.slots),
+		Slot: at.slot % at.slots, Slots: at.slots,
 		StartedAt: startedAt, EndedAt: endedAt,
 		Class: outcome.Class, Status: outcome.Status, Excerpt: outcome.Excerpt,
 	}, outcome

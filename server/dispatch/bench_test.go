@@ -36,6 +36,8 @@ func (e *endless) Settle(ctx context.Context, _ edge.SinkID, settlement edge.Set
 	return nil
 }
 
+func (e *endless) Seal(context.Context, edge.SinkID, []edge.Delivery) error { return nil }
+
 func (e *endless) Release(edge.SinkID, []edge.Delivery) {}
 
 func (e *endless) Deliver(context.Context, []edge.Delivery) edge.Outcome {

@@ -35,6 +35,10 @@
 // attempt gets an answer. A record that the sink could not write is dead of
 // [edge.DeathEncoding], one that the receiver refused of [edge.DeathRejected].
 //
+// A sink whose batches have names has each batch sealed before its first attempt:
+// it then repeats with the same members, even after a restart with another number
+// of slots; see [edge.Leaser].
+//
 // Delivery is at least once: what was attempted but not settled when the
 // process ends is attempted again. The package never closes a sink.
 //

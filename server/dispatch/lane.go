@@ -90,7 +90,11 @@ func (l *lane) lease(ctx context.Context) error {
 		switch {
 		case err == nil:
 			l.lendSucceeded()
-			l.distribute(deliveries)
+			if deliveries[0].Sealed {
+				l.resume(deliveries)
+			} else {
+				l.distribute(deliveries)
+			}
 		case ctx.Err() != nil:
 			return nil
 		case edge.AsError(err).Code == edge.Stopping:
@@ -150,10 +154,7 @@ func (l *lane) room(ctx context.Context) (limit edge.LeaseLimit, ok bool) {
 
 // distribute gives each delivery to the slot of its device.
 func (l *lane) distribute(deliveries []edge.Delivery) {
-	l.mu.Lock()
-	l.heldRecords += len(deliveries)
-	l.heldBytes += payloadBytes(deliveries)
-	l.mu.Unlock()
+	l.hold(deliveries)
 	l.owners = l.owners[:0]
 	for i := range deliveries {
 		l.owners = append(l.owners, edge.SlotOf(deliveries[i].Record.Device, len(l.slots)))
@@ -164,21 +165,39 @@ func (l *lane) distribute(deliveries []edge.Delivery) {
 	}
 }
 
+func (l *lane) hold(deliveries []edge.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heldRecords += len(deliveries)
+	l.heldBytes += payloadBytes(deliveries)
+}
+
 // serve is the life of one slot.
 func (l *lane) serve(ctx, attempts context.Context, slot *slot) error {
 	for {
-		batch, ok := slot.take(ctx, l.sink.Batch)
+		work, ok := slot.take(ctx, l.sink.Batch)
 		if !ok {
 			return nil
 		}
-		if err := l.finish(ctx, attempts, slot.index, batch); err != nil {
+		at := place{slot.index, len(l.slots)}
+		if work.spread {
+			at.slots = 1
+		}
+		if err := l.finish(ctx, attempts, at, work.batch); err != nil {
 			return err
+		}
+		if work.done != nil {
+			close(work.done)
 		}
 	}
 }
 
+// place is which slot makes an attempt, of how many. A batch from before a change
+// of the concurrency may belong to several: it is then one of one.
+type place struct{ slot, slots int }
+
 // finish tries until every delivery of the batch is decided, or ctx ends.
-func (l *lane) finish(ctx, attempts context.Context, slot int, batch []edge.Delivery) error {
+func (l *lane) finish(ctx, attempts context.Context, at place, batch []edge.Delivery) error {
 	// A stack: what to try next is last. Halving keeps it no deeper than the
 	// logarithm of the batch.
 	todo := [][]edge.Delivery{batch}
@@ -188,20 +207,23 @@ func (l *lane) finish(ctx, attempts context.Context, slot int, batch []edge.Deli
 		}
 	}()
 	for number, first := 1, true; len(todo) > 0; first = false {
-		generation, ok := l.gate.enter(ctx, slot)
+		generation, ok := l.gate.enter(ctx, at.slot)
 		if !ok {
 			return nil
 		}
-		if first {
+		if first && !batch[0].Sealed {
 			markBackfill(batch, time.Now())
 		}
 		next := todo[len(todo)-1]
-		attempt, outcome := l.attempt(attempts, next, number, slot)
+		if ok, err := l.seal(ctx, next); !ok {
+			return err
+		}
+		attempt, outcome := l.attempt(attempts, next, number, at)
 		decision := decide(next, outcome)
 		if ok, err := l.settle(ctx, next, attempt, decision); !ok {
 			return err
 		}
-		l.announce(l.gate.leave(generation, slot, outcome), outcome)
+		l.announce(l.gate.leave(generation, at.slot, outcome), outcome)
 		l.record(attempt, len(decision.acked))
 		if decision.again {
 			number++
@@ -209,6 +231,7 @@ func (l *lane) finish(ctx, attempts context.Context, slot int, batch []edge.Deli
 		}
 		todo, number = todo[:len(todo)-1], 1
 		for i := len(decision.parts) - 1; i >= 0; i-- {
+			markSealed(decision.parts[i], false) // its name is another
 			todo = append(todo, decision.parts[i])
 		}
 	}

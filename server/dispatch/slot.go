@@ -23,9 +23,18 @@ type slot struct {
 	wake  chan struct{} // holds a token when pending or full changed
 
 	mu      sync.Mutex
-	pending []waiting // the part of buffer that no batch has taken
+	resumed []work          // sealed before a restart; they come first
+	after   []chan struct{} // closed when others have finished what came before
+	pending []waiting       // the part of buffer that no batch has taken
 	buffer  []waiting
 	full    bool // the lane leases nothing until something is decided
+}
+
+// work is a batch to finish.
+type work struct {
+	batch  []edge.Delivery
+	spread bool          // its devices belong to several slots
+	done   chan struct{} // to be closed when it is finished; nil when nobody waits
 }
 
 // waiting is a delivery that no batch has taken yet.
@@ -85,11 +94,14 @@ func (s *slot) hurry() {
 }
 
 // take waits for a batch. It returns false when ctx ends first.
-func (s *slot) take(ctx context.Context, limit edge.BatchLimit) ([]edge.Delivery, bool) {
+func (s *slot) take(ctx context.Context, limit edge.BatchLimit) (work, bool) {
 	for ctx.Err() == nil {
+		if resumed, ok := s.takeResumed(ctx); ok {
+			return resumed, true
+		}
 		batch, linger := s.closeBatch(limit, time.Now())
 		if len(batch) > 0 {
-			return batch, true
+			return work{batch: batch}, true
 		}
 		var due <-chan time.Time
 		if linger > 0 {
@@ -101,7 +113,7 @@ func (s *slot) take(ctx context.Context, limit edge.BatchLimit) ([]edge.Delivery
 		case <-ctx.Done():
 		}
 	}
-	return nil, false
+	return work{}, false
 }
 
 // closeBatch returns the next batch when it is complete, or else how long it
@@ -152,11 +164,14 @@ func (s *slot) fit(limit edge.BatchLimit) (count int, complete bool) {
 func (s *slot) drain() []edge.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	deliveries := make([]edge.Delivery, len(s.pending))
-	for i := range deliveries {
-		deliveries[i] = s.pending[i].delivery
+	var deliveries []edge.Delivery
+	for _, resumed := range s.resumed {
+		deliveries = append(deliveries, resumed.batch...)
 	}
-	s.pending, s.buffer = nil, nil
+	for i := range s.pending {
+		deliveries = append(deliveries, s.pending[i].delivery)
+	}
+	s.resumed, s.pending, s.buffer = nil, nil, nil
 	return deliveries
 }
 

@@ -40,6 +40,9 @@ func (k DeliveryKind) String() string {
 type Delivery struct {
 	Record Record
 	Kind   DeliveryKind
+	// Sealed is true for the members of a sealed batch, which repeats under its
+	// name whatever happens; see [Leaser].
+	Sealed bool
 }
 
 // Class is how an attempt ended, and so what happens next.
@@ -116,13 +119,26 @@ type LeaseLimit struct {
 }
 
 // Leaser hands out the deliveries of each sink in order of position and takes
-// back what became of them. Each sink has one lane, and only that lane leases
-// and settles for it.
+// back what became of them. Each sink has one lane, and only that lane leases,
+// seals and settles for it.
 type Leaser interface {
 	// Lease waits until at least one delivery is due for the sink, or until ctx
 	// ends. Leased deliveries are not handed out again until the process
 	// restarts, or Release gives them back. At most MaxLeased may be out at once.
 	Lease(ctx context.Context, sink SinkID, limit LeaseLimit) ([]Delivery, error)
+	// Seal commits the members of a batch that goes out under a name made from
+	// them, before its first attempt. It returns when they are durable; a crash
+	// then cannot make another batch under that name. The deliveries are leased,
+	// ascend by position and are not requeued. As long as none of them is decided,
+	// and when they were released, or after a restart, Lease hands them out again
+	// before all others: the whole batch with its kinds, marked as Sealed, by
+	// itself and whatever the limit says. Once one is decided, or is sealed again
+	// in another batch, such as a part of this one, the batch is no more, and the
+	// rest may come in any other.
+	//
+	// With an [Error] of code Full nothing is sealed, and the batch must not carry
+	// that name. After any other error it may be sealed; sealing it again is safe.
+	Seal(ctx context.Context, sink SinkID, batch []Delivery) error
 	// Settle records what became of leased deliveries and the attempt that
 	// decided it. It returns when recorded in memory; it is durable with the next
 	// commit, 50 ms later at most. A settlement that is lost in a crash means a

@@ -33,6 +33,9 @@ type PlannedSink struct {
 	Concurrency int    // slots of the lane, at least 1
 	Batch       BatchLimit
 	Timeout     time.Duration // of one attempt
+	// Sealed is true when what the sink sends is named after the members of its
+	// batch: the lane then seals each batch before its first attempt.
+	Sealed bool
 }
 
 // BatchLimit says when a batch is closed: by count, by bytes, or when its first

@@ -38,6 +38,7 @@ type lane struct {
 	due         []edge.Delivery
 	leased      map[edge.Position]edge.Delivery
 	dead        map[edge.Position]edge.Delivery
+	sealed      [][]edge.Delivery // leased as a whole, or due as a whole
 	settlements []edge.Settlement
 	changed     chan struct{} // closed and replaced whenever a waiting Lease should look again
 }
@@ -142,6 +143,9 @@ func (q *Queue) take(sink edge.SinkID, limit edge.LeaseLimit) ([]edge.Delivery, 
 	if !ok {
 		return nil, nil, fmt.Errorf("lease: sink %d is unknown", sink)
 	}
+	if sealed := lane.takeSealed(); len(sealed) > 0 {
+		return sealed, lane.changed, nil
+	}
 	count, size := 0, 0
 	records := min(limit.Records, edge.MaxLeased-len(lane.leased), len(lane.due))
 	for count < records {
@@ -154,6 +158,7 @@ func (q *Queue) take(sink edge.SinkID, limit edge.LeaseLimit) ([]edge.Delivery, 
 	deliveries := slices.Clone(lane.due[:count])
 	lane.due = lane.due[count:]
 	for _, delivery := range deliveries {
+		lane.unseal(delivery.Record.Position)
 		lane.leased[delivery.Record.Position] = delivery
 	}
 	return deliveries, lane.changed, nil
@@ -191,6 +196,60 @@ func (l *lane) settle(delivery edge.Delivery) error {
 		return fmt.Errorf("settle: position %d is not leased", position)
 	}
 	delete(l.leased, position)
+	l.unseal(position)
+	return nil
+}
+
+// Seal implements [edge.Leaser].
+func (q *Queue) Seal(ctx context.Context, sink edge.SinkID, batch []edge.Delivery) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lane := q.lanes[sink]
+	sealed := slices.Clone(batch)
+	for i := range sealed {
+		position := sealed[i].Record.Position
+		if _, ok := lane.leased[position]; !ok || sealed[i].Kind == edge.Requeue || i > 0 && position <= sealed[i-1].Record.Position {
+			return fmt.Errorf("seal: position %d is not leased, or not in order", position)
+		}
+		sealed[i].Sealed = true
+	}
+	for i := range sealed {
+		lane.unseal(sealed[i].Record.Position)
+	}
+	lane.sealed = append(lane.sealed, sealed)
+	return nil
+}
+
+// Sealed returns the sealed batches of a sink, oldest first.
+func (q *Queue) Sealed(sink edge.SinkID) [][]edge.Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.lanes[sink].sealed)
+}
+
+// unseal lets go of the batch that a position is a member of.
+func (l *lane) unseal(position edge.Position) {
+	l.sealed = slices.DeleteFunc(l.sealed, func(batch []edge.Delivery) bool {
+		return slices.ContainsFunc(batch, func(member edge.Delivery) bool { return member.Record.Position == position })
+	})
+}
+
+// takeSealed leases the first sealed batch of which nothing is leased.
+func (l *lane) takeSealed() []edge.Delivery {
+	for _, batch := range l.sealed {
+		isLeased := func(member edge.Delivery) bool { _, ok := l.leased[member.Record.Position]; return ok }
+		if slices.ContainsFunc(batch, isLeased) {
+			continue
+		}
+		for _, member := range batch {
+			l.leased[member.Record.Position] = member
+			l.due = slices.DeleteFunc(l.due, func(due edge.Delivery) bool { return due.Record.Position == member.Record.Position })
+		}
+		return slices.Clone(batch)
+	}
 	return nil
 }
 
@@ -205,6 +264,9 @@ func (q *Queue) Release(sink edge.SinkID, deliveries []edge.Delivery) {
 			continue
 		}
 		delete(lane.leased, delivery.Record.Position)
+		if leased.Sealed = false; leased.Kind == edge.Backfill {
+			leased.Kind = edge.Live // only its batch remembers
+		}
 		lane.insert(leased)
 	}
 	lane.wake()

@@ -50,6 +50,7 @@ type account struct {
 	orphans  spans // leased, and their frame is gone since
 	inFlight int   // positions in leased, and leased dead letters
 	requeue  requeue
+	sealed   []*sealedBatch
 
 	accountTotals
 	deaths map[string]deaths // by reason
@@ -91,6 +92,7 @@ func (a *account) owes(position edge.Position, sinks []edge.SinkID) bool {
 
 // decide marks positions as decided and moves the cursor over them.
 func (a *account) decide(decided span) {
+	a.unseal(decided)
 	a.settled.add(decided)
 	if a.settled[0].first == a.cursor {
 		a.cursor = a.settled[0].end

@@ -17,6 +17,8 @@ const (
 	// houseInterval is how often the committer looks for old frames, old
 	// attempts, and room on a full disk.
 	houseInterval = time.Second
+	// sealDelay is how long sealed batches wait for records to ride with.
+	sealDelay = 100 * time.Microsecond
 )
 
 // committer is the goroutine that writes: one transaction per group, with
@@ -35,18 +37,20 @@ type committer struct {
 	commitMessages observe.Histogram
 	windowSeconds  observe.Gauge
 
-	letters    *encoder      // of dead letters
-	attempts   attemptTotals // that are stored
-	sets       int           // owed sets that are stored
-	ingress    ingressKept   // dead letters of ingress that are stored
-	replayFrom edge.Position // as stored
-	replayRead int64         // window.read at that position
-	savedAt    time.Time     // settlements, gateway time
-	clockAt    time.Time     // when the clock was saved, gateway time
-	floored    bool          // the wall clock cannot be believed
-	save       *time.Timer   // runs while something is settled and not saved
-	waiting    bool          // the timer runs
-	failed     *FatalError
+	letters     *encoder      // of dead letters
+	attempts    attemptTotals // that are stored
+	sets        int           // owed sets that are stored
+	ingress     ingressKept   // dead letters of ingress that are stored
+	replayFrom  edge.Position // as stored
+	replayRead  int64         // window.read at that position
+	savedAt     time.Time     // settlements, gateway time
+	clockAt     time.Time     // when the clock was saved, gateway time
+	floored     bool          // the wall clock cannot be believed
+	committedAt time.Time     // gateway time of the last commit
+	sealing     bool          // somebody waits for a sealed batch to be saved
+	save        *time.Timer   // runs while something is settled and not saved
+	waiting     bool          // the timer runs
+	failed      *FatalError
 }
 
 func newCommitter(q *Queue) *committer {
@@ -86,6 +90,8 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			committed <- g
 		case <-c.q.settled:
 			c.saveSoon()
+		case <-c.q.seals:
+			c.sealSoon()
 		case <-c.save.C:
 			c.waiting = false
 			_ = c.commit(nil) // tried again after a full disk
@@ -144,7 +150,7 @@ func (c *committer) handle(g *group) {
 // an error nothing of it is stored; only a [*FatalError] ends the queue.
 func (c *committer) commit(g *group) error {
 	tx := &transaction{group: g, now: c.q.clock.now()}
-	if g == nil || tx.now.Sub(c.savedAt) >= saveInterval {
+	if g == nil || c.sealing || tx.now.Sub(c.savedAt) >= saveInterval {
 		tx.saving = saveSettled
 	}
 	return c.transact(tx)
@@ -168,8 +174,9 @@ func (c *committer) transact(tx *transaction) error {
 	}
 	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead
 	if tx.saving > saveNothing {
-		c.savedAt = tx.now
+		c.savedAt, c.sealing = tx.now, false
 	}
+	c.committedAt = tx.now
 	if tx.clock {
 		c.clockAt = tx.now
 	}
@@ -248,6 +255,13 @@ func (c *committer) fail(err error) error {
 		c.q.intake.close()
 	}
 	return c.failed
+}
+
+// sealSoon saves sealed batches with the next commit, which is at once when no
+// records come: a lane waits for it.
+func (c *committer) sealSoon() {
+	c.sealing, c.waiting = true, true
+	c.save.Reset(max(sealDelay, c.q.settings.CommitInterval-c.q.clock.since(c.committedAt)))
 }
 
 // saveSoon starts the timer for settlements, unless it runs.

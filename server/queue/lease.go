@@ -9,7 +9,8 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// Lease implements [edge.Leaser]. Requeued dead letters come first.
+// Lease implements [edge.Leaser]. Sealed batches come first, each
+// by itself, then requeued dead letters.
 func (q *Queue) Lease(ctx context.Context, sink edge.SinkID, limit edge.LeaseLimit) ([]edge.Delivery, error) {
 	account, err := q.account(sink)
 	if err != nil {
@@ -72,6 +73,9 @@ func (l *lease) takes(record *edge.Record, kind edge.DeliveryKind) bool {
 
 // leaseNow leases what is due, which may be nothing.
 func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit) ([]edge.Delivery, error) {
+	if sealed, err := q.leaseSealed(ctx, a); err != nil || len(sealed) > 0 {
+		return sealed, err
+	}
 	lease := &lease{limit: limit}
 	if err := q.leaseRequeued(ctx, a, lease); err != nil {
 		return nil, err
@@ -134,6 +138,7 @@ func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, le
 		if a.capacity() == 0 || !lease.takes(&frame.records[index], edge.Live) {
 			return false
 		}
+		a.unseal(here)
 		a.leased.add(here)
 		a.inFlight++
 		a.frontier = max(a.frontier, here.end)

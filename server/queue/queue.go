@@ -134,6 +134,7 @@ type Queue struct {
 
 	grown   signal          // the head has moved
 	settled chan struct{}   // nudged by Settle
+	seals   chan struct{}   // nudged by Seal
 	flushes chan chan error // somebody waits until settlements are saved
 	broken  chan error      // a write outside the committer failed
 	damaged chan damageReport
@@ -174,7 +175,7 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	q := &Queue{
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
-		settled: make(chan struct{}, 1), flushes: make(chan chan error), damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
+		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), flushes: make(chan chan error), damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}
 	if err := q.recover(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())

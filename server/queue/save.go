@@ -21,6 +21,8 @@ type accountSave struct {
 	account *account
 	cursor  edge.Position
 	settled []byte
+	sealed  []byte
+	sealing []*sealedBatch // of those, the new ones
 	totals  accountTotals
 	deaths  map[string]deaths
 	unsaved unsaved
@@ -49,6 +51,7 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved}
+	taken.sealed, taken.sealing = a.takeSealed()
 	if len(a.unsaved.letters) > 0 || a.deathsDirty {
 		taken.deaths = maps.Clone(a.deaths)
 	}
@@ -78,8 +81,8 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 		}
 	}
 	totals := &s.totals
-	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,
-		int64(s.cursor), s.settled, int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired, int64(id))
+	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,
+		int64(s.cursor), s.settled, s.sealed, int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired, int64(id))
 }
 
 // endSave keeps what was saved, or gives it back to the accounts when the
@@ -93,6 +96,7 @@ func (c *committer) endSave(s *save, err error) {
 	}
 	for i := range s.accounts {
 		taken := &s.accounts[i]
+		taken.account.endSeals(taken.sealing, err)
 		if err != nil {
 			taken.account.restoreUnsaved(&taken.unsaved)
 			continue

@@ -194,7 +194,7 @@ func boolean(value bool) int64 {
 // loadSinks reads the accounts as they were saved last.
 func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	var accounts []*account
-	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired
+	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
 		loaded := newAccount(edge.SinkID(row.Int(0)), row.Text(1), row.Text(2))
 		loaded.removed = row.Int(3) != 0
@@ -213,6 +213,8 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 			counted: edge.Position(row.Int(8)), owed: row.Int(9), delivered: row.Int(10), dead: row.Int(11),
 			held: row.Int(12), discarded: row.Int(13), expired: row.Int(14),
 		}
+		// Damaged ones are as good as let go of: their records get other names.
+		loaded.sealed, _ = parseSealed(row.Bytes(15))
 		accounts = append(accounts, loaded)
 		return nil
 	})

@@ -18,6 +18,7 @@ type Request struct {
 	ContentType    string
 	TraceParent    string
 	Records        []Record
+	Body           []byte
 }
 
 // Answer is what a receiver says to a request.
@@ -118,6 +119,7 @@ func parseRequest(request *http.Request) (Request, error) {
 	if err != nil {
 		return came, err
 	}
+	came.Body = body
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	for {
 		record := Record{ArrivedAt: time.Now()}

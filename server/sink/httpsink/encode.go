@@ -19,10 +19,10 @@ var contentTypes = map[Format]string{
 // stampsBytes is what the gateway's own fields add to a payload, about.
 const stampsBytes = 256
 
-// key names the batch by its positions (docs/adr/0008). It is empty for requeued
-// records; see the package comment.
+// key names the batch by its positions (docs/adr/0010). It is empty for one that is
+// not sealed, which might have other members next time; see the package comment.
 func (s *Sink) key(batch []edge.Delivery) string {
-	if batch[0].Kind == edge.Requeue {
+	if !batch[0].Sealed {
 		return ""
 	}
 	return fmt.Sprintf("%s/%s/%d-%d", s.settings.Gateway, s.settings.Sink,

@@ -45,9 +45,10 @@
 // ignored, and no body is read beyond 64 KiB. A record that cannot be encoded is
 // refused as unwritable.
 //
-// A batch of requeued records carries no Idempotency-Key: the receiver may
-// remember the same range with other members, or with the refusal that made
-// the records dead.
+// Only a sealed batch carries an Idempotency-Key: it has the same members, and so
+// the same body, whenever it comes again. One that is not sealed might have others,
+// and of requeued records the receiver may remember the refusal that made them
+// dead.
 //
 // Redirects are not followed, cookies are not kept, and proxies are not taken
 // from the environment: what leaves a gateway goes where its configuration says.

@@ -52,13 +52,14 @@ func receive(t *testing.T, handler http.HandlerFunc) string {
 }
 
 // batch returns deliveries with the positions first to first+count-1.
+// batch is sealed, as dispatch does it for this sink.
 func batch(first, count int) []edge.Delivery {
 	deliveries := make([]edge.Delivery, count)
 	for i := range deliveries {
 		record := edgetest.Record("dev-1", first+i)
 		record.Position = edge.Position(first + i)
 		record.Correlation = edge.NewCorrelationID(record.ReceivedAt, record.Position, 0, 1)
-		deliveries[i] = edge.Delivery{Record: record}
+		deliveries[i] = edge.Delivery{Record: record, Sealed: true}
 	}
 	return deliveries
 }
@@ -193,12 +194,12 @@ func TestSink_Headers(t *testing.T) {
 			t.Errorf("got %v", got.header)
 		}
 	})
-	t.Run("NoKeyForRequeued", func(t *testing.T) {
-		requeued := batch(7, 3)
-		for i := range requeued {
-			requeued[i].Kind = edge.Requeue
+	t.Run("NoKeyForABatchThatIsNotSealed", func(t *testing.T) {
+		unsealed := batch(7, 3)
+		for i := range unsealed {
+			unsealed[i].Sealed = false
 		}
-		if got := capture(t, requeued).header; got.Get("Idempotency-Key") != "" {
+		if got := capture(t, unsealed).header; got.Get("Idempotency-Key") != "" {
 			t.Errorf("got %v", got)
 		}
 	})
