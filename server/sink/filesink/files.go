@@ -41,6 +41,12 @@ type files struct {
 	// clean is true when no file can end in half a line: at the start, and after
 	// a write that failed, the last file has to be looked at first.
 	clean bool
+	// mended is true once the file that another process was writing has been
+	// looked at. That file is resumed in its hour, so that the order of names is
+	// that of delivery also across a crash: the batches that come again may begin
+	// below the position in its name.
+	mended bool
+	resume string
 }
 
 func newFiles(dir string, log *slog.Logger) *files { return &files{dir: dir, log: log} }
@@ -93,12 +99,15 @@ func (f *files) inPlace() bool {
 }
 
 // roll opens the file of an hour, which exists when the same batch was begun
-// before.
+// before, or when another process was writing it in this hour.
 func (f *files) roll(hour string, first edge.Position) error {
 	if err := f.close(); err != nil {
 		return err
 	}
 	name := fmt.Sprintf("%s-%020d.ndjson", hour, first)
+	if strings.HasPrefix(f.resume, hour+"-") {
+		name = f.resume
+	}
 	day := filepath.Join(f.dir, path.Dir(name))
 	if err := makeDir(day); err != nil {
 		return err
@@ -118,7 +127,7 @@ func (f *files) roll(hour string, first edge.Position) error {
 		_ = file.Close() // nothing was written
 		return fmt.Errorf("open %s: %w", name, err)
 	}
-	f.file, f.path, f.hour, f.size = file, name, hour, size
+	f.file, f.path, f.hour, f.size, f.resume = file, name, hour, size, ""
 	return nil
 }
 
@@ -151,7 +160,7 @@ func (f *files) mend() error {
 	}
 	name, err := os.ReadFile(filepath.Join(f.dir, current))
 	if errors.Is(err, fs.ErrNotExist) {
-		f.clean = true
+		f.clean, f.mended = true, true
 		return nil
 	}
 	if err != nil {
@@ -160,26 +169,30 @@ func (f *files) mend() error {
 	last := strings.TrimSpace(string(name))
 	if match, _ := path.Match(pattern, last); !match {
 		f.log.Warn("file sink ignores a .current that names no file of its own", "dir", f.dir, "names", last)
-		f.clean = true
+		f.clean, f.mended = true, true
 		return nil
 	}
-	if err := f.mendFile(last); err != nil {
+	found, err := f.mendFile(last)
+	if err != nil {
 		return fmt.Errorf("mend %s: %w", last, err)
 	}
-	f.clean = true
+	if found && !f.mended {
+		f.resume = last
+	}
+	f.clean, f.mended = true, true
 	return nil
 }
 
-func (f *files) mendFile(name string) error {
+func (f *files) mendFile(name string) (found bool, err error) {
 	file, err := os.OpenFile(filepath.Join(f.dir, name), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = f.cut(file)
-	return errors.Join(err, file.Close())
+	return true, errors.Join(err, file.Close())
 }
 
 // cut removes half a line from the end of the file and returns the size of

@@ -9,7 +9,9 @@
 // counts as delivered, and that readers find whole lines: a write that fails is
 // cut off again, at once or, after a crash, before the next write. Records of a
 // batch stand together and in order. The hour is that of writing, not of
-// receiving: a file is complete when .current names another one. A file that is
+// receiving: a file is complete when .current names another one. A start in the
+// same hour goes on in the file that it names, so that the files, read in the
+// order of their names, hold the records of a device in order. A file that is
 // removed, renamed, replaced or emptied while it is being written is not written
 // on: the next batch begins another one, and makes the folders again.
 //

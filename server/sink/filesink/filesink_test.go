@@ -194,10 +194,7 @@ func TestSink_Mend(t *testing.T) {
 				deliver(t, open(t, dir), 1, 2)
 				tear(t, dir, hour+"00000000000000000001.ndjson", tail)
 				deliver(t, open(t, dir), 3, 1)
-				expect(t, dir, map[string][]uint64{
-					hour + "00000000000000000001.ndjson": {1, 2},
-					hour + "00000000000000000003.ndjson": {3},
-				})
+				expect(t, dir, map[string][]uint64{hour + "00000000000000000001.ndjson": {1, 2, 3}})
 			})
 		})
 		t.Run("EarlierHour"+name, func(t *testing.T) {
@@ -215,6 +212,7 @@ func TestSink_Mend(t *testing.T) {
 		})
 	}
 	t.Run("SameBatchGoesOnInItsFile", sameBatchGoesOnInItsFile)
+	t.Run("OrderOfNamesIsThatOfDelivery", orderOfNamesIsThatOfDelivery)
 	t.Run("OnlyItsOwnFiles", onlyItsOwnFiles)
 }
 
@@ -225,6 +223,23 @@ func sameBatchGoesOnInItsFile(t *testing.T) {
 		tear(t, dir, hour+"00000000000000000001.ndjson", `{"half`)
 		deliver(t, open(t, dir), 1, 3)
 		expect(t, dir, map[string][]uint64{hour + "00000000000000000001.ndjson": {1, 2, 1, 2, 3}})
+	})
+}
+
+// orderOfNamesIsThatOfDelivery has a batch come first that begins below the
+// position in the name of the file that was being written.
+func orderOfNamesIsThatOfDelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		deliver(t, open(t, dir), 3, 2)
+		deliver(t, open(t, dir), 1, 6)
+		expect(t, dir, map[string][]uint64{hour + "00000000000000000003.ndjson": {3, 4, 1, 2, 3, 4, 5, 6}})
+		// A file that was taken away is not begun again under its name.
+		if err := os.Remove(filepath.Join(dir, hour+"00000000000000000003.ndjson")); err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, open(t, dir), 5, 2)
+		expect(t, dir, map[string][]uint64{hour + "00000000000000000005.ndjson": {5, 6}})
 	})
 }
 

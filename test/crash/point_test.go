@@ -1,0 +1,155 @@
+package crash_test
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"testing"
+
+	"combotto.io/gateway/test/harness"
+)
+
+// killsPerPoint is how often the gateway dies at each point.
+const killsPerPoint = 10
+
+// point is a place in the product's source at which the gateway kills itself:
+// before a text that a file holds exactly once, or behind it.
+type point struct {
+	name   string
+	file   string // below the root of the product's module
+	text   string
+	behind bool
+	passes int    // it dies at any of the first so many passes
+	config string // what makes the place reached soon
+	start  bool   // it is reached while the gateway starts
+}
+
+// What makes rare places come soon.
+const (
+	shortRetention = "retention: {delivered: 1s}\n"
+	smallQueue     = "queue: {max_bytes: 16MiB}\n"
+)
+
+var points = []point{
+	{name: "before-append", file: "server/queue/transaction.go", text: "\t\terr := conn.Exec(\"INSERT INTO frame VALUES", passes: 60},
+	{name: "after-frame", file: "server/queue/transaction.go", text: "\t\ttx.retention.appended(g)\n", passes: 60},
+	{name: "before-commit", file: "server/sqlite/conn.go", text: "\t\terr = c.Exec(\"COMMIT\")\n", passes: 60},
+	{name: "after-commit", file: "server/queue/commit.go", text: "\tc.endSave(tx.save, err)\n", passes: 60},
+	{name: "before-replies", file: "server/queue/queue.go", text: "\t\tflush = g.reply(flush)\n", passes: 60},
+	{name: "between-replies", file: "server/queue/group.go", text: "\t\tif entry.Replier.Reply(", passes: 4000},
+	{name: "before-flush", file: "server/queue/group.go", text: "\t\treplier.Flush()\n", passes: 600},
+	{name: "before-delivery", file: "server/dispatch/attempt.go", text: "\toutcome := sane(l.deliver(ctx, batch))\n", passes: 12},
+	{name: "sink-accepted", file: "server/dispatch/attempt.go", text: "\tendedAt := time.Now()\n", passes: 12},
+	{name: "file-written", file: "server/sink/filesink/files.go", text: "\tif err := f.file.Sync(); err != nil {\n", passes: 6},
+	{name: "settled-not-saved", file: "server/queue/settle.go", text: "\tnudge(q.settled)\n", passes: 12},
+	{name: "between-saves", file: "server/queue/save.go", text: "\t\ts.accounts = append(s.accounts, taken)\n", passes: 10},
+	{name: "before-checkpoint", file: "server/sqlite/checkpoint.go", text: "\t_, err := db.checkpointer.One(\"PRAGMA wal_checkpoint(PASSIVE)\"", passes: 2, config: smallQueue},
+	{name: "after-checkpoint", file: "server/sqlite/checkpoint.go", text: "\tif busy != 0 {\n", passes: 2, config: smallQueue},
+	{name: "before-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n", passes: 3, config: shortRetention},
+	{name: "after-retention", file: "server/queue/transaction.go", text: "\tif err := c.writeState(conn, tx); err != nil {\n", passes: 60, config: shortRetention},
+	{name: "window-snapshot", file: "server/queue/transaction.go", text: "\t\tif err := tx.window.write(conn); err != nil {\n", passes: 3, config: shortRetention},
+	{name: "migration-step", file: "server/sqlite/migrate.go", text: "\t\treturn conn.script(fmt.Sprintf(\"PRAGMA user_version=%d\", version))\n", passes: 2, start: true},
+	{name: "after-migration", file: "server/queue/recover.go", text: "\terr := q.db.Write(ctx, func(conn *sqlite.Conn) error {\n", passes: 1, start: true},
+	{name: "during-recovery", file: "server/queue/recover.go", text: "\tif q.start.letters, err = newEncoder(); err != nil {\n", passes: 1, start: true},
+}
+
+// killCode is added to every package that has a point. KILL_AT holds the name of
+// a point and the pass that is the last.
+const killCode = `package %s
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+var killPasses atomic.Int64
+
+func killHere(point string) {
+	var pass int64
+	if _, err := fmt.Sscanf(os.Getenv("KILL_AT"), point+":%%d", &pass); err != nil || killPasses.Add(1) != pass {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "killed at", point)
+	_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+	select {}
+}
+`
+
+// pointsOverlay puts every point into one gateway.
+func pointsOverlay() harness.Overlay {
+	overlay := harness.Overlay{Added: map[string]string{}}
+	for _, point := range points {
+		call := fmt.Sprintf("\tkillHere(%q)\n", point.name)
+		change := harness.Change{File: point.file, Old: point.text, New: call + point.text}
+		if point.behind {
+			change.New = point.text + call
+		}
+		overlay.Changes = append(overlay.Changes, change)
+		folder := path.Dir(point.file)
+		overlay.Added[folder+"/kill_here.go"] = fmt.Sprintf(killCode, path.Base(folder))
+	}
+	return overlay
+}
+
+// TestPoint kills the gateway at every named place, ten times each.
+func TestPoint(t *testing.T) {
+	skipShort(t, "two minutes")
+	binary, err := binaries.BuildOverlay(t.Context(), "points", pointsOverlay())
+	must(t, err)
+	for _, point := range points {
+		t.Run(point.name, func(t *testing.T) {
+			r := newRig(t, binary)
+			r.gateway.Config += point.config
+			for range killsPerPoint {
+				r.dieAt(&point)
+			}
+			r.gateway.Env = nil
+			killed, drained := r.finish()
+			for _, report := range []error{killed.Err(), drained.Err()} {
+				if report != nil {
+					t.Error(report)
+				}
+			}
+		})
+	}
+}
+
+// dieAt runs the gateway until it dies at a point.
+func (r *rig) dieAt(point *point) {
+	t := r.t
+	t.Helper()
+	r.gateway.Env = []string{fmt.Sprintf("KILL_AT=%s:%d", point.name, 1+r.random.IntN(point.passes))}
+	switch {
+	case r.load == nil && point.start:
+		// The first start makes the files; whoever dies in it has promised nothing.
+		must(t, r.gateway.Begin())
+		r.awaitDeath(point)
+		r.gateway.Env = nil
+		r.begin()
+		r.awaitAcknowledged(0, acknowledgedMin)
+		r.kill()
+		return
+	case r.load == nil:
+		r.lives = append(r.lives, life{})
+		must(t, r.gateway.Begin())
+		r.startLoad()
+	default:
+		r.begin()
+	}
+	r.awaitDeath(point)
+	r.noteEnd()
+	r.awaitCut()
+}
+
+// awaitDeath waits until the gateway has killed itself, and nothing else has.
+func (r *rig) awaitDeath(point *point) {
+	r.t.Helper()
+	process := r.gateway.Process()
+	code, err := process.Wait(within(r.t, patience))
+	must(r.t, err)
+	if code != -1 || !strings.HasSuffix(strings.TrimSpace(process.Log()), "killed at "+point.name) {
+		r.t.Fatalf("exit code %d without a kill at %s: %s", code, point.name, process.LogTail())
+	}
+}
