@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"combotto.io/gateway/test/harness"
 )
@@ -146,8 +147,18 @@ func (r *rig) dieAt(point *point) {
 // awaitDeath waits until the gateway has killed itself, and nothing else has.
 func (r *rig) awaitDeath(point *point) {
 	r.t.Helper()
-	process := r.gateway.Process()
-	code, err := process.Wait(within(r.t, patience))
+	process, exited := r.gateway.Process(), (<-chan struct{})(nil)
+	if r.load != nil {
+		exited = r.load.Exited()
+	}
+	select {
+	case <-process.Exited():
+	case <-exited:
+		r.t.Fatalf("the generator ended before the gateway died at %s: %s", point.name, r.load.LogTail())
+	case <-time.After(patience):
+		r.t.Fatalf("%v were not enough to reach %s: %+v\n%s", patience, point.name, r.load.Progress(), process.LogTail())
+	}
+	code, err := process.Wait(r.t.Context())
 	must(r.t, err)
 	if code != -1 || !strings.HasSuffix(strings.TrimSpace(process.Log()), "killed at "+point.name) {
 		r.t.Fatalf("exit code %d without a kill at %s: %s", code, point.name, process.LogTail())

@@ -99,7 +99,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&chosen.bootID, "boot-id", "", "eight characters; empty takes the clock")
 	flags.Int64Var(&chosen.repeat, "repeat", 0, "send every `k`th message of a device as the one before once more")
 	flags.DurationVar(&chosen.report, "report", 0, "`interval` of lines that say how far it is; 0 prints none")
-	flags.BoolVar(&chosen.reconnect, "reconnect", false, "connect again when the gateway goes away, and send what is unacknowledged")
+	flags.BoolVar(&chosen.reconnect, "reconnect", false, "connect when the gateway comes, and again when it went away, and send what is unacknowledged")
 	flags.BoolVar(&chosen.idle, "idle", false, "only connect, and stay")
 	flags.IntVar(&chosen.sources, "sources", 0, "connect from so many loopback addresses in turn; 0 leaves it to the system")
 	if err := flags.Parse(args); err != nil {
@@ -162,7 +162,7 @@ func run(ctx context.Context, chosen *settings, stdout io.Writer) error {
 	senders := make([]*sender, chosen.connections)
 	for i := range senders {
 		senders[i] = newSender(chosen, i, log)
-		if err := senders[i].connect(ctx); err != nil {
+		if err := senders[i].connect(ctx); err != nil && !(chosen.reconnect && senders[i].reconnect(ctx)) {
 			return fmt.Errorf("connection %d: %w", i, err)
 		}
 		defer senders[i].conn.Close()

@@ -133,7 +133,9 @@ const reconnectInterval = 5 * time.Millisecond
 
 // reconnect tries until it succeeds or ctx ends.
 func (s *sender) reconnect(ctx context.Context) bool {
-	_ = s.conn.Close()
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
 	ticker := time.NewTicker(reconnectInterval)
 	defer ticker.Stop()
 	for {
