@@ -1,12 +1,14 @@
 package crash_test
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
 	"testing"
 	"time"
 
+	"combotto.io/gateway/test/acklog"
 	"combotto.io/gateway/test/harness"
 )
 
@@ -14,31 +16,40 @@ import (
 const killsPerPoint = 10
 
 // point is a place in the product's source at which the gateway kills itself:
-// before a text that a file holds exactly once, or behind it.
+// before a text that a file holds exactly once, or where instead says.
 type point struct {
-	name   string
-	file   string // below the root of the product's module
-	text   string
-	behind bool
-	passes int    // it dies at any of the first so many passes
-	config string // what makes the place reached soon
-	start  bool   // it is reached while the gateway starts
+	name    string
+	file    string // below the root of the product's module
+	text    string
+	instead string // what takes the text's place, with KILL for the call
+	passes  int    // it dies at any of the first so many passes
+	config  string // what makes the place reached soon
+	when    moment
 }
+
+// moment is when a point is reached.
+type moment int
+
+const (
+	underLoadOnly moment = iota
+	duringStart          // after a crash
+	firstStart           // where no file is yet
+)
 
 // What makes rare places come soon.
 const (
 	shortRetention = "retention: {delivered: 1s}\n"
-	smallQueue     = "queue: {max_bytes: 16MiB}\n"
+	smallQueue     = "queue: {max_bytes: 64MiB}\n"
 )
 
 var points = []point{
-	{name: "before-append", file: "server/queue/transaction.go", text: "\t\terr := conn.Exec(\"INSERT INTO frame VALUES", passes: 60},
-	{name: "after-frame", file: "server/queue/transaction.go", text: "\t\ttx.retention.appended(g)\n", passes: 60},
-	{name: "before-commit", file: "server/sqlite/conn.go", text: "\t\terr = c.Exec(\"COMMIT\")\n", passes: 60},
-	{name: "after-commit", file: "server/queue/commit.go", text: "\tc.endSave(tx.save, err)\n", passes: 60},
-	{name: "before-replies", file: "server/queue/queue.go", text: "\t\tflush = g.reply(flush)\n", passes: 60},
-	{name: "between-replies", file: "server/queue/group.go", text: "\t\tif entry.Replier.Reply(", passes: 4000},
-	{name: "before-flush", file: "server/queue/group.go", text: "\t\treplier.Flush()\n", passes: 600},
+	{name: "before-append", file: "server/queue/transaction.go", text: "\t\terr := conn.Exec(\"INSERT INTO frame VALUES", passes: 30},
+	{name: "after-frame", file: "server/queue/transaction.go", text: "\t\ttx.retention.appended(g)\n", passes: 30},
+	{name: "before-commit", file: "server/sqlite/conn.go", text: "\t\terr = c.Exec(\"COMMIT\")\n", passes: 30},
+	{name: "after-commit", file: "server/queue/commit.go", text: "\tc.endSave(tx.save, err)\n", passes: 30},
+	{name: "before-replies", file: "server/queue/queue.go", text: "\t\tflush = g.reply(flush)\n", passes: 30},
+	{name: "between-replies", file: "server/queue/group.go", text: "\t\tif entry.Replier.Reply(", passes: 2000},
+	{name: "before-flush", file: "server/queue/group.go", text: "\t\treplier.Flush()\n", passes: 300},
 	{name: "before-delivery", file: "server/dispatch/attempt.go", text: "\toutcome := sane(l.deliver(ctx, batch))\n", passes: 12},
 	{name: "sink-accepted", file: "server/dispatch/attempt.go", text: "\tendedAt := time.Now()\n", passes: 12},
 	{name: "file-written", file: "server/sink/filesink/files.go", text: "\tif err := f.file.Sync(); err != nil {\n", passes: 6},
@@ -47,11 +58,16 @@ var points = []point{
 	{name: "before-checkpoint", file: "server/sqlite/checkpoint.go", text: "\t_, err := db.checkpointer.One(\"PRAGMA wal_checkpoint(PASSIVE)\"", passes: 2, config: smallQueue},
 	{name: "after-checkpoint", file: "server/sqlite/checkpoint.go", text: "\tif busy != 0 {\n", passes: 2, config: smallQueue},
 	{name: "before-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n", passes: 3, config: shortRetention},
-	{name: "after-retention", file: "server/queue/transaction.go", text: "\tif err := c.writeState(conn, tx); err != nil {\n", passes: 60, config: shortRetention},
-	{name: "window-snapshot", file: "server/queue/transaction.go", text: "\t\tif err := tx.window.write(conn); err != nil {\n", passes: 3, config: shortRetention},
-	{name: "migration-step", file: "server/sqlite/migrate.go", text: "\t\treturn conn.script(fmt.Sprintf(\"PRAGMA user_version=%d\", version))\n", passes: 2, start: true},
-	{name: "after-migration", file: "server/queue/recover.go", text: "\terr := q.db.Write(ctx, func(conn *sqlite.Conn) error {\n", passes: 1, start: true},
-	{name: "during-recovery", file: "server/queue/recover.go", text: "\tif q.start.letters, err = newEncoder(); err != nil {\n", passes: 1, start: true},
+	{
+		name: "after-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n",
+		instead: "\terr = conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\nKILL\treturn err\n", passes: 3, config: shortRetention,
+	},
+	{name: "window-snapshot", file: "server/queue/transaction.go", text: "\t\tif err := tx.window.write(conn); err != nil {\n", passes: 1, config: shortRetention},
+	{name: "wal-copied", file: "server/sqlite/wal.go", text: "\treturn disk.Rename(fresh, wal)\n", passes: 1, when: duringStart},
+	{name: "wal-renamed", file: "server/sqlite/sqlite.go", text: "\tdb := &DB{path: path, ", passes: 1, when: duringStart},
+	{name: "during-recovery", file: "server/queue/recover.go", text: "\tif q.start.letters, err = newEncoder(); err != nil {\n", passes: 1, when: duringStart},
+	{name: "migration-step", file: "server/sqlite/migrate.go", text: "\t\treturn conn.script(fmt.Sprintf(\"PRAGMA user_version=%d\", version))\n", passes: 2, when: firstStart},
+	{name: "after-migration", file: "server/queue/recover.go", text: "\terr := q.db.Write(ctx, func(conn *sqlite.Conn) error {\n", passes: 1, when: firstStart},
 }
 
 // killCode is added to every package that has a point. KILL_AT holds the name of
@@ -83,11 +99,8 @@ func pointsOverlay() harness.Overlay {
 	overlay := harness.Overlay{Added: map[string]string{}}
 	for _, point := range points {
 		call := fmt.Sprintf("\tkillHere(%q)\n", point.name)
-		change := harness.Change{File: point.file, Old: point.text, New: call + point.text}
-		if point.behind {
-			change.New = point.text + call
-		}
-		overlay.Changes = append(overlay.Changes, change)
+		instead := strings.Replace(cmp.Or(point.instead, "KILL"+point.text), "KILL", call, 1)
+		overlay.Changes = append(overlay.Changes, harness.Change{File: point.file, Old: point.text, New: instead})
 		folder := path.Dir(point.file)
 		overlay.Added[folder+"/kill_here.go"] = fmt.Sprintf(killCode, path.Base(folder))
 	}
@@ -101,47 +114,52 @@ func TestPoint(t *testing.T) {
 	must(t, err)
 	for _, point := range points {
 		t.Run(point.name, func(t *testing.T) {
-			r := newRig(t, binary)
-			r.gateway.Config += point.config
-			for range killsPerPoint {
-				r.dieAt(&point)
+			runs, kills := 1, killsPerPoint
+			if point.when == firstStart {
+				runs, kills = killsPerPoint, 1
 			}
-			r.gateway.Env = nil
-			killed, drained := r.finish()
-			for _, report := range []error{killed.Err(), drained.Err()} {
-				if report != nil {
-					t.Error(report)
+			for range runs {
+				r := newRig(t, binary)
+				r.gateway.Config += point.config
+				for range kills {
+					r.dieAt(&point)
+				}
+				killed, drained := r.finish()
+				for _, report := range []error{killed.Err(), drained.Err()} {
+					if report != nil {
+						t.Error(report)
+					}
 				}
 			}
 		})
 	}
 }
 
-// dieAt runs the gateway until it dies at a point.
+// dieAt runs the gateway until it dies at a point. When that is not under load,
+// it is under load before or after it.
 func (r *rig) dieAt(point *point) {
-	t := r.t
-	t.Helper()
-	r.gateway.Env = []string{fmt.Sprintf("KILL_AT=%s:%d", point.name, 1+r.random.IntN(point.passes))}
-	switch {
-	case r.load == nil && point.start:
-		// The first start makes the files; whoever dies in it has promised nothing.
-		must(t, r.gateway.Begin())
-		r.awaitDeath(point)
-		r.gateway.Env = nil
-		r.begin()
-		r.awaitAcknowledged(0, acknowledgedMin)
-		r.kill()
-		return
-	case r.load == nil:
-		r.lives = append(r.lives, life{})
-		must(t, r.gateway.Begin())
-		r.startLoad()
-	default:
-		r.begin()
+	r.t.Helper()
+	deadly := []string{fmt.Sprintf("KILL_AT=%s:%d", point.name, 1+r.random.IntN(point.passes))}
+	if point.when == duringStart {
+		r.cycle()
 	}
-	r.awaitDeath(point)
-	r.noteEnd()
-	r.awaitCut()
+	r.gateway.Env = deadly
+	must(r.t, r.gateway.Begin())
+	if point.when == underLoadOnly {
+		r.lives = append(r.lives, life{began: acklog.Now()})
+		if r.load == nil {
+			r.startLoad()
+		}
+		r.awaitDeath(point)
+		r.noteEnd()
+		r.awaitCut()
+	} else {
+		r.awaitDeath(point)
+	}
+	r.gateway.Env = nil
+	if point.when == firstStart {
+		r.cycle()
+	}
 }
 
 // awaitDeath waits until the gateway has killed itself, and nothing else has.
