@@ -37,12 +37,13 @@ build: ## Build bin/gateway, gatewayctl, devicesim and analytics
 check: lint unit ## Lint, architecture and unit tests, in under 2 minutes
 
 .PHONY: test
-test: peers check contracts race e2e ## Everything: installs what it needs, tests in every language, real processes
+test: peers check contracts race crash-states e2e ## Everything: installs what it needs, tests in every language, real processes
 	@echo "make test: everything passed"
 
 .PHONY: test-long
-test-long: peers ## The long lanes: every fuzz target for a minute
+test-long: peers ## The long lanes: every fuzz target for a minute, 100,000 crash states
 	tools/fuzz 60s
+	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
 
 .PHONY: bench
 bench: peers ## Benchmarks with the side-by-side table, about 12 minutes on a quiet machine
@@ -85,6 +86,10 @@ race: ## Unit tests again, with the race detector
 SEED := 0
 sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 seeds)
 	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 30m $(if $(filter-out 0,$(SEED)),-seed $(SEED),-seeds 1000)
+
+.PHONY: crash-states
+crash-states: ## 5,000 states that a power cut can leave, and a fault at every call of the queue
+	go test -count=1 ./server/queue -run 'TestQueue_(CrashStates|Sweep)$$' -v -timeout 30m -states 5000 -sweep-stride 1
 
 .PHONY: e2e
 e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients

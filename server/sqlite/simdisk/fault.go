@@ -30,6 +30,7 @@ var callNames = map[Calls]string{
 }
 
 // Fault is what goes wrong, and when. The first fault that fits a call decides.
+// A fault where nothing goes wrong only counts calls.
 type Fault struct {
 	Calls Calls  // which may be hit
 	Path  string // how the name of the file ends; empty is any file
@@ -114,6 +115,8 @@ func (f *Fault) effect() string {
 		return "with flipped bit"
 	case f.Lie:
 		return "that lies"
+	case f.Delay > 0:
+		return "delayed"
 	}
-	return "delayed"
+	return "seen"
 }

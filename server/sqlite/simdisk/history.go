@@ -16,10 +16,14 @@ func (d *Disk) Record() {
 	d.history = &History{from: d.platter.clone()}
 }
 
-// Now returns how many changes the history has: the time of [Replay].
+// Now returns how many changes the history has: the time of [Replay]. Without a
+// history no time passes.
 func (d *Disk) Now() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.history == nil {
+		return 0
+	}
 	return len(d.history.steps)
 }
 
@@ -63,6 +67,9 @@ func (r *Replay) Next() bool {
 
 // Now returns how many changes lie behind.
 func (r *Replay) Now() int { return r.at }
+
+// Len returns how many changes there are in all.
+func (r *Replay) Len() int { return len(r.steps) }
 
 // Unsynced counts the changes that a power cut could take away here.
 func (r *Replay) Unsynced() int { return r.platter.unsynced() }
