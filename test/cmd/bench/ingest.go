@@ -150,13 +150,24 @@ func (b *bench) tableOfSubjects(subjects []*subject, stock float64) {
 	fmt.Fprintln(out)
 }
 
-// puback is one client with one message in flight, beside the disk itself.
+// grownWAL is how many messages at full load bring the gateway's WAL to the size
+// at which it is used again from its beginning. Until then every commit makes the
+// file longer, which costs the file system a commit of its own.
+const grownWAL = "1000000"
+
+// puback is one client with one message in flight, beside the disk itself, once
+// the WAL is as large as it gets.
 func (b *bench) puback(ctx context.Context) error {
-	gateway := &subject{name: "gateway", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{}}}
+	grow := func(ctx context.Context, s *server) error {
+		_, err := b.load(ctx, s, "--connections", connections, "--window", window, "--count", grownWAL, "--prefix", "grow")
+		return err
+	}
+	gateway := &subject{name: "gateway", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{before: grow}}}
+	fresh := &subject{name: "gateway, its WAL still grows", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{}}}
 	mochi := &subject{name: "stock mochi, stores nothing", durable: "no", start: b.startMochi, phases: []phase{{}}}
-	subjects := append([]*subject{gateway, mochi}, b.mosquitto()...)
+	subjects := append([]*subject{gateway, fresh, mochi}, b.mosquitto()...)
 	if b.other != "" {
-		subjects = slices.Insert(subjects, 1, &subject{name: "other gateway", durable: "yes", start: b.startOther, phases: []phase{{}}})
+		subjects = slices.Insert(subjects, 1, &subject{name: "other gateway", durable: "yes", start: b.startOther, phases: []phase{{before: grow}}})
 	}
 	disk := len(b.report.fsync)
 	if err := b.throughput(ctx, subjects, "--connections", "1", "--window", "1"); err != nil {
