@@ -138,9 +138,31 @@ func appendText(dst []byte, text string) []byte {
 	return dst
 }
 
-// appendTime appends UTC with six digits, always, so that times sort as text.
+// appendTime appends UTC with six digits, always, so that times sort as text. It
+// does by hand what AppendFormat does with a layout: a tenth of a record's cost.
 func appendTime(dst []byte, key string, at time.Time) []byte {
 	dst = append(append(append(dst, `,"`...), key...), `":"`...)
-	dst = at.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
-	return append(dst, '"')
+	at = at.UTC()
+	year, month, day := at.Date()
+	hour, minute, second := at.Clock()
+	if year < 0 || year > 9999 {
+		return append(at.AppendFormat(dst, "2006-01-02T15:04:05.000000Z"), '"')
+	}
+	dst = append(appendDigits(dst, year, 4), '-')
+	dst = append(appendDigits(dst, int(month), 2), '-')
+	dst = append(appendDigits(dst, day, 2), 'T')
+	dst = append(appendDigits(dst, hour, 2), ':')
+	dst = append(appendDigits(dst, minute, 2), ':')
+	dst = append(appendDigits(dst, second, 2), '.')
+	return append(appendDigits(dst, at.Nanosecond()/1000, 6), `Z"`...)
+}
+
+// appendDigits appends a number with so many digits, at most six.
+func appendDigits(dst []byte, number, digits int) []byte {
+	dst = append(dst, "000000"[:digits]...)
+	for place := len(dst) - 1; number > 0; place-- {
+		dst[place] = '0' + byte(number%10)
+		number /= 10
+	}
+	return dst
 }

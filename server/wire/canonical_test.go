@@ -3,6 +3,7 @@ package wire_test
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,6 +123,21 @@ func BenchmarkRenderer_AppendRecord(b *testing.B) {
 	for b.Loop() {
 		if _, err := renderer.AppendRecord(buffer, delivery); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestAppendCanonical_Times compares with the layout that the contract states.
+func TestAppendCanonical_Times(t *testing.T) {
+	for _, at := range []time.Time{
+		time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC), time.Date(999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+		time.Date(2026, 2, 3, 4, 5, 6, 7000, time.UTC), time.Date(2028, 2, 29, 12, 0, 0, 120_000_000, time.FixedZone("", 3600)),
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.UnixMicro(0),
+	} {
+		want := `"receive_ts":"` + at.UTC().Format("2006-01-02T15:04:05.000000Z") + `"`
+		record := wire.AppendCanonical(nil, "g", &edge.Delivery{Record: edge.Record{ReceivedAt: at}}, &edge.Telemetry{})
+		if !strings.Contains(string(record), want) {
+			t.Errorf("%s lacks %s", record, want)
 		}
 	}
 }

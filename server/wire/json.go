@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -189,7 +190,7 @@ func (d *Decoder) setObservedAt(at time.Time, field string) error {
 }
 
 func (d *Decoder) readMetric(name []byte) error {
-	metric := edge.Metric{Name: d.strings.intern(name)}
+	metric := edge.Metric{Name: d.nameOfMetric(name)}
 	if err := room(len(d.telemetry.Metrics), edge.MaxMetrics, "metrics"); err != nil {
 		return err
 	}
@@ -219,6 +220,17 @@ func (d *Decoder) readMetric(name []byte) error {
 	}
 	d.telemetry.Metrics = append(d.telemetry.Metrics, metric)
 	return nil
+}
+
+// nameOfMetric interns a name. Most devices send the same metrics in the same
+// order, so the name that stood in this place before is tried first.
+func (d *Decoder) nameOfMetric(name []byte) string {
+	if metrics := d.telemetry.Metrics; len(metrics) < cap(metrics) {
+		if before := metrics[:len(metrics)+1][len(metrics)].Name; before == string(name) {
+			return before
+		}
+	}
+	return d.strings.intern(name)
 }
 
 func (d *Decoder) readAttribute(name []byte) error {
@@ -297,7 +309,8 @@ func (d *Decoder) readWhole(field string) (whole int64, ok bool, err error) {
 // exponent and within int64 it is an integer, -0 included; any other is a
 // double. It is not ok beyond the largest double.
 func parseNumber(digits []byte) (edge.Value, bool) {
-	if !bytes.ContainsAny(digits, ".eE") {
+	isFraction := func(letter byte) bool { return letter == '.' || letter == 'e' || letter == 'E' }
+	if !slices.ContainsFunc(digits, isFraction) {
 		if integer, err := strconv.ParseInt(string(digits), 10, 64); err == nil {
 			return edge.Value{Kind: edge.KindInteger, Integer: integer}, true
 		}
