@@ -16,7 +16,8 @@ import (
 type subject struct {
 	name    string
 	durable string
-	moody   bool // gives up connections when the machine is busy: measure once more then
+	moody   bool // gives up connections when the machine is busy
+	lenient bool // it has done so: what the others get counts
 	start   func(context.Context) (*server, error)
 	phases  []phase
 }
