@@ -18,12 +18,14 @@ import (
 //
 // Records follow one another, each of them
 //
-//	flags, source and encoding   2 bytes
+//	flags                        1 byte
+//	source and encoding          1 byte  unless flagSame
 //	device                       name
 //	received                     varint, microseconds since the record before
-//	owed set                     varint
+//	owed set                     varint  unless flagSame
 //	boot id                      name    when flagBootID
-//	sequence                     varint  when flagSequence
+//	sequence                     varint  when flagSequence: since the record before with
+//	                                     the same boot id, or with none; version 1: itself
 //	message id, traceparent      text    when flagMessageID, flagTraceParent
 //	revision                     varint  when flagRevision
 //	payload                      bytes, exactly as received
@@ -35,7 +37,9 @@ import (
 // The checksum covers the bytes as they are stored, the first position and the
 // number of records: SQLite has no checksum for the pages of a database.
 const (
-	frameVersion = 1
+	frameVersion   = 2
+	firstVersion   = 1 // is still read
+	wholeSequences = 1 // the last version in which a sequence says itself
 
 	codecRaw  = 0
 	codecZstd = 1
@@ -50,6 +54,7 @@ const (
 	flagTraceParent
 	flagVerified
 	flagRevision
+	flagSame // source, encoding and owed set are those of the record before
 )
 
 const (
@@ -68,7 +73,10 @@ type encoder struct {
 	scratch    []byte
 	devices    map[string]uint64
 	boots      map[string]uint64
-	received   int64 // of the record before, Unix microseconds
+	sequences  []uint64 // the last one of each boot id, by its number; 0 is none
+	received   int64    // of the record before, Unix microseconds
+	kinds      byte     // of the record before
+	set        uint32   // of the record before
 	count      int
 	owed       uint32 // the set of every record so far; owedMixed when they differ
 }
@@ -90,6 +98,7 @@ func (e *encoder) reset() {
 	e.records = e.records[:0]
 	clear(e.devices)
 	clear(e.boots)
+	e.sequences = append(e.sequences[:0], 0)
 	e.received, e.count, e.owed = 0, 0, owedMixed
 }
 
@@ -100,17 +109,28 @@ func (e *encoder) add(record *edge.Record, owed uint32) {
 	flags := flag(identity.BootID != "", flagBootID) | flag(identity.HasSequence, flagSequence) |
 		flag(identity.MessageID != "", flagMessageID) | flag(identity.Explicit, flagExplicit) |
 		flag(record.TraceParent != "", flagTraceParent) | flag(record.Verified, flagVerified) | flag(record.Revision != 0, flagRevision)
-	received := record.ReceivedAt.UnixMicro()
+	received, kinds := record.ReceivedAt.UnixMicro(), byte(record.Source)<<4|byte(record.Encoding)
+	same := e.count > 0 && kinds == e.kinds && owed == e.set
 
-	dst := append(e.records, flags, byte(record.Source)<<4|byte(record.Encoding))
-	dst = appendName(dst, e.devices, string(record.Device))
+	dst := append(e.records, flags|flag(same, flagSame))
+	if !same {
+		dst = append(dst, kinds)
+	}
+	dst, _ = appendName(dst, e.devices, string(record.Device))
 	dst = binary.AppendVarint(dst, received-e.received)
-	dst = binary.AppendUvarint(dst, uint64(owed))
+	if !same {
+		dst = binary.AppendUvarint(dst, uint64(owed))
+	}
+	boot := uint64(0)
 	if flags&flagBootID != 0 {
-		dst = appendName(dst, e.boots, identity.BootID)
+		dst, boot = appendName(dst, e.boots, identity.BootID)
 	}
 	if flags&flagSequence != 0 {
-		dst = binary.AppendUvarint(dst, identity.Sequence)
+		for uint64(len(e.sequences)) <= boot {
+			e.sequences = append(e.sequences, 0)
+		}
+		dst = binary.AppendVarint(dst, int64(identity.Sequence-e.sequences[boot]))
+		e.sequences[boot] = identity.Sequence
 	}
 	if flags&flagMessageID != 0 {
 		dst = appendText(dst, identity.MessageID)
@@ -129,7 +149,7 @@ func (e *encoder) add(record *edge.Record, owed uint32) {
 	} else if e.owed != owed {
 		e.owed = owedMixed
 	}
-	e.received = received
+	e.received, e.kinds, e.set = received, kinds, owed
 	e.count++
 }
 
@@ -175,11 +195,12 @@ func appendText(dst []byte, text string) []byte {
 	return append(dst, text...)
 }
 
-func appendName(dst []byte, names map[string]uint64, name string) []byte {
+func appendName(dst []byte, names map[string]uint64, name string) (extended []byte, number uint64) {
 	number, known := names[name]
 	if known {
-		return binary.AppendUvarint(dst, number)
+		return binary.AppendUvarint(dst, number), number
 	}
-	names[name] = uint64(len(names) + 1)
-	return appendText(append(dst, 0), name)
+	number = uint64(len(names) + 1)
+	names[name] = number
+	return appendText(append(dst, 0), name), number
 }

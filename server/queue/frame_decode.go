@@ -66,7 +66,7 @@ func (d *decoder) decode(first edge.Position, count int, body []byte) (*frame, e
 	if err != nil {
 		return nil, &DamageError{Frame: first, Err: err}
 	}
-	reader := recordReader{bytesLeft: bytesLeft{rest: records}}
+	reader := recordReader{bytesLeft: bytesLeft{rest: records}, version: body[0], sequences: []uint64{0}}
 	decoded := &frame{first: first, records: make([]edge.Record, count), owed: make([]uint32, count)}
 	for i := range count {
 		position := first + edge.Position(i)
@@ -87,7 +87,7 @@ func (d *decoder) decode(first edge.Position, count int, body []byte) (*frame, e
 
 // minRecordBytes is what the smallest record takes. It bounds the number of
 // records before anything is allocated for them.
-const minRecordBytes = 6
+const minRecordBytes = 4
 
 // open checks what is stored and returns the bytes of the records.
 func (d *decoder) open(first edge.Position, count int, body []byte) ([]byte, error) {
@@ -98,7 +98,7 @@ func (d *decoder) open(first edge.Position, count int, body []byte) ([]byte, err
 	if binary.LittleEndian.Uint64(sum) != checksum(first, count, stored) {
 		return nil, errChecksum
 	}
-	if stored[0] != frameVersion {
+	if stored[0] < firstVersion || stored[0] > frameVersion {
 		return nil, errFormat
 	}
 	size, header := binary.Uvarint(stored[2:])
@@ -125,23 +125,39 @@ func (d *decoder) open(first edge.Position, count int, body []byte) ([]byte, err
 // recordReader reads the records of a frame one by one.
 type recordReader struct {
 	bytesLeft
-	devices  []string
-	boots    []string
-	received int64
+	version   byte
+	devices   []string
+	boots     []string
+	sequences []uint64 // as in the encoder
+	received  int64
+	kinds     byte
+	owed      uint32
+	begun     bool // there is a record before
 }
 
 func (r *recordReader) next(record *edge.Record) (owed uint32) {
-	flags, kinds := r.byte(), r.byte()
-	record.Source, record.Encoding = edge.Source(kinds>>4), edge.Encoding(kinds&0xF)
-	record.Device = edge.DeviceID(r.name(&r.devices))
+	flags := r.byte()
+	same := flags&flagSame != 0
+	if same && !r.begun {
+		r.fail(errFormat)
+	}
+	if !same {
+		r.kinds = r.byte()
+	}
+	record.Source, record.Encoding = edge.Source(r.kinds>>4), edge.Encoding(r.kinds&0xF)
+	device, _ := r.name(&r.devices)
+	record.Device = edge.DeviceID(device)
 	r.received += r.varint()
 	record.ReceivedAt = time.UnixMicro(r.received).UTC()
-	owed = uint32(r.uvarint())
+	if !same {
+		r.owed = uint32(r.uvarint())
+	}
+	boot := uint64(0)
 	if flags&flagBootID != 0 {
-		record.Identity.BootID = r.name(&r.boots)
+		record.Identity.BootID, boot = r.name(&r.boots)
 	}
 	if flags&flagSequence != 0 {
-		record.Identity.Sequence, record.Identity.HasSequence = r.uvarint(), true
+		record.Identity.Sequence, record.Identity.HasSequence = r.sequence(boot), true
 	}
 	if flags&flagMessageID != 0 {
 		record.Identity.MessageID = string(r.bytes())
@@ -155,21 +171,34 @@ func (r *recordReader) next(record *edge.Record) (owed uint32) {
 	record.Identity.Explicit = flags&flagExplicit != 0
 	record.Verified = flags&flagVerified != 0
 	record.Payload = r.bytes()
-	return owed
+	r.begun = true
+	return r.owed
 }
 
-func (r *recordReader) name(names *[]string) string {
-	number := r.uvarint()
+func (r *recordReader) sequence(boot uint64) uint64 {
+	if r.version <= wholeSequences {
+		return r.uvarint()
+	}
+	for uint64(len(r.sequences)) <= boot {
+		r.sequences = append(r.sequences, 0)
+	}
+	r.sequences[boot] += uint64(r.varint())
+	return r.sequences[boot]
+}
+
+// name returns a name and its number, 0 when it cannot be read.
+func (r *recordReader) name(names *[]string) (name string, number uint64) {
+	number = r.uvarint()
 	if number == 0 {
-		name := string(r.bytes())
+		name = string(r.bytes())
 		*names = append(*names, name)
-		return name
+		return name, uint64(len(*names))
 	}
 	if number > uint64(len(*names)) {
 		r.fail(errName)
-		return ""
+		return "", 0
 	}
-	return (*names)[number-1]
+	return (*names)[number-1], number
 }
 
 // bytesLeft reads from a slice. The first error is kept, and everything that is

@@ -88,6 +88,22 @@ func TestDecoder_Decode(t *testing.T) {
 		}
 	})
 
+	t.Run("ReadsVersion1", func(t *testing.T) {
+		stored := []byte{1, codecRaw, 22,
+			flagBootID | flagSequence, 0x11, 0, 1, 'd', 2, 5, 0, 1, 'b', 7, 1, 'x', // received 1 us after 1970, owed set 5, sequence 7
+			flagBootID | flagSequence, 0x11, 1, 0, 5, 1, 9, 0}
+		stored[2] = byte(len(stored) - 3)
+		got, err := decoder.decode(1, 2, binary.LittleEndian.AppendUint64(stored, checksum(1, 2, stored)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []uint64{7, 9} {
+			if record := got.records[i]; record.Identity.Sequence != want || record.Device != "d" || record.Identity.BootID != "b" || got.owed[i] != 5 {
+				t.Errorf("got %+v, owed set %d", record, got.owed[i])
+			}
+		}
+	})
+
 	t.Run("NoticesEveryFlippedBit", func(t *testing.T) {
 		records, owed := samples(1)
 		body := encode(encoder, records, owed)
@@ -129,6 +145,8 @@ func FuzzDecoder_Decode(f *testing.F) {
 	f.Add(1, []byte{frameVersion, codecRaw, 6, 0, 0, 0, 0, 0, 0})
 	f.Add(2, []byte{frameVersion, codecRaw, 14, flagBootID, 0x11, 0, 1, 'd', 0, 1, 2, 0, 0x11, 1, 0, 1, 0})
 	f.Add(1, []byte{frameVersion, codecZstd, 0xFF, 0xFF, 0xFF, 0x0F, 0x28, 0xB5, 0x2F, 0xFD})
+	f.Add(1, []byte{frameVersion, codecRaw, 4, flagSame, 0, 0, 0}) // like no record before
+	f.Add(2, []byte{1, codecRaw, 14, flagSequence, 0x11, 0, 1, 'd', 0, 1, 9, 0, 0, 0x11, 1, 0, 1, 0})
 	f.Add(1<<40, []byte{frameVersion, codecRaw, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F})
 	f.Fuzz(func(t *testing.T, count int, stored []byte) {
 		body := binary.LittleEndian.AppendUint64(bytes.Clone(stored), checksum(1, count, stored))

@@ -220,7 +220,7 @@ func rewriteFrame(t *testing.T, path string, edit func(position int64, records [
 		must(t, err)
 	}
 	position, edited := edit(first, records)
-	body = append(binary.AppendUvarint([]byte{1, 0}, uint64(len(edited))), edited...)
+	body = append(binary.AppendUvarint([]byte{body[0], 0}, uint64(len(edited))), edited...)
 	place := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(position)), uint64(count))
 	digest := xxhash.NewWithSeed(xxhash.Sum64(place))
 	_, _ = digest.Write(body) // Cannot fail.

@@ -27,6 +27,7 @@ const (
 	hasTraceParent
 	isVerified
 	hasRevision
+	asBefore
 )
 
 var errShort = errors.New("it ends too early")
@@ -50,17 +51,31 @@ func readFrame(first, count int64, body []byte) ([]frameRecord, error) {
 	}
 	in := &reader{rest: text}
 	var devices, boots []string
+	sequences := map[string]uint64{} // the last one of each boot id, in the frame
 	records := make([]frameRecord, 0, count)
-	for range count {
-		flags := in.take(2)[0]
+	for i := range count {
+		flags := in.take(1)[0]
+		if flags&asBefore == 0 {
+			in.take(1) // source and encoding
+		} else if i == 0 {
+			return nil, errors.New("the first record is like none before")
+		}
 		record := frameRecord{device: in.name(&devices)}
 		in.number() // time since the record before; zigzag makes no difference here
-		record.owed = int64(in.number())
+		if flags&asBefore == 0 {
+			record.owed = int64(in.number())
+		} else {
+			record.owed = records[i-1].owed
+		}
 		if flags&hasBootID != 0 {
 			record.bootID = in.name(&boots)
 		}
 		if flags&hasSequence != 0 {
 			record.sequence = in.number()
+			if body[0] > 1 { // a difference, zigzag
+				record.sequence = sequences[record.bootID] + (record.sequence>>1 ^ -(record.sequence & 1))
+				sequences[record.bootID] = record.sequence
+			}
 		}
 		for _, text := range []byte{hasMessageID, hasTraceParent} {
 			if flags&text != 0 {
@@ -95,7 +110,7 @@ func openFrame(first, count int64, body []byte) ([]byte, error) {
 		return nil, errors.New("the checksum differs")
 	}
 	size, width := binary.Uvarint(stored[2:])
-	if stored[0] != 1 || stored[1] > 1 || width <= 0 {
+	if stored[0] < 1 || stored[0] > 2 || stored[1] > 1 || width <= 0 {
 		return nil, fmt.Errorf("version %d, codec %d", stored[0], stored[1])
 	}
 	text := stored[2+width:]

@@ -15,6 +15,9 @@ import (
 const (
 	payloadBytes = 174
 	diskMessages = 300_000
+	// randomMessages are more, because what the queue knows of devices is counted,
+	// too, and does not grow with them.
+	randomMessages = 1_000_000
 	// writesRate is the load under which writes to the device are counted.
 	writesRate = 100
 )
@@ -25,7 +28,7 @@ func (b *bench) disk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	random, err := b.prefilled(ctx, "--messages", fmt.Sprint(diskMessages), "--payload", "random")
+	random, err := b.prefilled(ctx, "--messages", fmt.Sprint(randomMessages), "--payload", "random")
 	if err != nil {
 		return err
 	}
@@ -33,10 +36,10 @@ func (b *bench) disk(ctx context.Context) error {
 	if err = errors.Join(err, random.stop()); err != nil {
 		return err
 	}
-	ratio := float64(noise) / diskMessages / payloadBytes
+	ratio := float64(noise) / randomMessages / payloadBytes
 	b.report.sample("disk/random", ratio, "disk/payload")
 	b.report.add("bytes on disk at rest / payload bytes, varied JSON at full load", "0.40", "0.20", fmt.Sprintf("%.2f", full), fmt.Sprintf("queue.db* after an orderly stop, %d messages through the door", diskMessages))
-	b.report.add("the same, random bytes", "1.12", "1.05", fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%d messages of %d bytes through the append API, 1,000 in a commit", diskMessages, payloadBytes))
+	b.report.add("the same, random bytes", "1.12", "1.05", fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%d messages of %d bytes through the append API, 1,000 in a commit", randomMessages, payloadBytes))
 	return nil
 }
 
