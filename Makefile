@@ -46,7 +46,7 @@ test-long: peers ## The long lanes: every fuzz target for a minute, 100,000 cras
 	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
 
 .PHONY: bench
-bench: peers ## Benchmarks with the side-by-side table, about 12 minutes on a quiet machine
+bench: peers ## Benchmarks with the side-by-side table, 10 to 15 minutes on a quiet machine
 	@mkdir -p .tmp
 	cd test && go run ./cmd/bench --raw ../.tmp/bench.txt
 

@@ -41,6 +41,7 @@ type chosen struct {
 	dir     string
 	rows    string
 	raw     string
+	into    string
 	other   string
 	quick   bool
 }
@@ -55,6 +56,7 @@ func main() {
 	flag.StringVar(&c.dir, "dir", "", "`folder` on the disk to measure; empty takes a temporary one")
 	flag.StringVar(&c.rows, "row", "", "measure only these `rows`, separated by commas: "+strings.Join(names(), ", "))
 	flag.StringVar(&c.raw, "raw", "", "`file` for every measurement, as benchstat reads it")
+	flag.StringVar(&c.into, "into", "", "markdown `file` whose part between two marks is replaced by the result")
 	flag.StringVar(&c.other, "other", "", "another build of the gateway, measured in the same rounds: `path` of the program")
 	flag.BoolVar(&c.quick, "quick", false, "two short rounds and a small backlog: to see that it works, not how fast it is")
 	flag.Parse()
@@ -140,11 +142,7 @@ func run(ctx context.Context, c chosen) (err error) {
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%4.0f s  done\n", time.Since(began).Seconds())
-	b.report.print(os.Stdout, b.chosen)
-	if c.raw == "" {
-		return nil
-	}
-	return os.WriteFile(c.raw, b.report.raw.Bytes(), 0o644)
+	return b.report.publish(b.chosen)
 }
 
 // newFolder makes a folder for one start of one subject.

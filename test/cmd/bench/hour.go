@@ -47,21 +47,30 @@ func (b *bench) hour(ctx context.Context) (err error) {
 	b.report.add("bytes on disk at rest / payload bytes after an hour at 100 msg/s, 500 devices, sink down", "0.40", "0.20", fmt.Sprintf("%.2f", rest),
 		fmt.Sprintf("simulated: %d commits of one message in virtual time", messages))
 
-	slowRate, err := b.drainFirst(ctx, slow, messages*3/4)
-	if err != nil {
+	return b.drainHour(ctx, slow, full, messages)
+}
+
+// drainHour drains copies of both backlogs.
+func (b *bench) drainHour(ctx context.Context, slow, full *server, messages int64) error {
+	drained := messages * 3 / 4
+	after, beside := &waiting{}, &waiting{}
+	measure := func(ctx context.Context, w *waiting) error {
+		rate, err := b.drainFirst(ctx, w.server, drained)
+		w.drain = append(w.drain, rate)
 		return err
 	}
-	if err := slow.halt(); err != nil {
-		return err
+	for range b.rounds {
+		if err := errors.Join(b.onCopy(ctx, slow, after, measure), b.onCopy(ctx, full, beside, measure)); err != nil {
+			return err
+		}
 	}
-	fullRate, err := b.drainFirst(ctx, full, messages*3/4)
-	if err != nil {
-		return err
+	for i := range after.drain {
+		b.report.sample("hour/drain", after.drain[i], "msg/s")
+		b.report.sample("full/drain", beside.drain[i], "msg/s")
 	}
-	b.report.sample("hour/drain", slowRate, "msg/s")
-	b.report.sample("full/drain", fullRate, "msg/s")
-	b.report.add("drain rate of that backlog / of one written at full load", "0.5", "0.9", fmt.Sprintf("%.2f", slowRate/fullRate),
-		fmt.Sprintf("%.0f / %.0f msg/s over three quarters of %d messages", slowRate, fullRate, messages))
+	rates := ratios(after.drain, beside.drain)
+	b.report.add("drain rate of that backlog / of one written at full load", "0.5", "0.9", fmt.Sprintf("%.2f", median(rates)),
+		fmt.Sprintf("%.0f / %.0f msg/s over the first %d messages; rounds %s", median(after.drain), median(beside.drain), drained, spread(rates, "%.2f")))
 	return nil
 }
 

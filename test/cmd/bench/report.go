@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,8 +31,55 @@ func (r *report) sample(name string, value float64, unit string) {
 	fmt.Fprintf(&r.raw, "Benchmark%s 1 %g %s\n", strings.ReplaceAll(name, " ", "_"), value, unit)
 }
 
+// The part of a document that the benchmark writes.
+const (
+	markBegin = "<!-- written by test/cmd/bench --into -->\n"
+	markEnd   = "<!-- end of what test/cmd/bench wrote -->\n"
+)
+
+// publish prints the report and writes the files that were asked for.
+func (r *report) publish(c chosen) error {
+	var text bytes.Buffer
+	r.print(&text, c)
+	if _, err := os.Stdout.Write(text.Bytes()); err != nil {
+		return err
+	}
+	if c.raw != "" {
+		if err := os.WriteFile(c.raw, r.raw.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	if c.into == "" {
+		return nil
+	}
+	document, err := os.ReadFile(c.into)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := bytes.Cut(document, []byte(markBegin))
+	_, after, ends := bytes.Cut(rest, []byte(markEnd))
+	if !begins || !ends {
+		return fmt.Errorf("%s lacks the lines %q and %q", c.into, markBegin, markEnd)
+	}
+	return os.WriteFile(c.into, slices.Concat(before, []byte(markBegin), text.Bytes(), []byte(markEnd), after), 0o644)
+}
+
+// machine says in a few words what was measured on.
+func machine() string {
+	model := "unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%d cores, %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
 func (r *report) print(out io.Writer, c chosen) {
-	fmt.Fprintf(out, "Medians of %d interleaved rounds of %v; %s, %d cores.", c.rounds, c.length, runtime.Version(), runtime.NumCPU())
+	fmt.Fprintf(out, "Measured on %s: %s. Where there are rounds, medians of %d interleaved ones of %v.", time.Now().UTC().Format(time.DateOnly), machine(), c.rounds, c.length)
 	if len(r.fsync) > 0 {
 		fmt.Fprintf(out, " Raw 4 KiB pwrite + fsync in the same folder: p50 %.2f ms, p99 %.2f ms.", milliseconds(r.fsync, 0.5), milliseconds(r.fsync, 0.99))
 	}
