@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -15,12 +14,20 @@ type span struct{ first, end edge.Position }
 // spans is a set of positions: ascending, and never touching one another.
 type spans []span
 
-// find returns the index of the first span that ends behind position.
+// find returns the index of the first span that ends behind position. Leasing and
+// settling look for every record, so it is written out: slices.BinarySearchFunc
+// calls its function at each step.
 func (s spans) find(position edge.Position) int {
-	index, _ := slices.BinarySearchFunc(s, position, func(candidate span, position edge.Position) int {
-		return cmp.Compare(candidate.end, position+1)
-	})
-	return index
+	low, high := 0, len(s)
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		if s[middle].end > position {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return low
 }
 
 // contains reports whether every position of wanted is in the set.
@@ -32,8 +39,12 @@ func (s spans) contains(wanted span) bool {
 // add puts the positions of a span that are not in the set into it.
 func (s *spans) add(added span) {
 	set := *s
-	// Most additions extend the last span.
-	if last := len(set) - 1; last >= 0 && set[last].end == added.first {
+	// Most additions extend the last span, or lie behind it.
+	switch last := len(set) - 1; {
+	case last < 0 || set[last].end < added.first:
+		*s = append(set, added)
+		return
+	case set[last].end == added.first:
 		set[last].end = added.end
 		return
 	}
