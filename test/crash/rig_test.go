@@ -26,10 +26,12 @@ type rig struct {
 	t        *testing.T
 	gateway  *harness.Gateway
 	load     *harness.Load
-	received string // file of the receiver process
+	address  string // of the receiver process
+	received string // its file
 	random   *rand.Rand
 	lives    []life
 	doubted  []verify.Interval
+	disk     *harness.Disk // nil without one of its own
 }
 
 // life is one run of the gateway, on the machine's monotonic clock.
@@ -56,16 +58,16 @@ func newRig(t *testing.T, binary string) *rig {
 			t.Logf("the end of the gateway's log:\n%s", gateway.Process().LogTail())
 		}
 	})
-	address, err := harness.FreeAddress()
+	r.address, err = harness.FreeAddress()
 	must(t, err)
-	receiver, err := binaries.StartReceiver(t.Context(), address, r.received)
+	receiver, err := binaries.StartReceiver(t.Context(), r.address, r.received)
 	must(t, err)
 	t.Cleanup(func() {
 		if err := receiver.Kill(); err != nil {
 			t.Error(err)
 		}
 	})
-	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", address))
+	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", r.address))
 	return r
 }
 
@@ -111,7 +113,10 @@ func (r *rig) kill() {
 // noteEnd notes the moment from which on nothing is acknowledged any more.
 func (r *rig) noteEnd() {
 	current := &r.lives[len(r.lives)-1]
-	current.ended, current.connected = acklog.Now(), r.load.Progress().Connected
+	current.ended = acklog.Now()
+	if r.load != nil {
+		current.connected = r.load.Progress().Connected
+	}
 }
 
 // awaitCut waits until no connection is left.
@@ -159,7 +164,7 @@ func (r *rig) evidence(killed bool) verify.Run {
 		Log: r.load.LogPath(), Doubted: r.doubted, Queue: filepath.Join(r.gateway.DataDir(), "queue.db"), Killed: killed, Crashes: len(r.lives),
 		Sinks: []verify.Sink{
 			{Name: "archive", Folder: r.gateway.OutDir(), Slots: sinkSlots, Batch: sinkBatch},
-			{Name: "analytics", Received: r.received, Slots: sinkSlots, Batch: sinkBatch},
+			{Name: "analytics", Received: r.received, Slots: sinkSlots, Batch: sinkBatch, SameKey: true},
 		},
 	}
 }
@@ -183,4 +188,16 @@ func (r *rig) finish() (killed, drained *verify.Report) {
 	r.begin()
 	r.drain()
 	return killed, r.verify("when all was delivered", false)
+}
+
+// finishWell is finish for runs in which nothing may be found.
+func (r *rig) finishWell() (drained *verify.Report) {
+	r.t.Helper()
+	killed, drained := r.finish()
+	for _, report := range []*verify.Report{killed, drained} {
+		if err := report.Err(); err != nil {
+			r.t.Error(err)
+		}
+	}
+	return drained
 }

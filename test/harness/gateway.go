@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,11 +20,13 @@ import (
 type Gateway struct {
 	Binary   string // path of the program; NewGateway takes the ordinary one
 	Dir      string // holds everything of this gateway
+	Volume   string // holds its data and what the file sink writes; empty is Dir
 	HTTPAddr string
 	MQTTAddr string
 	Config   string   // YAML; empty starts without a file
 	Args     []string // further flags of serve
 	Env      []string // further variables
+	Wrapper  []string // command that runs the gateway's, such as strace with its flags
 
 	process *Process
 }
@@ -42,10 +46,10 @@ func (b *Binaries) NewGateway(dir string) (*Gateway, error) {
 }
 
 // DataDir returns the data folder.
-func (g *Gateway) DataDir() string { return filepath.Join(g.Dir, "data") }
+func (g *Gateway) DataDir() string { return filepath.Join(cmp.Or(g.Volume, g.Dir), "data") }
 
 // OutDir returns the folder of the file sink of SinksYAML.
-func (g *Gateway) OutDir() string { return filepath.Join(g.Dir, "out") }
+func (g *Gateway) OutDir() string { return filepath.Join(cmp.Or(g.Volume, g.Dir), "out") }
 
 // URL returns an address below the HTTP listener.
 func (g *Gateway) URL(path string) string { return "http://" + g.HTTPAddr + path }
@@ -75,7 +79,8 @@ func (g *Gateway) Launch() (*Process, error) {
 		}
 		args = append(args, "--config", path)
 	}
-	command := exec.Command(g.Binary, append(args, g.Args...)...)
+	line := slices.Concat(g.Wrapper, []string{g.Binary}, args, g.Args)
+	command := exec.Command(line[0], line[1:]...)
 	// A collector of the machine's must not get into a test.
 	command.Env = append(withoutPrefix(os.Environ(), "OTEL_", "GATEWAY_"), g.Env...)
 	return Start("gateway", filepath.Join(g.Dir, "gateway.log"), command)

@@ -38,6 +38,9 @@ func (c *check) readQueue() error {
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	file := &queueFile{check: c, db: db, dense: true}
+	if empty, err := file.isEmpty(); err != nil || empty {
+		return err
+	}
 	for _, read := range []func() error{file.integrity, file.readSinks, file.readSets, file.readFrames, file.readDead, file.readLosses, file.judge} {
 		if err := read(); err != nil {
 			return err
@@ -91,6 +94,18 @@ func (s *sinkRow) isDecided(position int64) bool {
 		s.ranges = s.ranges[1:]
 	}
 	return position < s.cursor || len(s.ranges) > 0 && s.ranges[0][0] <= position
+}
+
+// isEmpty reports whether the file lost its very tables.
+func (f *queueFile) isEmpty() (bool, error) {
+	var tables int
+	if err := f.db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name = 'frame'").Scan(&tables); err != nil {
+		return false, err
+	}
+	if tables == 0 {
+		f.find("I12", "", "the file holds no table of frames")
+	}
+	return tables == 0, nil
 }
 
 // integrity asks SQLite what it thinks of the file.

@@ -299,6 +299,7 @@ func (s *sender) limitRead(ctx context.Context, end, start time.Time) error {
 // readAcknowledgements waits for one packet and takes what else has arrived.
 func (s *sender) readAcknowledgements() error {
 	for first := true; first || s.reader.Buffered() > 0; first = false {
+		fresh := s.reader.Buffered() < pubackBytes // this read may wait for the socket
 		kind, body, err := rawmqtt.ReadPacket(s.reader)
 		if err != nil {
 			return err
@@ -309,7 +310,7 @@ func (s *sender) readAcknowledgements() error {
 		if kind != rawmqtt.KindPuback || len(body) < 2 {
 			return fmt.Errorf("unexpected packet %#x %x", kind, body)
 		}
-		if first {
+		if fresh {
 			s.lastAt = acklog.Now()
 		}
 		if err := s.acknowledge(binary.BigEndian.Uint16(body), len(body) > 2 && body[2] >= 0x80); err != nil {
