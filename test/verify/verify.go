@@ -88,15 +88,14 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %d times, such as: %s", text, f.Count, f.Example)
 }
 
-// Lost returns how many promises the sinks and the file do not account for.
-func (r *Report) Lost() int {
-	lost := 0
+// Finding returns the first finding about an invariant, if there is one.
+func (r *Report) Finding(invariant string) (Finding, bool) {
 	for _, finding := range r.Findings {
-		if finding.Invariant == "I1" {
-			lost += finding.Count
+		if finding.Invariant == invariant {
+			return finding, true
 		}
 	}
-	return lost
+	return Finding{}, false
 }
 
 // Err returns the findings as one error, nil when there are none.
