@@ -37,13 +37,15 @@ build: ## Build bin/gateway, gatewayctl, devicesim and analytics
 check: lint unit ## Lint, architecture and unit tests, in under 2 minutes
 
 .PHONY: test
-test: peers check contracts race crash-states e2e ## Everything: installs what it needs, tests in every language, real processes
+test: peers check contracts race crash-states sim e2e ## Everything: installs what it needs, tests in every language, real processes
 	@echo "make test: everything passed"
 
 .PHONY: test-long
-test-long: peers ## The long lanes: every fuzz target for a minute, 100,000 crash states
+test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 100,000 seeds, every mutant
 	tools/fuzz 60s
 	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
+	go test -count=1 ./server/queue -run TestQueue_Model -timeout 60m -rapid.checks 5000 -rapid.steps 100
+	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 12h -seeds 100000
 
 .PHONY: bench
 bench: peers ## Benchmarks with the side-by-side table, 10 to 15 minutes on a quiet machine
@@ -90,6 +92,10 @@ sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 see
 .PHONY: crash-states
 crash-states: ## 5,000 states that a power cut can leave, and a fault at every call of the queue
 	go test -count=1 ./server/queue -run 'TestQueue_(CrashStates|Sweep)$$' -v -timeout 30m -states 5000 -sweep-stride 1
+
+.PHONY: mutants
+mutants: ## Plant one known fault after the other; the simulation has to find each within 1,000 seeds
+	go test -count=1 ./server/sim -run TestMutants -v -timeout 60m -mutants
 
 .PHONY: e2e
 e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients

@@ -50,6 +50,9 @@ func (w *world) ensureLife() {
 		if attempt == startsMax {
 			w.mend()
 		}
+		if attempt == 1 && w.restarts > 0 && w.random.IntN(8) == 0 {
+			w.breakStart()
+		}
 		err := w.start()
 		if err == nil {
 			w.fleet.restarted()

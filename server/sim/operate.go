@@ -77,6 +77,15 @@ func (w *world) breakDisk() {
 	w.note("a fault waits on the disk: %+v", fault)
 }
 
+// breakStart lets one of the first calls of a process fail: those that bring a
+// WAL to the disk anew, and put it in its place.
+func (w *world) breakStart() {
+	calls := pick(w.random, simdisk.SyncFolder, simdisk.SyncFolder, simdisk.Rename, simdisk.Sync|simdisk.Open, simdisk.AnyCall)
+	fault := simdisk.Fault{Calls: calls, Times: 1, Skip: w.random.IntN(2), Err: syscall.EIO}
+	w.disk.Inject(fault)
+	w.note("a fault waits for the start: %+v", fault)
+}
+
 func (w *world) drawFault() simdisk.Fault {
 	calls := pick(w.random, simdisk.Write, simdisk.Sync, simdisk.Write|simdisk.Sync, simdisk.AnyCall)
 	fault := simdisk.Fault{Calls: calls, Times: 1, Skip: pick(w.random, 0, w.random.IntN(5), w.random.IntN(60))}

@@ -35,6 +35,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,7 +85,7 @@ type world struct {
 	life     *life // nil while no process runs
 
 	began      time.Time
-	operations int
+	operations atomic.Int64
 	restarts   int
 	plan       map[int]int // faults of the disk by operation
 	full       bool        // the disk has a bound now
@@ -116,9 +117,9 @@ func newWorld(seed uint64) *world {
 
 // run lives through all operations, mends everything, and looks at the result.
 func (w *world) run() {
-	for w.operations = 0; w.goesOn(); w.operations++ {
+	for ; w.goesOn(); w.operations.Add(1) {
 		w.ensureLife()
-		for range w.plan[w.operations] {
+		for range w.plan[int(w.operations.Load())] {
 			w.breakDisk()
 		}
 		w.operate()
@@ -133,15 +134,16 @@ func (w *world) run() {
 // goesOn reports whether another operation follows. A run that was too peaceful
 // ends with the power cuts that it lacks.
 func (w *world) goesOn() bool {
+	operations := int(w.operations.Load())
 	switch {
 	case w.failed():
 		return false
-	case w.operations < operationsMin:
+	case operations < operationsMin:
 		return true
-	case w.faults() >= faultsMin && w.restarts > 0 || w.operations > 2*operationsMin:
+	case w.faults() >= faultsMin && w.restarts > 0 || operations > 2*operationsMin:
 		return false
 	}
-	w.plan[w.operations+1]++
+	w.plan[operations+1]++
 	return true
 }
 
@@ -174,7 +176,7 @@ func (w *world) failed() bool {
 func (w *world) note(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.trace = append(w.trace, fmt.Sprintf("%4d %12v  ", w.operations, time.Since(w.began))+fmt.Sprintf(format, args...))
+	w.trace = append(w.trace, fmt.Sprintf("%4d %12v  ", w.operations.Load(), time.Since(w.began))+fmt.Sprintf(format, args...))
 }
 
 // count notes that a fault has struck.
@@ -205,7 +207,7 @@ func (w *world) report() Report {
 	defer w.mu.Unlock()
 	maps.Copy(fired, w.fired)
 	return Report{
-		Operations: w.operations, Restarts: w.restarts, Messages: len(w.fleet.messages),
+		Operations: int(w.operations.Load()), Restarts: w.restarts, Messages: len(w.fleet.messages),
 		Fired: fired, Failures: w.failures, Trace: w.trace,
 	}
 }

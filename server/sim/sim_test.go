@@ -17,7 +17,7 @@ import (
 
 var (
 	one   = flag.Uint64("seed", 0, "simulate this seed only, and print what happens")
-	seeds = flag.Uint64("seeds", 50, "how many seeds to simulate")
+	seeds = flag.Uint64("seeds", seedsDefault, "how many seeds to simulate")
 	first = flag.Uint64("first", 1, "the first of them")
 )
 
@@ -85,7 +85,7 @@ var kinds = []string{
 	"write with power cut", "sync with power cut", "write with kill", "sync with kill",
 	"write with input/output error", "write short with input/output error", "sync with input/output error", "read with input/output error",
 	"write with no space left on device", "write short with no space left on device", "write without room",
-	"read with flipped bit", "sync delayed",
+	"read with flipped bit", "sync delayed", "sync of folder with input/output error", "rename with input/output error",
 	"sink: 401", "sink: 503", "sink: connection refused", "sink: connection broken in the middle of the batch",
 	"sink: accepted, but no reply until the deadline", "sink: no reply until the deadline", "sink: reply lost after acceptance",
 	"sink: record rejected", "sink: batch rejected", "sink: panic",
