@@ -2,6 +2,7 @@ package edgetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -18,10 +19,15 @@ func TestAppender(t *testing.T, build Build) {
 	t.Run("AnswersEachReplier", func(t *testing.T) { answersEachReplier(t, build) })
 	t.Run("NumbersRecords", func(t *testing.T) { numbersRecords(t, build) })
 	t.Run("KnowsDuplicates", func(t *testing.T) { knowsDuplicates(t, build) })
+	t.Run("KnowsDuplicatesOfOneCall", func(t *testing.T) { knowsDuplicatesOfOneCall(t, build) })
+	t.Run("OwesDuplicatesToNobody", func(t *testing.T) { owesDuplicatesToNobody(t, build) })
 	t.Run("StoresConflicts", func(t *testing.T) { storesConflicts(t, build) })
+	t.Run("KnowsRepeatedConflicts", func(t *testing.T) { knowsRepeatedConflicts(t, build) })
 	t.Run("RefusesExplicitConflicts", func(t *testing.T) { refusesExplicitConflicts(t, build) })
 	t.Run("KeepsRefusals", func(t *testing.T) { keepsRefusals(t, build) })
 	t.Run("TakesUnrouted", func(t *testing.T) { takesUnrouted(t, build) })
+	t.Run("CopiesWhatIsNotItsOwn", func(t *testing.T) { copiesWhatIsNotItsOwn(t, build) })
+	t.Run("TakesAllOrNothing", func(t *testing.T) { takesAllOrNothing(t, build) })
 }
 
 func answersInOrder(t *testing.T, build Build) {
@@ -121,6 +127,50 @@ func knowsDuplicates(t *testing.T, build Build) {
 	}
 }
 
+// knowsDuplicatesOfOneCall sends a message twice before the first is durable.
+func knowsDuplicatesOfOneCall(t *testing.T, build Build) {
+	queue := build(t, 1)
+	entry := edge.Entry{Record: Record("dev-1", 1), Owed: []edge.SinkID{1}}
+	receipts := Append(t, queue, entry, entry, entry)
+	first := receipts[0].Correlation
+	want := []edge.Receipt{{Correlation: first}, {Correlation: first, Duplicate: true}, {Correlation: first, Duplicate: true}}
+	if diff := cmp.Diff(want, receipts); diff != "" {
+		t.Error(diff)
+	}
+	if got := len(leaseAll(t, queue, 1, 1)); got != 1 {
+		t.Errorf("%d records were stored, want 1", got)
+	}
+}
+
+// owesDuplicatesToNobody sends a message again after the plan has changed: what
+// is owed was decided when it arrived.
+func owesDuplicatesToNobody(t *testing.T, build Build) {
+	queue := build(t, 1, 2)
+	Append(t, queue, edge.Entry{Record: Record("dev-1", 1), Owed: []edge.SinkID{1}})
+	if receipt := Append(t, queue, edge.Entry{Record: Record("dev-1", 1), Owed: []edge.SinkID{1, 2}})[0]; !receipt.Duplicate {
+		t.Errorf("got %+v, want a duplicate", receipt)
+	}
+	leaseAll(t, queue, 1, 1)
+	expectNothingDue(t, queue, 2)
+}
+
+// knowsRepeatedConflicts sends a contradicting message again, as its sender does
+// when the answer was lost.
+func knowsRepeatedConflicts(t *testing.T, build Build) {
+	queue := build(t, 1)
+	entry := edge.Entry{Record: Record("dev-1", 7), Owed: []edge.SinkID{1}}
+	Append(t, queue, entry)
+	entry.Record.Payload = []byte(`{"schema_version":1,"metrics":{"other":1}}`)
+	second := Append(t, queue, entry)[0].Correlation
+	want := edge.Receipt{Correlation: second, Duplicate: true}
+	if got := Append(t, queue, entry)[0]; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := len(leaseAll(t, queue, 1, 2)); got != 2 {
+		t.Errorf("%d records were stored, want 2", got)
+	}
+}
+
 func storesConflicts(t *testing.T, build Build) {
 	queue := build(t, 1)
 	entry := edge.Entry{Record: Record("dev-1", 7), Owed: []edge.SinkID{1}}
@@ -176,6 +226,52 @@ func takesUnrouted(t *testing.T, build Build) {
 	Append(t, queue, entries...)
 	if got := leaseAll(t, queue, 1, 1); len(got) != 1 || got[0].Record.Identity.Sequence != 1 {
 		t.Errorf("leased %+v, want the second record only", got)
+	}
+}
+
+// copiesWhatIsNotItsOwn uses the entries again as soon as Append has returned, and
+// the payload as soon as it is answered.
+func copiesWhatIsNotItsOwn(t *testing.T, build Build) {
+	queue, replies := build(t, 1), NewReplies()
+	payload := []byte(`{"schema_version":1,"metrics":{"n":1}}`)
+	want := string(payload)
+	entries := []edge.Entry{{Record: Record("dev-1", 1), Owed: []edge.SinkID{1}, Replier: replies}}
+	entries[0].Record.Payload = payload
+	if err := queue.Append(t.Context(), entries...); err != nil {
+		t.Fatal(err)
+	}
+	entries[0] = edge.Entry{Record: Record("dev-9", 9)}
+	replies.Wait(t, 1)
+	clear(payload)
+	for range 2 { // what was read once may be kept in memory
+		got := lease(t, queue, 1, 1)
+		if record := &got[0].Record; record.Device != "dev-1" || string(record.Payload) != want {
+			t.Errorf("leased %q of %s, want %q of dev-1", record.Payload, record.Device, want)
+		}
+		queue.Release(1, got)
+	}
+}
+
+// takesAllOrNothing appends with a context that has ended. The queue may take the
+// entries nevertheless, because it does not have to wait; then it answers all.
+func takesAllOrNothing(t *testing.T, build Build) {
+	queue, replies := build(t, 1), NewReplies()
+	entries := Entries(20, 2, 1)
+	for i := range entries {
+		entries[i].Replier, entries[i].Token = replies, uint64(i)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := queue.Append(ctx, entries...); err == nil {
+		replies.Wait(t, len(entries))
+		leaseAll(t, queue, 1, len(entries))
+		return
+	} else if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want the context's error", err)
+	}
+	expectNothingDue(t, queue, 1)
+	if got := len(replies.Flushed()); got > 0 {
+		t.Errorf("%d answers to entries that were not taken", got)
 	}
 }
 

@@ -19,9 +19,20 @@ func build(_ *testing.T, sinks ...edge.SinkID) edgetest.AppendLeaser {
 	return edgetest.NewQueue(sinks...)
 }
 
-func TestQueue_Appender(t *testing.T) { edgetest.TestAppender(t, build) }
+// buildSparse shows that the suites do not assume what only some queues do.
+func buildSparse(_ *testing.T, sinks ...edge.SinkID) edgetest.AppendLeaser {
+	return edgetest.NewSparseQueue(sinks...)
+}
 
-func TestQueue_Leaser(t *testing.T) { edgetest.TestLeaser(t, build) }
+func TestQueue_Appender(t *testing.T) {
+	t.Run("Dense", func(t *testing.T) { edgetest.TestAppender(t, build) })
+	t.Run("Sparse", func(t *testing.T) { edgetest.TestAppender(t, buildSparse) })
+}
+
+func TestQueue_Leaser(t *testing.T) {
+	t.Run("Dense", func(t *testing.T) { edgetest.TestLeaser(t, build) })
+	t.Run("Sparse", func(t *testing.T) { edgetest.TestLeaser(t, buildSparse) })
+}
 
 func TestQueue_Requeue(t *testing.T) {
 	queue := edgetest.NewQueue(1)

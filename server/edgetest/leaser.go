@@ -24,6 +24,9 @@ func TestLeaser(t *testing.T, build Build) {
 	t.Run("WaitsForRecords", func(t *testing.T) { waitsForRecords(t, build) })
 	t.Run("EndsWithContext", func(t *testing.T) { endsWithContext(t, build) })
 	t.Run("ReleasedComeAgainInOrder", func(t *testing.T) { releasedComeAgain(t, build) })
+	t.Run("ReleaseWakesLease", func(t *testing.T) { releaseWakesLease(t, build) })
+	t.Run("ReleasedTooLateStaysSettled", func(t *testing.T) { releasedTooLate(t, build) })
+	t.Run("UnknownSinkIsRefused", func(t *testing.T) { unknownSinkIsRefused(t, build) })
 	t.Run("SettledNeverComeAgain", func(t *testing.T) { settledNeverComeAgain(t, build) })
 	t.Run("UndecidedStayLeased", func(t *testing.T) { undecidedStayLeased(t, build) })
 	t.Run("LeasesAtMostMaxLeased", func(t *testing.T) { leasesAtMostMaxLeased(t, build) })
@@ -129,6 +132,52 @@ func releasedComeAgain(t *testing.T, build Build) {
 	queue.Release(1, slices.Concat(first[6:8], first[2:4]))
 	if diff := cmp.Diff(slices.Concat(first[2:4], first[6:8]), leaseAll(t, queue, 1, 4)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// releaseWakesLease waits for deliveries that another lane's stop gives back.
+func releaseWakesLease(t *testing.T, build Build) {
+	queue := build(t, 1)
+	Append(t, queue, Entries(1, 1, 1)...)
+	first := leaseAll(t, queue, 1, 1)
+	leased := make(chan []edge.Delivery, 1)
+	go func() {
+		deliveries, err := queue.Lease(t.Context(), 1, edge.LeaseLimit{Records: 10, Bytes: 1 << 20})
+		if err != nil {
+			t.Errorf("Lease: %v", err)
+		}
+		leased <- deliveries
+	}()
+	queue.Release(1, first)
+	select {
+	case again := <-leased:
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Error(diff)
+		}
+	case <-time.After(Patience):
+		t.Fatal("Lease did not notice what was released")
+	}
+}
+
+// releasedTooLate releases everything that was leased, though some of it is
+// settled by now.
+func releasedTooLate(t *testing.T, build Build) {
+	queue := build(t, 1)
+	Append(t, queue, Entries(4, 1, 1)...)
+	leased := leaseAll(t, queue, 1, 4)
+	settle(t, queue, 1, edge.Settlement{Attempt: attempt(leased, edge.Delivered), Acked: leased[:2]})
+	queue.Release(1, leased)
+	if diff := cmp.Diff(leased[2:], leaseAll(t, queue, 1, 2)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func unknownSinkIsRefused(t *testing.T, build Build) {
+	queue := build(t, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	if deliveries, err := queue.Lease(ctx, 99, edge.LeaseLimit{Records: 1, Bytes: 1}); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, %v; want an error at once", deliveries, err)
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 // Queue is a queue in memory. It implements [edge.Appender] and [edge.Leaser];
 // an append is "durable" at once and answered before Append returns.
 type Queue struct {
-	replying sync.Mutex // held from commit to answer, so that answers keep their order
+	stride   edge.Position // from one record's position to the next one's
+	replying sync.Mutex    // held from commit to answer, so that answers keep their order
 
 	mu     sync.Mutex
 	last   edge.Position
@@ -44,8 +45,14 @@ type lane struct {
 }
 
 // NewQueue returns an empty queue.
-func NewQueue(sinks ...edge.SinkID) *Queue {
-	q := &Queue{stored: make(map[identity]edge.Record), lanes: make(map[edge.SinkID]*lane)}
+func NewQueue(sinks ...edge.SinkID) *Queue { return newQueue(1, sinks) }
+
+// NewSparseQueue returns an empty queue that leaves positions out, as queues may
+// whose positions name groups of records.
+func NewSparseQueue(sinks ...edge.SinkID) *Queue { return newQueue(1000, sinks) }
+
+func newQueue(stride edge.Position, sinks []edge.SinkID) *Queue {
+	q := &Queue{stride: stride, stored: make(map[identity]edge.Record), lanes: make(map[edge.SinkID]*lane)}
 	for _, sink := range sinks {
 		q.lanes[sink] = &lane{
 			leased:  make(map[edge.Position]edge.Delivery),
@@ -108,10 +115,11 @@ func (q *Queue) store(entry *edge.Entry) (edge.Receipt, error) {
 	case conflict && record.Identity.Explicit:
 		return edge.Receipt{}, edge.Refuse(edge.Conflict, edge.ReasonConflict, "message_id", "was used for another payload")
 	}
-	q.last++
+	q.last += q.stride
 	record.Position = q.last
+	record.Payload = slices.Clone(record.Payload) // it is the sender's again after the answer
 	record.Correlation = edge.NewCorrelationID(record.ReceivedAt, q.last, 0, 1)
-	if record.Identity.Identifies() && !known {
+	if record.Identity.Identifies() {
 		q.stored[key] = record
 	}
 	for _, sink := range entry.Owed {

@@ -108,6 +108,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		actions[fmt.Sprint("settle", i)] = m.settle
 		actions[fmt.Sprint("deliver", i)] = m.deliver
 		actions[fmt.Sprint("release", i)] = m.release
+		actions[fmt.Sprint("seal", i)] = m.seal
 		actions[fmt.Sprint("requeue", i)] = m.requeue
 	}
 	return actions
@@ -215,7 +216,9 @@ func (m *machine) lease(t *rapid.T) {
 // deliver brings everything to a sink that is due or leased.
 func (m *machine) deliver(t *rapid.T) {
 	sink, lane := m.drawSink(t)
-	m.leaseSome(t, sink, edge.MaxLeased)
+	for batches := len(lane.sealed); batches >= 0; batches-- {
+		m.leaseSome(t, sink, edge.MaxLeased)
+	}
 	all := m.leased[sink]
 	if len(all) == 0 {
 		t.Skip("nothing is due")
@@ -229,6 +232,10 @@ func (m *machine) leaseSome(t *rapid.T, sink edge.SinkID, records int) {
 	requeued, live := lane.due()
 	want := slices.Concat(requeued, live)
 	want = want[:min(len(want), records)]
+	sealed := lane.sealedDue()
+	if sealed != nil {
+		requeued, want = nil, sealed
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
 	defer cancel()
 	got, err := m.queue.Lease(ctx, sink, edge.LeaseLimit{Records: records, Bytes: 1 << 20})
@@ -246,8 +253,8 @@ func (m *machine) leaseSome(t *rapid.T, sink edge.SinkID, records int) {
 		if i < len(requeued) {
 			kind = edge.Requeue
 		}
-		if got[i].Kind != kind {
-			t.Fatalf("sink %d: position %d is %v, want %v", sink, want[i], got[i].Kind, kind)
+		if got[i].Kind != kind || got[i].Sealed != (sealed != nil) {
+			t.Fatalf("sink %d: position %d is %v, sealed: %v; want %v, sealed: %v", sink, want[i], got[i].Kind, got[i].Sealed, kind, sealed != nil)
 		}
 		m.sameRecord(t, &got[i].Record)
 		lane.lease(want[i], kind)
@@ -319,6 +326,7 @@ func (m *machine) release(t *rapid.T) {
 	if len(taken) == 0 {
 		t.Skip("nothing is leased")
 	}
+	taken = m.withBatches(sink, taken)
 	taken = rapid.Permutation(taken).Draw(t, "order")
 	m.queue.Release(sink, taken)
 	for _, delivery := range taken {

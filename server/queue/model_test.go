@@ -97,6 +97,7 @@ type modelLane struct {
 type modelState struct {
 	states    map[edge.Position]edge.State // of every record that is owed: Enqueued, InFlight, Acked or Dead
 	letters   map[edge.Position]modelLetter
+	sealed    [][]edge.Position // batches with names, in the order of their sealing
 	delivered int64
 }
 
@@ -112,7 +113,7 @@ func newModelLane() *modelLane {
 }
 
 func (s modelState) clone() modelState {
-	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), delivered: s.delivered}
+	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), sealed: slices.Clone(s.sealed), delivered: s.delivered}
 }
 
 // restarted is the state as a start finds it: nothing is leased.
@@ -182,14 +183,23 @@ func (l *modelLane) settle(settlement *edge.Settlement) {
 	l.unsaved = append(l.unsaved, l.modelState.clone())
 	for _, delivery := range settlement.Acked {
 		position := delivery.Record.Position
+		l.unsealLive(&delivery)
 		delete(l.letters, position)
 		l.states[position] = edge.Acked
 		l.delivered++
 	}
 	for _, death := range settlement.Dead {
 		position := death.Delivery.Record.Position
+		l.unsealLive(&death.Delivery)
 		l.letters[position] = modelLetter{reason: death.Reason}
 		l.states[position] = edge.Dead
+	}
+}
+
+// unsealLive ends the batch of a delivery that is decided.
+func (l *modelLane) unsealLive(delivery *edge.Delivery) {
+	if delivery.Kind != edge.Requeue {
+		l.unseal(delivery.Record.Position)
 	}
 }
 

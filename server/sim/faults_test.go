@@ -56,9 +56,9 @@ var mutants = []mutant{
 		Old:  "if frames == framesPerCommit || end > keep ||",
 		New:  "if frames == framesPerCommit || edge.Position(row.Int(0)) > keep ||",
 	}}},
-	// An open syncs the folder once more, and SQLite does so with its first sync of
-	// a WAL, without looking at the result: that is what saves the second of these
-	// from a gateway with the first one only.
+	// Others sync the same folder soon after the rename, so that it takes all of
+	// them to lose anything; and SQLite does with its first sync of a WAL, without
+	// looking at the result, so that it also takes a sync that fails.
 	{name: "FolderNotSyncedAfterRename", changes: []overlay.Change{{
 		File: "server/sqlite/disk.go",
 		Old:  "return d.SyncFolder(filepath.Dir(to))",

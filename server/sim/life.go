@@ -168,7 +168,7 @@ func (l *life) judge(ran, dispatched error) {
 	if ran != nil && (!fatal || !broken) {
 		l.w.fail("the queue ended with %v", ran)
 	}
-	if dispatched != nil && edge.AsError(dispatched).Code != edge.Stopping {
+	if dispatched != nil && !fatal && edge.AsError(dispatched).Code != edge.Stopping {
 		l.w.fail("dispatch ended with %v", dispatched)
 	}
 }

@@ -31,7 +31,7 @@ func drawSettings(random *rand.Rand) settings {
 	}
 	for i, name := range sinkNames {
 		s.Lanes[i] = edge.PlannedSink{
-			Name: name, Kind: "sim", Concurrency: 1 + random.IntN(4), Timeout: pick(random, time.Second, 10*time.Second),
+			Name: name, Kind: "sim", Sealed: random.IntN(2) == 0, Concurrency: 1 + random.IntN(4), Timeout: pick(random, time.Second, 10*time.Second),
 			Batch: edge.BatchLimit{Records: 1 + random.IntN(40), Bytes: pick(random, 4<<10, 1<<20), Linger: pick(random, 0, 20*time.Millisecond, time.Second)},
 		}
 	}

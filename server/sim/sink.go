@@ -32,8 +32,9 @@ type sink struct {
 type arrival struct {
 	message *message
 	times   int
-	life    int  // of the last time
-	doubted bool // the gateway was not told the last time that it had arrived
+	life    int    // of the last time
+	doubted bool   // the gateway was not told the last time that it had arrived
+	batch   string // in which it came the last time, if that was sealed
 }
 
 // mood is how likely a sink fails, and how.
@@ -122,6 +123,7 @@ func (c *connection) Deliver(ctx context.Context, batch []edge.Delivery) edge.Ou
 	if !c.wait(ctx, latency) {
 		return edge.Outcome{Class: edge.Unavailable, Status: "timeout"}
 	}
+	name := nameOf(batch)
 	switch fault {
 	case faultRefused:
 		return edge.Outcome{Class: edge.Unavailable, Status: "connection refused"}
@@ -135,16 +137,19 @@ func (c *connection) Deliver(ctx context.Context, batch []edge.Delivery) edge.Ou
 		c.wait(ctx, time.Hour)
 		return edge.Outcome{Class: edge.Unavailable, Status: "timeout"}
 	case faultLost, faultLate, faultHalf:
-		if fault == faultHalf {
+		switch {
+		case fault == faultHalf && s.wholesale:
+			batch = nil // half a batch is nothing to it
+		case fault == faultHalf:
 			batch = batch[:len(batch)/2]
 		}
-		s.accept(c.life, batch, true)
+		s.accept(c.life, batch, name, true)
 		if fault == faultLate {
 			c.wait(ctx, time.Hour)
 		}
 		return edge.Outcome{Class: edge.Unavailable, Status: "connection reset"}
 	}
-	return s.accept(c.life, batch, false)
+	return s.accept(c.life, batch, name, false)
 }
 
 // wait lets time pass, until the attempt or the process ends.
@@ -156,6 +161,19 @@ func (c *connection) wait(ctx context.Context, latency time.Duration) bool {
 	case <-c.life.gone:
 	}
 	return false
+}
+
+// nameOf returns the name of a sealed batch, made from its members; empty for any
+// other.
+func nameOf(batch []edge.Delivery) string {
+	if !batch[0].Sealed {
+		return ""
+	}
+	var name strings.Builder
+	for i := range batch {
+		fmt.Fprintf(&name, "%d ", batch[i].Record.Position)
+	}
+	return name.String()
 }
 
 // begin draws what becomes of an attempt. Two attempts at a time with the same
@@ -190,7 +208,7 @@ func (s *sink) end(batch []edge.Delivery) {
 }
 
 // accept takes what it can of a batch. In doubt, the gateway does not hear of it.
-func (s *sink) accept(l *life, batch []edge.Delivery, doubted bool) edge.Outcome {
+func (s *sink) accept(l *life, batch []edge.Delivery, name string, doubted bool) edge.Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -218,13 +236,13 @@ func (s *sink) accept(l *life, batch []edge.Delivery, doubted bool) edge.Outcome
 		if doubted && s.wholesale && len(outcome.Refused) > 0 {
 			continue // the receiver takes all of a batch or nothing
 		}
-		s.arrive(l, &batch[i], doubted)
+		s.arrive(l, &batch[i], name, doubted)
 	}
 	return outcome
 }
 
 // arrive judges one record that reached the sink. The caller holds mu.
-func (s *sink) arrive(l *life, delivery *edge.Delivery, doubted bool) {
+func (s *sink) arrive(l *life, delivery *edge.Delivery, batch string, doubted bool) {
 	record := &delivery.Record
 	name := fmt.Sprintf("sink %s: record %d (%s)", sinkNames[s.index], record.Position, record.Correlation)
 	m := s.w.fleet.find(record.Payload)
@@ -238,7 +256,7 @@ func (s *sink) arrive(l *life, delivery *edge.Delivery, doubted bool) {
 	s.at[record.Position] = record.Correlation
 	known := s.arrivals[record.Correlation]
 	if known == nil {
-		s.arrivals[record.Correlation] = &arrival{message: m, times: 1, life: l.number, doubted: doubted}
+		s.arrivals[record.Correlation] = &arrival{message: m, times: 1, life: l.number, doubted: doubted, batch: batch}
 		// What was rejected before, and is taken now, comes late: its dead letter
 		// may have been lost in a crash, and then it is not even a requeued one.
 		inTurn := delivery.Kind != edge.Requeue && !s.poisoned(record.Payload)
@@ -251,6 +269,11 @@ func (s *sink) arrive(l *life, delivery *edge.Delivery, doubted bool) {
 	if known.life == l.number && !known.doubted && !s.w.flips {
 		s.w.fail("%s arrives twice without need", name)
 	}
+	// What was sealed comes again as it was, until the gateway knows what became of
+	// it: a receiver that has the batch under its name already can tell.
+	if known.batch != "" && known.batch != batch && delivery.Kind != edge.Requeue && !s.w.flips {
+		s.w.fail("%s was in batch %s, and comes again in batch %s", name, known.batch, batch)
+	}
 	s.w.count("duplicate at a sink")
-	known.times, known.life, known.doubted = known.times+1, l.number, doubted
+	known.times, known.life, known.doubted, known.batch = known.times+1, l.number, doubted, batch
 }
