@@ -150,6 +150,8 @@ func (g *gateway) abandon() error {
 func (g *gateway) build(ctx context.Context) (err error) {
 	if g.queue, err = g.openQueue(ctx); queue.IsNewer(err) {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
+	} else if queue.IsInUse(err) {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
 	} else if err != nil {
 		return err
 	}

@@ -233,14 +233,18 @@ func (c *committer) trace(g *group, began time.Time) {
 }
 
 // writeFailed decides what a failed write means. A full disk refuses what was
-// to be stored; anything else that SQLite reports ends the process.
+// to be stored, and so does a quota, which SQLite cannot tell from a broken disk:
+// ending the process for it would only make it start, and end, again. Anything
+// else that SQLite reports ends the process.
 func (c *committer) writeFailed(err error) error {
 	if _, ok := errors.AsType[*sqlite.Error](err); !ok {
 		c.q.observer.Log.Error("a commit was given up and has changed nothing; this is a bug in the gateway", "error", err)
 		return err
 	}
 	if !sqlite.IsFull(err) {
-		return c.fail(err)
+		if err = errors.Join(err, c.q.db.Probe()); !sqlite.IsWrite(err) || !sqlite.IsLimit(err) {
+			return c.fail(err)
+		}
 	}
 	c.strike(err)
 	return c.noRoom()
@@ -251,7 +255,7 @@ func (c *committer) fail(err error) error {
 	if c.failed == nil {
 		c.failed = &FatalError{Err: err}
 		close(c.checkpointer.halted)
-		c.q.observer.Log.Error("a write has failed: the process must exit", "error", err)
+		c.q.observer.Log.Error("a write has failed: the process must exit", "error", err, "hint", sqlite.Hint(err))
 		c.q.intake.close()
 	}
 	return c.failed

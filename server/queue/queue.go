@@ -104,7 +104,15 @@ const (
 type FatalError struct{ Err error }
 
 func (e *FatalError) Error() string {
-	return fmt.Sprintf("the queue cannot write any more, exit at once: %v", e.Err)
+	return fmt.Sprintf("the queue cannot write any more, exit at once: %v%s", e.Err, hint(e.Err))
+}
+
+// hint tells an operator what to check after an error of the file.
+func hint(err error) string {
+	if text := sqlite.Hint(err); text != "" {
+		return "; hint: " + text
+	}
+	return ""
 }
 
 // Unwrap returns the failed write.
@@ -158,11 +166,11 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	}
 	reserve, err := openReserve(settings.Disk, settings.Path)
 	if err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
+		return nil, fmt.Errorf("open queue: %w%s", err, hint(err))
 	}
 	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations, Disk: settings.Disk})
 	if err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
+		return nil, fmt.Errorf("open queue: %w%s", err, hint(err))
 	}
 	capacity, err := reserve.capacity()
 	if err != nil {
@@ -181,6 +189,13 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
 	}
 	return q, nil
+}
+
+// IsInUse reports whether Open has refused a file because another process has it
+// open.
+func IsInUse(err error) bool {
+	_, used := errors.AsType[*sqlite.InUseError](err)
+	return used
 }
 
 // IsNewer reports whether Open has refused a file because a newer program has

@@ -37,6 +37,7 @@ func TestQueue_Sweep(t *testing.T) {
 		"ShortWrite":       {Calls: simdisk.Write, Err: syscall.EIO, Times: 1, Short: true},
 		"ENOSPC":           {Calls: simdisk.Write | simdisk.Allocate, Err: syscall.ENOSPC, Times: 1, Short: true},
 		"ENOSPCForEver":    {Calls: simdisk.Write | simdisk.Allocate, Err: syscall.ENOSPC, Short: true},
+		"EDQUOTForEver":    {Calls: simdisk.Write | simdisk.Allocate, Err: syscall.EDQUOT, Short: true},
 		"PowerCut":         {Calls: simdisk.AnyCall, Cut: true, Times: 1},
 		"KillThenPowerCut": {Calls: simdisk.AnyCall, Kill: true, Times: 1},
 	} {
@@ -101,7 +102,7 @@ func sweep(t *testing.T, fault simdisk.Fault, files map[string][]byte) (fired ma
 		fired = w.disk.Fired()
 		w.disk.Heal()
 		_, fatal := errors.AsType[*queue.FatalError](err)
-		if full := fault.Err == syscall.ENOSPC; err != nil && w.queue != nil && (!fatal || full) {
+		if full := fault.Err == syscall.ENOSPC || fault.Err == syscall.EDQUOT; err != nil && w.queue != nil && (!fatal || full) {
 			t.Errorf("call %d: the queue ended with %v", fault.Skip, err)
 		} else if full && w.queue != nil {
 			w.recovers(t)

@@ -62,7 +62,7 @@ func renewWAL(disk Disk, path string) error {
 		}
 	}
 	err = copyWAL(disk, wal, fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
-	if errors.Is(err, syscall.ENOSPC) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		// A full disk must not keep the gateway from starting, because only a
 		// started one can make room. In place, what is on the disk already is
 		// written over with the same bytes.

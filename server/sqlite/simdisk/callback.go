@@ -10,24 +10,26 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-func diskAt(vfs uintptr) *Disk { return disks.get(at[sqlite3.Tsqlite3_vfs](vfs).FpAppData) }
+func processAt(vfs uintptr) *process {
+	if p := processes.get(at[sqlite3.Tsqlite3_vfs](vfs).FpAppData); p != nil {
+		return p
+	}
+	return &process{disk: &Disk{}, dead: true} // it died, and was forgotten
+}
 
 func handleAt(file uintptr) *handle { return handles.get(at[cFile](file).key) }
 
 func xOpen(tls *libc.TLS, vfs, name, file uintptr, flags int32, flagsOut uintptr) int32 {
 	f := at[cFile](file)
 	*f = cFile{} // without methods SQLite does not close what was not opened
-	d := diskAt(vfs)
-	if d == nil {
-		return sqlite3.SQLITE_CANTOPEN
-	}
-	h := &handle{disk: d, inode: &inode{opens: 1}}
+	p := processAt(vfs)
+	h := &handle{disk: p.disk, process: p, inode: &inode{opens: 1}}
 	if name != 0 {
 		flag := os.O_RDWR
 		if flags&sqlite3.SQLITE_OPEN_CREATE != 0 {
 			flag |= os.O_CREATE
 		}
-		opened, errno := d.openFile(libc.GoString(name), flag)
+		opened, errno := p.open(libc.GoString(name), flag)
 		if errno != 0 {
 			return sqlite3.SQLITE_CANTOPEN
 		}
@@ -90,7 +92,7 @@ func xSync(tls *libc.TLS, file uintptr, flags int32) int32 {
 	}
 	if h.folders {
 		h.folders = false
-		_ = h.disk.syncFolder(filepath.Dir(h.path)) // SQLite's own does not look at the result either
+		_ = h.process.syncFolder(filepath.Dir(h.path)) // SQLite's own does not look at the result either
 	}
 	return sqlite3.SQLITE_OK
 }
@@ -148,22 +150,22 @@ func xShmUnmap(tls *libc.TLS, file uintptr, remove int32) int32 {
 }
 
 func xDelete(tls *libc.TLS, vfs, name uintptr, syncs int32) int32 {
-	d, path := diskAt(vfs), libc.GoString(name)
-	switch d.remove(path) {
+	p, path := processAt(vfs), libc.GoString(name)
+	switch p.remove(path) {
 	case 0:
 	case syscall.ENOENT:
 		return sqlite3.SQLITE_IOERR_DELETE_NOENT
 	default:
 		return sqlite3.SQLITE_IOERR_DELETE
 	}
-	if syncs != 0 && d.syncFolder(filepath.Dir(path)) != 0 {
+	if syncs != 0 && p.syncFolder(filepath.Dir(path)) != 0 {
 		return sqlite3.SQLITE_IOERR_DIR_FSYNC
 	}
 	return sqlite3.SQLITE_OK
 }
 
 func xAccess(tls *libc.TLS, vfs, name uintptr, flags int32, out uintptr) int32 {
-	stat, err := files{diskAt(vfs)}.Stat(libc.GoString(name))
+	stat, err := files{processAt(vfs)}.Stat(libc.GoString(name))
 	there := err == nil && (flags != sqlite3.SQLITE_ACCESS_EXISTS || stat.Size > 0) // as on Unix
 	*at[int32](out) = libc.BoolInt32(there)
 	return sqlite3.SQLITE_OK

@@ -67,8 +67,12 @@ func (d *Disk) Heal() {
 
 // begin locks the disk for a call and returns what is wrong with it. The caller
 // unlocks. A delay passes before, so that nobody waits for a lock meanwhile.
-func (d *Disk) begin(call Calls, path string) Fault {
+func (p *process) begin(call Calls, path string) Fault {
+	d := p.disk
 	d.mu.Lock()
+	if p.dead {
+		return Fault{Err: syscall.EIO}
+	}
 	fault := d.decide(call, path)
 	if fault.Delay > 0 {
 		d.mu.Unlock()
@@ -78,10 +82,11 @@ func (d *Disk) begin(call Calls, path string) Fault {
 	switch {
 	case fault.Cut:
 		d.cut(AnySurvival)
-		fault.Err = syscall.EIO
 	case fault.Kill:
 		d.kill()
-		fault.Err = syscall.EIO
+	}
+	if p.dead {
+		return Fault{Err: syscall.EIO}
 	}
 	return fault
 }

@@ -24,9 +24,9 @@ type inode struct {
 // handle is an open file. Its methods return an errno, 0 for success.
 type handle struct {
 	disk    *Disk
+	process *process
 	path    string // empty: a temporary file without a name, which nothing happens to
 	inode   *inode
-	dead    bool // the process that opened it has died
 	folders bool // its first sync syncs the folder as well
 	level   int32
 	maps    bool  // it uses the shared memory
@@ -35,9 +35,9 @@ type handle struct {
 
 func blocks(bytes int64) int64 { return (bytes + BlockBytes - 1) / BlockBytes * BlockBytes }
 
-// openFile takes the flags of os.OpenFile.
-func (d *Disk) openFile(path string, flag int) (*handle, syscall.Errno) {
-	fault := d.begin(Open, path)
+// open takes the flags of os.OpenFile.
+func (p *process) open(path string, flag int) (*handle, syscall.Errno) {
+	d, fault := p.disk, p.begin(Open, path)
 	defer d.mu.Unlock()
 	if fault.Err != 0 {
 		return nil, fault.Err
@@ -55,8 +55,7 @@ func (d *Disk) openFile(path string, flag int) (*handle, syscall.Errno) {
 		return nil, syscall.EEXIST
 	}
 	n.opens++
-	h := &handle{disk: d, path: path, inode: n}
-	d.open[h] = struct{}{}
+	h := &handle{disk: d, process: p, path: path, inode: n}
 	if flag&os.O_TRUNC != 0 && len(n.data) > 0 {
 		h.resize(0)
 	}
@@ -72,11 +71,7 @@ func (h *handle) begin(call Calls) Fault {
 		h.disk.mu.Lock()
 		return Fault{}
 	}
-	fault := h.disk.begin(call, h.path)
-	if h.dead {
-		fault = Fault{Err: syscall.EIO}
-	}
-	return fault
+	return h.process.begin(call, h.path)
 }
 
 // read returns how much there was.
@@ -102,7 +97,7 @@ func (h *handle) write(b []byte, offset int64) (int, syscall.Errno) {
 	fault := h.begin(Write)
 	defer h.disk.mu.Unlock()
 	if fault.Err != 0 {
-		if !fault.Short || h.dead || len(b) == 0 {
+		if !fault.Short || h.process.dead || len(b) == 0 {
 			return 0, fault.Err
 		}
 		b = b[:h.disk.random.IntN(len(b))]
@@ -175,7 +170,7 @@ func (h *handle) sync() syscall.Errno {
 	fault := h.begin(Sync)
 	defer h.disk.mu.Unlock()
 	switch {
-	case h.dead || fault.Lie:
+	case h.process.dead || fault.Lie:
 	case fault.Err != 0:
 		h.take(step{act: actLoseSync})
 	default:
@@ -185,8 +180,8 @@ func (h *handle) sync() syscall.Errno {
 }
 
 // syncFolder makes the names of a folder durable.
-func (d *Disk) syncFolder(folder string) syscall.Errno {
-	fault := d.begin(SyncFolder, folder)
+func (p *process) syncFolder(folder string) syscall.Errno {
+	d, fault := p.disk, p.begin(SyncFolder, folder)
 	defer d.mu.Unlock()
 	if fault.Err == 0 && !fault.Lie {
 		d.take(step{act: actSyncFolder, name: folder})
@@ -213,9 +208,8 @@ func (h *handle) close() {
 	h.unmap()
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	delete(h.disk.open, h)
 	h.inode.opens--
-	if !h.dead {
+	if !h.process.dead {
 		h.disk.free(h.inode)
 	}
 }
@@ -228,8 +222,8 @@ func (d *Disk) free(n *inode) {
 	}
 }
 
-func (d *Disk) remove(path string) syscall.Errno {
-	fault := d.begin(Remove, path)
+func (p *process) remove(path string) syscall.Errno {
+	d, fault := p.disk, p.begin(Remove, path)
 	defer d.mu.Unlock()
 	n := d.names[path]
 	switch {
@@ -243,8 +237,8 @@ func (d *Disk) remove(path string) syscall.Errno {
 	return 0
 }
 
-func (d *Disk) rename(from, to string) syscall.Errno {
-	fault := d.begin(Rename, from)
+func (p *process) rename(from, to string) syscall.Errno {
+	d, fault := p.disk, p.begin(Rename, from)
 	defer d.mu.Unlock()
 	n := d.names[from]
 	switch {

@@ -11,26 +11,33 @@ import (
 )
 
 // files implements [sqlite.Files]. A disk has whatever folders it is asked for.
-type files struct{ disk *Disk }
+type files struct{ process *process }
 
 func (f files) Open(path string, flag int) (sqlite.File, error) {
-	h, errno := f.disk.openFile(path, flag)
+	h, errno := f.process.open(path, flag)
 	if errno != 0 {
 		return nil, failure("open", path, errno)
 	}
 	return file{h}, nil
 }
 
-func (f files) Rename(from, to string) error { return failure("rename", from, f.disk.rename(from, to)) }
+func (f files) Rename(from, to string) error {
+	return failure("rename", from, f.process.rename(from, to))
+}
 
-func (f files) Remove(path string) error { return failure("remove", path, f.disk.remove(path)) }
+func (f files) Remove(path string) error { return failure("remove", path, f.process.remove(path)) }
 
-func (f files) SyncFolder(path string) error { return failure("sync", path, f.disk.syncFolder(path)) }
+func (f files) SyncFolder(path string) error {
+	return failure("sync", path, f.process.syncFolder(path))
+}
 
 func (f files) Stat(path string) (sqlite.Stat, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	d := f.disk
+	d := f.process.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.process.dead {
+		return sqlite.Stat{}, failure("stat", path, syscall.EIO)
+	}
 	stat := sqlite.Stat{Free: math.MaxInt64, Capacity: math.MaxInt64}
 	if d.capacity > 0 {
 		stat.Free, stat.Capacity = max(d.capacity-d.used, 0), d.capacity

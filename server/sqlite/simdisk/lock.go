@@ -29,7 +29,7 @@ type shared struct {
 func (h *handle) lock(level int32) int32 {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	if h.dead {
+	if h.process.dead {
 		return sqlite3.SQLITE_IOERR_LOCK
 	}
 	if h.level >= level {
@@ -89,7 +89,7 @@ func (h *handle) isReserved() bool {
 func (h *handle) lockSlots(first, count, flags int32) int32 {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	if h.dead {
+	if h.process.dead {
 		return sqlite3.SQLITE_IOERR_SHMLOCK
 	}
 	slots := h.inode.locks.slots[first : first+count]
@@ -120,7 +120,7 @@ func (h *handle) lockSlots(first, count, flags int32) int32 {
 func (h *handle) mapShared(tls *libc.TLS, region, size int32, extend bool) (uintptr, int32) {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	if h.dead {
+	if h.process.dead {
 		return 0, sqlite3.SQLITE_IOERR_SHMMAP
 	}
 	memory := &h.inode.shared

@@ -47,37 +47,49 @@ type Settings struct {
 
 // Disk is one simulated disk.
 type Disk struct {
+	mu       sync.Mutex
 	capacity int64
-	name     string // of its VFS
-	id       uintptr
-
-	mu      sync.Mutex
-	random  *rand.Rand
-	names   map[string]*inode
-	number  int // of the newest inode
-	used    int64
-	open    map[*handle]struct{}
-	platter *platter
-	faults  []*injected
-	fired   map[string]int
-	opened  []io.Closer // databases of the living process
-	buried  []io.Closer // of those that died
-	history *History    // nil unless it is recorded
+	process  *process // that lives; nil until it asks for the port
+	died     []*process
+	random   *rand.Rand
+	names    map[string]*inode
+	number   int // of the newest inode
+	used     int64
+	platter  *platter
+	faults   []*injected
+	fired    map[string]int
+	opened   []io.Closer // databases of the living process
+	buried   []io.Closer // of those that died
+	history  *History    // nil unless it is recorded
 }
 
 // New makes a disk and registers it with SQLite.
 func New(settings Settings) *Disk {
 	d := &Disk{
-		capacity: settings.Capacity, random: rand.New(rand.NewPCG(settings.Seed, 0)), open: map[*handle]struct{}{}, fired: map[string]int{},
+		capacity: settings.Capacity, random: rand.New(rand.NewPCG(settings.Seed, 0)), fired: map[string]int{},
 	}
 	d.reset(settings.Files)
-	d.register()
 	return d
 }
 
-// Port returns what makes a database live on this disk.
+// process is whoever uses the disk between two deaths. Nothing that a dead one
+// still tries reaches the files.
+type process struct {
+	disk *Disk
+	vfs  string  // under which SQLite knows it
+	key  uintptr // in the table of all processes
+	dead bool
+}
+
+// Port returns what makes a database live on this disk. It belongs to the process
+// that lives; the one after [Disk.Kill] or [Disk.Cut] asks for its own.
 func (d *Disk) Port() sqlite.Disk {
-	return sqlite.Disk{VFS: d.name, Files: files{d}, Opened: d.noteOpened}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.process == nil {
+		d.process = register(d)
+	}
+	return sqlite.Disk{VFS: d.process.vfs, Files: files{d.process}, Opened: d.noteOpened}
 }
 
 func (d *Disk) noteOpened(db io.Closer) {
@@ -117,10 +129,10 @@ func (d *Disk) cut(survives Survival) {
 // kill lets the next process find the same content without locks and memory that
 // was shared.
 func (d *Disk) kill() {
-	for h := range d.open {
-		h.dead = true
+	if d.process != nil {
+		d.process.dead = true
+		d.died, d.process = append(d.died, d.process), nil
 	}
-	clear(d.open)
 	d.used = 0
 	for name, old := range d.names {
 		d.names[name] = &inode{number: old.number, data: old.data, room: old.room, linked: true}
@@ -156,7 +168,14 @@ func (d *Disk) Bury() error {
 }
 
 // Close forgets the disk. Close its databases first, or [Disk.Bury] them.
-func (d *Disk) Close() { d.unregister() }
+func (d *Disk) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kill()
+	for _, p := range d.died {
+		p.unregister()
+	}
+}
 
 // Names lists the files.
 func (d *Disk) Names() []string {

@@ -60,8 +60,8 @@ func (t *table[T]) remove(key uintptr) {
 }
 
 var (
-	handles table[*handle]
-	disks   table[*Disk]
+	handles   table[*handle]
+	processes table[*process]
 )
 
 // ioMethods are the callbacks on open files, in memory that SQLite may read.
@@ -91,21 +91,23 @@ var ioMethods = sync.OnceValue(func() uintptr {
 	return methods
 })
 
-// register makes the disk a VFS of SQLite. What it allocates is never freed: a
-// connection that somebody forgot may still use it, and it is little.
-func (d *Disk) register() {
+// register makes a VFS of SQLite for the next process on a disk. What it allocates
+// is never freed: a connection that somebody forgot may still use it, and it is
+// little.
+func register(d *Disk) *process {
 	tls := libc.NewTLS()
 	defer tls.Close()
-	d.id = disks.add(d)
-	d.name = fmt.Sprintf("simdisk-%d", d.id)
+	p := &process{disk: d}
+	p.key = processes.add(p)
+	p.vfs = fmt.Sprintf("simdisk-%d", p.key)
 	vfs := libc.Xcalloc(tls, 1, libc.Tsize_t(unsafe.Sizeof(sqlite3.Tsqlite3_vfs{})))
 	v := at[sqlite3.Tsqlite3_vfs](vfs)
 	*v = *at[sqlite3.Tsqlite3_vfs](sqlite3.Xsqlite3_vfs_find(tls, 0)) // for randomness and the like
-	name, err := libc.CString(d.name)
+	name, err := libc.CString(p.vfs)
 	if err != nil {
 		panic("simdisk: out of memory")
 	}
-	v.FpNext, v.FzName, v.FpAppData = 0, name, d.id
+	v.FpNext, v.FzName, v.FpAppData = 0, name, p.key
 	v.FszOsFile, v.FmxPathname = int32(unsafe.Sizeof(cFile{})), 1024
 	v.FxOpen, v.FxDelete, v.FxAccess, v.FxFullPathname = pointer(xOpen), pointer(xDelete), pointer(xAccess), pointer(xFullPathname)
 	v.FxSleep, v.FxCurrentTime, v.FxCurrentTimeInt64 = pointer(xSleep), 0, pointer(xCurrentTimeInt64)
@@ -113,12 +115,14 @@ func (d *Disk) register() {
 	if code := sqlite3.Xsqlite3_vfs_register(tls, vfs, 0); code != sqlite3.SQLITE_OK {
 		panic(fmt.Sprintf("simdisk: register: SQLite code %d", code))
 	}
+	return p
 }
 
-func (d *Disk) unregister() {
+// unregister forgets a process that has died.
+func (p *process) unregister() {
 	tls := libc.NewTLS()
 	defer tls.Close()
-	name, err := libc.CString(d.name)
+	name, err := libc.CString(p.vfs)
 	if err != nil {
 		panic("simdisk: out of memory")
 	}
@@ -126,7 +130,7 @@ func (d *Disk) unregister() {
 	if vfs := sqlite3.Xsqlite3_vfs_find(tls, name); vfs != 0 {
 		sqlite3.Xsqlite3_vfs_unregister(tls, vfs)
 	}
-	disks.remove(d.id)
+	processes.remove(p.key)
 }
 
 // SeedSQLite makes SQLite's random numbers repeatable. They belong to the whole

@@ -1,0 +1,75 @@
+package queue_test
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/sqlite/simdisk"
+)
+
+// TestQueue_Fatal shows what ends the queue, and what it tells the operator.
+// SQLite calls all of these a failed write.
+func TestQueue_Fatal(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault simdisk.Fault
+		hint  string // empty: the queue goes on
+	}{
+		"AFailedSync":          {simdisk.Fault{Calls: simdisk.Sync, Err: syscall.EIO}, "disk-errors.md"},
+		"AFailedWrite":         {simdisk.Fault{Calls: simdisk.Write, Err: syscall.EIO}, "disk-errors.md"},
+		"AReadOnlyFileSystem":  {simdisk.Fault{Calls: simdisk.Write | simdisk.Open, Err: syscall.EROFS}, "remount"},
+		"AQuota":               {simdisk.Fault{Calls: simdisk.Write, Err: syscall.EDQUOT}, ""},
+		"AFileThatIsTooLong":   {simdisk.Fault{Calls: simdisk.Write | simdisk.Truncate, Err: syscall.EFBIG}, ""},
+		"AQuotaAndAFailedSync": {simdisk.Fault{Calls: simdisk.Sync, Err: syscall.EDQUOT}, "quota"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorkload(simdisk.New(simdisk.Settings{}), 1)
+				defer w.disk.Close()
+				defer w.end()
+				if err := w.open(); err != nil {
+					t.Fatal(err)
+				}
+				w.disk.Inject(test.fault)
+				err := w.live(2)
+				fatal, ended := errors.AsType[*queue.FatalError](err)
+				switch {
+				case test.hint != "" && (!ended || !strings.Contains(fatal.Error(), test.hint)):
+					t.Errorf("got %v, want a FatalError that says %q", err, test.hint)
+				case test.hint == "" && (err != nil || w.queue.Accepting()):
+					t.Errorf("got %v, accepting: %v; want a queue that is full", err, w.queue.Accepting())
+				case test.hint == "":
+					w.disk.Heal()
+					w.recovers(t)
+				}
+			})
+		})
+	}
+}
+
+// TestQueue_Open_fullDisk kills a queue and starts it again on a disk that others
+// have filled since.
+func TestQueue_Open_fullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkload(simdisk.New(simdisk.Settings{Capacity: 64 << 20}), 1)
+		defer w.disk.Close()
+		defer w.end()
+		if err := w.open(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.live(6); err != nil {
+			t.Fatal(err)
+		}
+		w.end()
+		w.disk.SetCapacity(w.disk.UsedBytes())
+		if err := w.open(); err != nil {
+			t.Fatal(err)
+		}
+		w.again() // what is known is known on a full disk, too
+		w.disk.SetCapacity(64 << 20)
+		w.recovers(t)
+	})
+}
