@@ -44,9 +44,9 @@ func (s State) String() string {
 // Journey is everything that is known of one record.
 type Journey struct {
 	Record      Record
-	Frame       Position  // first position of the commit that made it durable
-	Records     int       // of that commit
-	CommittedAt time.Time // when that commit was written
+	Frame       Position  // first position of the frame that holds it: its commit, or several that were merged since
+	Records     int       // of that frame
+	CommittedAt time.Time // gateway time of the frame's newest record
 	Sinks       []Stage   // one per sink that it is owed to, in order of sink id
 }
 

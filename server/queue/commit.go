@@ -26,6 +26,7 @@ const (
 type committer struct {
 	q            *Queue
 	checkpointer *checkpointer
+	merger       *merger
 	retention    retention
 	full         full
 	reserve      *reserve
@@ -64,6 +65,7 @@ func newCommitter(q *Queue) *committer {
 		save: time.NewTimer(time.Hour),
 	}
 	c.save.Stop()
+	c.merger = newMerger(q, q.start.merging, q.start.small)
 	c.windowSeconds.Set(q.window.reach(q.clock.now()).Seconds())
 	return c
 }
@@ -99,6 +101,8 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			saved <- c.commit(nil)
 		case report := <-c.q.damaged:
 			report.done <- c.quarantine(report.damaged)
+		case result := <-c.merger.ready:
+			c.mergeFrames(result)
 		case <-house.C:
 			c.keepHouse()
 		case err := <-c.checkpointer.failed:
@@ -203,6 +207,7 @@ func (c *committer) publish(g *group, began time.Time) {
 		for _, account := range q.registry.all() {
 			account.due.broadcast()
 		}
+		c.merger.appended(smallFrame{first: g.first, end: g.last() + 1, raw: g.raw, committedAt: g.committedAt})
 		c.commitMessages.Observe(float64(g.count))
 	}
 	c.appendSeconds.Observe(time.Since(g.openedAt).Seconds())

@@ -84,8 +84,10 @@ type encoder struct {
 // owedMixed is no set: it says that the records of a frame have several.
 const owedMixed = 0
 
-func newEncoder() (*encoder, error) {
-	compressor, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+func newEncoder() (*encoder, error) { return newEncoderOf(zstd.SpeedFastest) }
+
+func newEncoderOf(level zstd.EncoderLevel) (*encoder, error) {
+	compressor, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("build the compressor: %w", err)

@@ -21,8 +21,8 @@ func (c *committer) afterCommit(tx *transaction) {
 	}
 }
 
-// keepHouse removes what is old, and finds out whether there is room. When there
-// is nothing to do it writes nothing.
+// keepHouse removes what is old, merges what is small, and finds out whether there
+// is room. When there is nothing to do it writes nothing.
 func (c *committer) keepHouse() {
 	now := c.q.clock.now()
 	c.watchClock()
@@ -41,6 +41,8 @@ func (c *committer) keepHouse() {
 	if c.full.struck && err == nil {
 		c.reopen()
 	}
+	c.merger.left = mergesPerSecond
+	c.mergeNext()
 }
 
 // lookAround reads what there is to do.

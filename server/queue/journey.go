@@ -91,7 +91,7 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 			if t.journey.CommittedAt.IsZero() {
 				continue // its frame is gone; a dead letter has its own history
 			}
-			stored, err := readAttempts(conn, id, &t.journey.Record, t.journey.CommittedAt)
+			stored, err := readAttempts(conn, id, &t.journey.Record, t.journey.CommittedAt.Add(-mergeAge))
 			if err != nil {
 				return err
 			}

@@ -222,9 +222,11 @@ func (q *Queue) Run(ctx context.Context) error {
 	pipeline.Go(func() { q.assemble(assembled) })
 	pipeline.Go(func() { q.reply(committed) })
 	pipeline.Go(committer.checkpointer.run)
+	pipeline.Go(committer.merger.run)
 	err := committer.run(ctx, assembled, committed)
 	close(committed)
 	committer.checkpointer.stop()
+	committer.merger.stop()
 	pipeline.Wait()
 	if err != nil {
 		return err

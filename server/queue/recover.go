@@ -18,6 +18,8 @@ type recovered struct {
 	ingress    ingressKept
 	replayFrom edge.Position
 	retention  retention
+	small      []smallFrame // that may be merged
+	merging    *encoder
 	damaged    []damaged // for the committer to set aside
 }
 
@@ -44,6 +46,9 @@ func (q *Queue) recover(ctx context.Context) error {
 		return err
 	}
 	if q.start.letters, err = newEncoder(); err != nil {
+		return err
+	}
+	if q.start.merging, err = newMergeEncoder(); err != nil {
 		return err
 	}
 	totals := q.ledger.read()
@@ -91,6 +96,10 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	_, err = conn.One("SELECT id + n, committed FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) {
 		q.start.retention.end, q.start.retention.committedAt = edge.Position(row.Int(0)), time.UnixMicro(row.Int(1))
 	})
+	if err != nil {
+		return err
+	}
+	q.start.small, err = loadSmallFrames(conn)
 	return err
 }
 

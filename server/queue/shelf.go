@@ -87,7 +87,7 @@ func (s *shelf) find(position edge.Position) (*frame, storedFrame, bool) {
 func (s *shelf) keep(decoded *frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.ContainsFunc(s.decoded, func(kept *frame) bool { return kept.first == decoded.first }) {
+	if slices.ContainsFunc(s.decoded, func(kept *frame) bool { return kept.first <= decoded.first && decoded.end() <= kept.end() }) {
 		return
 	}
 	s.decoded = slices.Insert(s.decoded, 0, decoded)

@@ -67,6 +67,7 @@ func timeSettledWithin50Milliseconds(t *testing.T) {
 func timeADayLaterDeliveredRecordsGo(t *testing.T) {
 	q := start(t, queue.Settings{}, 2)
 	receipts := edgetest.Append(t, q, edgetest.Entries(10, 1, 1)...)
+	time.Sleep(15 * time.Minute) // what is merged goes together
 	waiting := edgetest.Append(t, q, edge.Entry{Record: edgetest.Record("other", 1), Owed: []edge.SinkID{2}})
 	leased := q.lease(t, 1, 10)
 	q.kill(t, 1, leased[:1])

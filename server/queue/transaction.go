@@ -40,7 +40,8 @@ type transaction struct {
 	now    time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
 	damaged *damaged
-	undo    func() // takes back what the transaction has counted in memory; nil when nothing
+	merged  *merged // takes the place of small frames; nil when none does
+	undo    func()  // takes back what the transaction has counted in memory; nil when nothing
 
 	sets       int
 	ingress    ingressKept
@@ -80,6 +81,11 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	if tx.damaged != nil {
 		if err := c.moveDamaged(conn, tx); err != nil {
 			return fmt.Errorf("quarantine: %w", err)
+		}
+	}
+	if tx.merged != nil {
+		if err := tx.merged.write(conn, &tx.retention); err != nil {
+			return fmt.Errorf("merge frames: %w", err)
 		}
 	}
 	// Before the state is saved: on a full disk that may need the room.
