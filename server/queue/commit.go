@@ -30,6 +30,7 @@ type committer struct {
 	retention    retention
 	full         full
 	reserve      *reserve
+	cause        error         // with full.struck
 	found        look          // by the last look at the disk
 	refused      *edge.Error   // what the intake says while it is closed
 	oldest       edge.Position // that is stored, about; 0 when there is none
@@ -168,13 +169,16 @@ func (c *committer) transact(tx *transaction) error {
 	}
 	began := time.Now()
 	err := c.q.db.Write(context.Background(), func(conn *sqlite.Conn) error { return c.write(conn, tx) })
+	if err != nil {
+		err = c.writeFailed(err)
+	}
 	c.endSave(tx.save, err)
 	if err != nil {
 		c.q.window.putBack(tx.window)
 		if tx.undo != nil {
 			tx.undo()
 		}
-		return c.writeFailed(err)
+		return err
 	}
 	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead
 	if tx.saving > saveNothing {
@@ -237,21 +241,19 @@ func (c *committer) trace(g *group, began time.Time) {
 	commit.End()
 }
 
-// writeFailed decides what a failed write means. A full disk refuses what was
-// to be stored, and so does a quota, which SQLite cannot tell from a broken disk:
-// ending the process for it would only make it start, and end, again. Anything
-// else that SQLite reports ends the process.
+// writeFailed decides what a failed write means. A disk that takes no more
+// refuses what was to be stored; anything else that SQLite reports ends the
+// process.
 func (c *committer) writeFailed(err error) error {
 	if _, ok := errors.AsType[*sqlite.Error](err); !ok {
 		c.q.observer.Log.Error("a commit was given up and has changed nothing; this is a bug in the gateway", "error", err)
 		return err
 	}
-	if !sqlite.IsFull(err) {
-		if err = errors.Join(err, c.q.db.Probe()); !sqlite.IsWrite(err) || !sqlite.IsLimit(err) {
-			return c.fail(err)
-		}
+	cause := c.q.db.NoRoom(err)
+	if cause == nil {
+		return c.fail(err)
 	}
-	c.strike(err)
+	c.strike(cause)
 	return c.noRoom()
 }
 

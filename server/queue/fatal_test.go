@@ -20,10 +20,10 @@ func TestQueue_Fatal(t *testing.T) {
 	}{
 		"AFailedSync":          {simdisk.Fault{Calls: simdisk.Sync, Err: syscall.EIO}, "disk-errors.md"},
 		"AFailedWrite":         {simdisk.Fault{Calls: simdisk.Write, Err: syscall.EIO}, "disk-errors.md"},
-		"AReadOnlyFileSystem":  {simdisk.Fault{Calls: simdisk.Write | simdisk.Open, Err: syscall.EROFS}, "remount"},
+		"AReadOnlyFileSystem":  {simdisk.Fault{Calls: simdisk.Write | simdisk.Open, Err: syscall.EROFS}, ""},
 		"AQuota":               {simdisk.Fault{Calls: simdisk.Write, Err: syscall.EDQUOT}, ""},
 		"AFileThatIsTooLong":   {simdisk.Fault{Calls: simdisk.Write | simdisk.Truncate, Err: syscall.EFBIG}, ""},
-		"AQuotaAndAFailedSync": {simdisk.Fault{Calls: simdisk.Sync, Err: syscall.EDQUOT}, "quota"},
+		"AQuotaAndAFailedSync": {simdisk.Fault{Calls: simdisk.Sync, Err: syscall.EDQUOT}, "disk-errors.md"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -30,7 +30,8 @@
 // what was leased or settled within the last 50 ms is delivered again; nothing
 // is lost, and the start reads what the last commits wrote, not the backlog.
 //
-// A full disk ends nothing: records are refused, with an error that names the
+// A disk that is full, or takes no more for another reason that will pass, ends
+// nothing: records are refused, with an error that names the
 // sink which holds the room, deliveries go on, and records are taken again as
 // soon as there is room. A failed write other than that ends [Queue.Run] with a [*FatalError].
 // The process must then exit at once, without closing anything: a second fsync
@@ -313,12 +314,12 @@ func (q *Queue) reply(committed <-chan *group) {
 // writeFailed turns the error of a write outside the committer into one for its
 // caller, and ends Run when nothing may be believed any more.
 func (q *Queue) writeFailed(err error) error {
-	if sqlite.IsFull(err) {
-		full := edge.NewFull()
-		full.Err = err
-		return full
-	}
 	if _, ok := errors.AsType[*sqlite.Error](err); ok {
+		if q.db.NoRoom(err) != nil {
+			full := edge.NewFull()
+			full.Err = err
+			return full
+		}
 		select {
 		case q.broken <- err:
 		default: // the first failure is on its way already

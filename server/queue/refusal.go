@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
+	"syscall"
 
 	"combotto.io/gateway/server/edge"
 )
@@ -15,11 +17,15 @@ func (c *committer) refusal(held holder) *edge.Error {
 	}
 	refused := edge.NewFull()
 	refused.Details = map[string]string{"free_bytes": strconv.FormatInt(c.found.free, 10)}
-	if c.full.reached {
+	switch {
+	case c.full.struck && c.cause != nil && !errors.Is(c.cause, syscall.ENOSPC):
+		refused.Message = fmt.Sprintf("the gateway's disk takes no more: %v", c.cause)
+		refused.Hint = "look at the quota, the mount and the limits of the file system of data_dir"
+	case c.full.reached:
 		refused.Details["limit_bytes"] = strconv.FormatInt(c.full.limit, 10)
 		refused.Message = fmt.Sprintf("the gateway's storage is full: %s of %s are in use", bytesText(c.found.taken()), bytesText(c.full.limit))
 		refused.Hint = "raise queue.max_bytes"
-	} else {
+	default:
 		refused.Message = fmt.Sprintf("the gateway's disk is full: %s are free", bytesText(c.found.free))
 		refused.Hint = "free space on the disk of data_dir"
 	}
@@ -27,7 +33,7 @@ func (c *committer) refusal(held holder) *edge.Error {
 		return refused
 	}
 	refused.Details["sink"], refused.Details["sink_holds_bytes"] = held.sink, strconv.FormatInt(held.bytes, 10)
-	if c.full.reached {
+	if refused.Details["limit_bytes"] != "" {
 		refused.Message = fmt.Sprintf("the gateway's storage is full: sink %s holds %s of %s", held.sink, bytesText(held.bytes), bytesText(c.full.limit))
 	} else {
 		refused.Message += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))

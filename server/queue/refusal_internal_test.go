@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,6 +23,11 @@ func TestCommitter_refusal(t *testing.T) {
 		held holder
 		want *edge.Error
 	}{
+		"ReadOnly": {full{struck: true}, holder{sink: "read-only"}, &edge.Error{
+			Message: "the gateway's disk takes no more: read-only file system, sink read-only holds 0 bytes",
+			Hint:    "look at the quota, the mount and the limits of the file system of data_dir, or see why read-only does not take its messages: gatewayctl status",
+			Details: map[string]string{"sink": "read-only", "sink_holds_bytes": "0", "free_bytes": "3145728"},
+		}},
 		"Open": {full{limit: gib, crowded: true, warned: true}, holder{sink: "analytics", bytes: gib}, nil},
 		"Limit": {limit, holder{sink: "analytics", bytes: 12 * gib / 10}, &edge.Error{
 			Message: "the gateway's storage is full: sink analytics holds 1.2 GiB of 1.3 GiB",
@@ -51,6 +57,9 @@ func TestCommitter_refusal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &committer{full: test.full, found: look{used: gib, free: 3 << 20}}
+			if test.held.sink == "read-only" {
+				c.cause = syscall.EROFS
+			}
 			if test.want != nil {
 				test.want.Code, test.want.Reason = edge.Full, edge.ReasonFull
 			}

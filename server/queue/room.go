@@ -47,11 +47,12 @@ func (c *committer) judge(found *look) {
 
 // strike closes the intake after a write that found no room, and gives the
 // reserve back, for what is to be removed.
-func (c *committer) strike(failure error) {
+func (c *committer) strike(cause error) {
+	c.cause = cause
 	if c.full.struck {
 		return
 	}
-	c.q.observer.Log.Error("a write found no room on the disk: the queue takes nothing until there is some", "error", failure)
+	c.q.observer.Log.Error("the disk takes no more: the queue takes nothing until it does", "error", cause)
 	before := c.full
 	c.full.struck = true
 	if err := c.reserve.resize(0); err != nil {

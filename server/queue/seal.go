@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"combotto.io/gateway/server/edge"
-	"combotto.io/gateway/server/sqlite"
 )
 
 // sealedBatch is a batch that goes out under a name made from its members. They
@@ -142,9 +141,6 @@ func (a *account) takeSealed() (body []byte, waiting []*sealedBatch) {
 func (a *account) endSeals(waiting []*sealedBatch, failure error) {
 	if len(waiting) == 0 {
 		return
-	}
-	if failure != nil && sqlite.IsFull(failure) {
-		failure = edge.NewFull()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -120,5 +123,49 @@ func (f *filled) deliver(t *testing.T, most int) {
 	}
 	if err := f.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A quota, a disk that has become read-only and a file that may not be longer are
+// input/output errors to SQLite, but no reason to end: the next start would find
+// the same. A write that fails for any other reason is one.
+func TestQueue_TakesNoMore(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault simdisk.Fault
+		ends  bool
+	}{
+		"Quota":        {simdisk.Fault{Calls: simdisk.Write | simdisk.Allocate, Err: syscall.EDQUOT}, false},
+		"ReadOnly":     {simdisk.Fault{Calls: simdisk.AnyCall &^ simdisk.Read &^ simdisk.Open, Err: syscall.EROFS}, false},
+		"CannotOpen":   {simdisk.Fault{Calls: simdisk.AnyCall &^ simdisk.Read, Err: syscall.EROFS}, false},
+		"FileTooLarge": {simdisk.Fault{Calls: simdisk.Write | simdisk.Truncate | simdisk.Allocate, Err: syscall.EFBIG}, false},
+		"Broken":       {simdisk.Fault{Calls: simdisk.Write, Err: syscall.EIO}, true},
+		"BrokenOnce":   {simdisk.Fault{Calls: simdisk.Write, Err: syscall.EIO, Times: 1}, true},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			disk := simulated(t, 64<<20)
+			f := openOn(t, simulatedSettings(disk))
+			f.append(t, 20)
+			disk.Inject(test.fault)
+			if test.ends {
+				go func() { _ = f.Append(context.Background(), random(f.next, 1)...) }()
+				var failure *FatalError
+				if err := <-f.done; !errors.As(err, &failure) {
+					t.Errorf("Run ended with %v, want a FatalError", err)
+				}
+				f.stop = func() {}
+				disk.Kill()
+				return
+			}
+			f.append(t, 20)
+			f.intake.waitUntil(t, false)
+			if room := f.Room(); !strings.Contains(room.Refusal.Message, test.fault.Err.Error()) {
+				t.Errorf("the refusal says %q, want %v", room.Refusal.Message, test.fault.Err)
+			}
+			f.drain(t)
+			disk.Heal()
+			f.resumes(t)
+			f.drain(t)
+			f.balanced(t)
+		})
 	}
 }

@@ -20,8 +20,8 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Statement, e.Err
 // Unwrap returns the driver's error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// IsFull reports whether err says that there is no room on the disk, which is
-// the one failed write after which the database can be used as before.
+// IsFull reports whether err says that there is no room on the disk. [DB.NoRoom]
+// knows more failed writes after which the database can be used as before.
 func IsFull(err error) bool {
 	failure, ok := errors.AsType[*Error](err)
 	return ok && failure.Code&0xFF == sqlite3.SQLITE_FULL
