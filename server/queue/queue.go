@@ -31,12 +31,11 @@
 // is lost, and the start reads what the last commits wrote, not the backlog.
 //
 // A disk that is full, or takes no more for another reason that will pass, ends
-// nothing: records are refused, with an error that names the
-// sink which holds the room, deliveries go on, and records are taken again as
-// soon as there is room. A failed write other than that ends [Queue.Run] with a [*FatalError].
-// The process must then exit at once, without closing anything: a second fsync
-// of the same pages would claim that they are on disk, and closing would
-// checkpoint them.
+// nothing: records are refused, with an error that names the sink which holds the
+// room, deliveries go on, and records are taken again as soon as there is room. A
+// failed write other than that ends [Queue.Run] with a [*FatalError]. The process
+// must then exit at once, without closing anything: a second fsync of the same
+// pages would claim that they are on disk, and closing would checkpoint them.
 //
 // # What it does not do
 //

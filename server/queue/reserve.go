@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"combotto.io/gateway/server/sqlite"
 )
@@ -25,12 +26,13 @@ type reserve struct {
 
 const (
 	reserveSuffix = "-reserve"
-	// startBytes is what SQLite needs to open a database: the WAL and its index.
+	// startBytes is what SQLite needs to open a database, besides a copy of the WAL.
 	startBytes = 1 << 20
 )
 
 // openReserve finds the reserve that an earlier start has left, and gives it back
-// when the disk is so full that the database could not be opened.
+// when the disk is so full that the database could not be opened, or a WAL not
+// be copied as it should.
 func openReserve(disk sqlite.Disk, database string) (*reserve, error) {
 	path, err := filepath.Abs(database + reserveSuffix)
 	if err != nil {
@@ -45,10 +47,14 @@ func openReserve(disk sqlite.Disk, database string) (*reserve, error) {
 		return nil, fmt.Errorf("find the reserve: %w", err)
 	}
 	r.size = found.Size
-	if found.Free < startBytes {
-		err = r.resize(0)
+	wal, err := disk.Size(strings.TrimSuffix(path, reserveSuffix) + "-wal")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("find the reserve: %w", err)
 	}
-	return r, err
+	if found.Free < wal+startBytes {
+		_ = r.resize(0) // opening the database tells more
+	}
+	return r, nil
 }
 
 // capacity returns the size of the file system.

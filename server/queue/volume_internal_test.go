@@ -59,6 +59,7 @@ func TestQueue_Volume(t *testing.T) {
 	t.Run("AWriteFindsNoRoom", volumeWriteFindsNone)
 	t.Run("TheReserveIsTakenToo", volumeReserveTaken)
 	t.Run("StartsFull", volumeStartsFull)
+	t.Run("StopsFull", volumeStopsFull)
 	t.Run("SixtyFourMebibytes", volumeSmall)
 }
 
@@ -143,6 +144,26 @@ func volumeStartsFull(t *testing.T) {
 	f := openOn(t, settings)
 	f.stored, f.next = before.stored, before.next
 	f.intake.waitUntil(t, false)
+	f.drain(t)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f.resumes(t)
+	f.drain(t)
+	f.balanced(t)
+}
+
+func volumeStopsFull(t *testing.T) {
+	folder := volume(t, "24m")
+	settings := Settings{Path: filepath.Join(folder, "queue.db")}
+	before := openOn(t, settings)
+	before.append(t, 500)
+	hog(t, folder, 0)
+	before.fill(t)
+	path := hog(t, folder, 0) // what the reserve held, too
+	before.stop()
+	f := openOn(t, settings)
+	f.stored, f.next = before.stored, before.next
 	f.drain(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
