@@ -28,6 +28,8 @@ func (e *endless) Lease(ctx context.Context, _ edge.SinkID, limit edge.LeaseLimi
 	return deliveries, ctx.Err()
 }
 
+func (e *endless) Begin(_ edge.SinkID, batch []edge.Delivery) []edge.Delivery { return batch }
+
 func (e *endless) Settle(ctx context.Context, _ edge.SinkID, settlement edge.Settlement) error {
 	select {
 	case e.accepted <- len(settlement.Acked):

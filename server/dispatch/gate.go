@@ -104,6 +104,17 @@ func (g *gate) leave(generation, slot int, outcome edge.Outcome) news {
 	return g.close(slot, outcome)
 }
 
+// withdraw says that the attempt which enter let through is not made. Another
+// slot may probe.
+func (g *gate) withdraw(generation int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if generation == g.generation && g.closedBy != 0 {
+		g.probing = false
+		g.wake()
+	}
+}
+
 // extend honours the Retry-After of a late failure.
 func (g *gate) extend(outcome edge.Outcome) {
 	retryAt := time.Now().Add(min(outcome.RetryAfter, retryAfterMax))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -214,7 +215,12 @@ func (l *lane) finish(ctx, attempts context.Context, at place, batch []edge.Deli
 		if first && !batch[0].Sealed {
 			markBackfill(batch, time.Now())
 		}
-		next := todo[len(todo)-1]
+		next := l.begin(todo[len(todo)-1])
+		if todo[len(todo)-1] = next; len(next) == 0 {
+			l.gate.withdraw(generation)
+			todo, number = todo[:len(todo)-1], 1
+			continue
+		}
 		if ok, err := l.seal(ctx, next); !ok {
 			return err
 		}
@@ -236,6 +242,22 @@ func (l *lane) finish(ctx, attempts context.Context, at place, batch []edge.Deli
 		}
 	}
 	return nil
+}
+
+// begin drops what was given up since it was leased. What is left of a sealed
+// batch gets another name.
+func (l *lane) begin(batch []edge.Delivery) []edge.Delivery {
+	due := l.leaser.Begin(l.sink.ID, batch)
+	if len(due) == len(batch) {
+		return due
+	}
+	markSealed(due, false)
+	still := make(map[edge.Position]bool, len(due))
+	for i := range due {
+		still[due[i].Record.Position] = true
+	}
+	l.forget(slices.DeleteFunc(slices.Clone(batch), func(delivery edge.Delivery) bool { return still[delivery.Record.Position] }))
+	return due
 }
 
 // markBackfill marks the records that waited for long before their first

@@ -139,6 +139,13 @@ type Leaser interface {
 	// With an [Error] of code Full nothing is sealed, and the batch must not carry
 	// that name. After any other error it may be sealed; sealing it again is safe.
 	Seal(ctx context.Context, sink SinkID, batch []Delivery) error
+	// Begin says that an attempt is about to be made with leased deliveries. It
+	// returns those that are still due, in order; the others were given up by a
+	// policy meanwhile, and are not the caller's any more. When there are such, a
+	// sealed batch is no more. What Begin returns is not given up before the
+	// attempt is settled, or its deliveries are released. The slice is the
+	// caller's own, or one that only the caller has.
+	Begin(sink SinkID, batch []Delivery) (due []Delivery)
 	// Settle records what became of leased deliveries and the attempt that
 	// decided it. It returns when recorded in memory; it is durable with the next
 	// commit, 50 ms later at most. A settlement that is lost in a crash means a
@@ -153,7 +160,8 @@ type Leaser interface {
 // with them the holes above the sink's cursor.
 const MaxLeased = 8192
 
-// Settlement reports one attempt and the deliveries that it decided. An attempt
+// Settlement reports one attempt, which begins with the delivery at Attempt.First,
+// and the deliveries that it decided. An attempt
 // that decided none (Unavailable, Misconfigured, a refused batch that will be
 // bisected) is reported with empty lists.
 type Settlement struct {

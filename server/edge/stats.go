@@ -36,8 +36,8 @@ type SinkStats struct {
 	Delivered        int64
 	Dead             int64 // now, requeued ones included until they are delivered
 	Held             int64
-	Discarded        int64
-	Expired          int64
+	Discarded        int64 // given up by an operator, or damaged
+	Expired          int64 // given up by a policy
 	Pending          int64
 	InFlight         int64         // of Pending, leased
 	Cursor           Position      // everything below is decided
@@ -45,7 +45,8 @@ type SinkStats struct {
 	PinnedBytes      int64         // stored bytes from the oldest pending record on, an estimate
 	DeadByReason     map[string]int64
 	DeadEverByReason map[string]int64 // ever dead-lettered, by reason
-	Requeueing       int64            // of Dead, waiting to be delivered again
+	LostByReason     map[LossKind]map[string]int64
+	Requeueing       int64 // of Dead, waiting to be delivered again
 }
 
 // LaneState is what a lane does at the moment.

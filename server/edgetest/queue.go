@@ -172,6 +172,26 @@ func (q *Queue) take(sink edge.SinkID, limit edge.LeaseLimit) ([]edge.Delivery, 
 	return deliveries, lane.changed, nil
 }
 
+// Begin implements [edge.Leaser].
+func (q *Queue) Begin(sink edge.SinkID, batch []edge.Delivery) []edge.Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lane := q.lanes[sink]
+	return slices.DeleteFunc(slices.Clone(batch), func(delivery edge.Delivery) bool {
+		_, leased := lane.leased[delivery.Record.Position]
+		return !leased
+	})
+}
+
+// GiveUp takes what is leased for a sink from its lane, as a policy does.
+func (q *Queue) GiveUp(sink edge.SinkID, positions ...edge.Position) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, position := range positions {
+		delete(q.lanes[sink].leased, position)
+	}
+}
+
 // Settle implements [edge.Leaser]. It refuses deliveries that are not leased,
 // so that a lane which settles twice is found out.
 func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Settlement) error {

@@ -36,6 +36,7 @@ type account struct {
 	mu      sync.Mutex
 	kind    string
 	removed bool
+	limits  Limits
 	// A record below start is owed when it is not below backlogFrom: the sink was
 	// made after it. From start on its owed set tells.
 	start       edge.Position
@@ -47,14 +48,19 @@ type account struct {
 	frontier edge.Position // nothing from here on was ever leased or decided
 	settled  spans         // decided, above the cursor
 	leased   spans
-	orphans  spans // leased, and their frame is gone since
-	inFlight int   // positions in leased, and leased dead letters
+	orphans  spans                             // leased, and their frame is gone since
+	attempts map[edge.Position][]edge.Delivery // of what is leased, by the first position of each: under way to the sink
+	inFlight int                               // positions in leased, and leased dead letters
 	requeue  requeue
 	sealed   []*sealedBatch
 
 	accountTotals
-	deaths map[string]deaths // by reason
-	recent []edge.Attempt    // the last attempts, oldest first
+	deaths map[string]deaths    // by reason
+	losses map[lossReason]int64 // ever, by kind and reason, whoever gave them up
+	recent []edge.Attempt       // the last attempts, oldest first
+
+	unannounced int64 // losses
+	announcedAt time.Time
 
 	dirty       bool // the totals or the ranges differ from what is saved
 	deathsDirty bool // deaths have changed without a letter
@@ -78,7 +84,7 @@ func (t *accountTotals) pending() int64 {
 }
 
 func newAccount(id edge.SinkID, name, kind string) *account {
-	return &account{id: id, name: name, kind: kind, deaths: make(map[string]deaths), requeue: requeue{out: make(map[edge.Position]*requeued)}}
+	return &account{id: id, name: name, kind: kind, deaths: make(map[string]deaths), losses: make(map[lossReason]int64), attempts: make(map[edge.Position][]edge.Delivery), requeue: requeue{out: make(map[edge.Position]*requeued)}}
 }
 
 // owes reports whether the sink is owed the record at position, which names the
@@ -155,6 +161,19 @@ func (a *account) state(position edge.Position) edge.State {
 		return edge.Acked
 	}
 	return edge.Enqueued
+}
+
+// lose counts records that the sink will not get. What did not expire counts as
+// discarded. The caller reports them, and decides their positions.
+func (a *account) lose(why lossReason, count int64) {
+	if why.kind == edge.LossExpired {
+		a.expired += count
+	} else {
+		a.discarded += count
+	}
+	why.actor = ""
+	a.losses[why] += count
+	a.dirty = true
 }
 
 // remember keeps an attempt, as it will be read back: for a commit to save, and

@@ -45,6 +45,7 @@ type committer struct {
 	ingress     ingressKept   // dead letters of ingress that are stored
 	replayFrom  edge.Position // as stored
 	replayRead  int64         // window.read at that position
+	unmeasured  int64         // bytes that were written since somebody looked how much there is
 	savedAt     time.Time     // settlements, gateway time
 	clockAt     time.Time     // when the clock was saved, gateway time
 	floored     bool          // the wall clock cannot be believed
@@ -180,6 +181,9 @@ func (c *committer) transact(tx *transaction) error {
 		}
 		return err
 	}
+	if tx.retention.removed > c.retention.removed {
+		c.q.sizes.removed(tx.retention.removed)
+	}
 	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead
 	if tx.saving > saveNothing {
 		c.savedAt, c.sealing = tx.now, false
@@ -203,6 +207,7 @@ func (c *committer) publish(g *group, began time.Time) {
 	if g.count > 0 {
 		q.ledger.replace(q.ledger.read().add(g))
 		q.shelf.put(storedFrame{first: g.first, count: g.count, committedAt: g.committedAt, body: g.body})
+		q.sizes.appended(g.first, g.last()+1, len(g.body))
 		for _, account := range q.registry.all() {
 			account.count(g, q.sets)
 		}

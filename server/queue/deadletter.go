@@ -18,14 +18,7 @@ func letterArguments(after edge.DeadLetterKey, filter *edge.DeadLetterFilter) []
 	if len(filter.Sinks) > 0 {
 		sinks = "," + formatSinks(filter.Sinks) + ","
 	}
-	until := int64(1) << 62
-	if !filter.Until.IsZero() {
-		until = filter.Until.UnixMicro()
-	}
-	since := -until
-	if !filter.Since.IsZero() {
-		since = filter.Since.UnixMicro()
-	}
+	since, until := microRange(filter.Since, filter.Until)
 	return []any{int64(after.Sink), int64(after.Position), sinks, filter.Reason, string(filter.Device), since, until}
 }
 

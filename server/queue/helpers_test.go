@@ -42,6 +42,12 @@ type running struct {
 // stopped with the test, unless the test did that.
 func start(t testing.TB, settings queue.Settings, sinks int) *running {
 	t.Helper()
+	return startWith(t, settings, specs(sinks)...)
+}
+
+// startWith opens and runs a queue with sinks.
+func startWith(t testing.TB, settings queue.Settings, sinks ...queue.SinkSpec) *running {
+	t.Helper()
 	if settings.Path == "" {
 		settings.Path = filepath.Join(t.TempDir(), "queue.db")
 	}
@@ -50,7 +56,7 @@ func start(t testing.TB, settings queue.Settings, sinks int) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.EnsureSinks(t.Context(), specs(sinks)); err != nil {
+	if _, err := q.EnsureSinks(t.Context(), sinks); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

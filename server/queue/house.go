@@ -16,6 +16,11 @@ func (c *committer) afterCommit(tx *transaction) {
 	if tx.usage.Used > 0 {
 		c.measure(tx.usage)
 	}
+	if c.unmeasured += tx.written; c.unmeasured >= c.full.look {
+		c.unmeasured = 0
+		c.retention.measure(c.q)
+		nudge(c.q.enlarged)
+	}
 	if c.full.urgent() && c.retention.due(c.q, tx.now, true) {
 		c.saveSoon() // a commit of its own removes more, when no other comes first
 	}
@@ -28,6 +33,7 @@ func (c *committer) keepHouse() {
 	c.watchClock()
 	c.q.window.forgetOld(now)
 	c.windowSeconds.Set(c.q.window.reach(now).Seconds())
+	c.retention.measure(c.q)
 	usage, old, err := c.lookAround(now)
 	if err != nil {
 		c.q.observer.Log.Warn("the queue could not look after itself", "error", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -40,7 +41,7 @@ func (q *Queue) Release(sink edge.SinkID, deliveries []edge.Delivery) {
 	if err != nil {
 		return // nothing was leased for it
 	}
-	account.release(deliveries)
+	account.release(deliveries, q.clock.now())
 	account.due.broadcast()
 }
 
@@ -147,7 +148,7 @@ func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, le
 }
 
 // release gives deliveries back; those that are not leased are left alone.
-func (a *account) release(deliveries []edge.Delivery) {
+func (a *account) release(deliveries []edge.Delivery, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.frontier = max(a.frontier, a.next) // what was passed over is looked at again
@@ -159,10 +160,11 @@ func (a *account) release(deliveries []edge.Delivery) {
 		}
 		here := span{position, position + 1}
 		if a.leased.contains(here) {
+			delete(a.attempts, position)
 			a.leased.remove(here)
 			a.inFlight--
 			if a.orphans.contains(here) {
-				a.loseOrphan(position)
+				a.loseOrphan(position, at)
 				continue
 			}
 			a.next = min(a.next, position)

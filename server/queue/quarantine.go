@@ -150,14 +150,16 @@ func (q *Queue) forgetLetter(row *letter, tx *transaction) error {
 		account.requeue.saved(row.position)
 	}
 	account.deathsDirty = true
-	account.lose(damageLoss{first: row.position, last: row.position, committedAt: row.lastAt, count: 1})
+	account.loseDamaged(span{row.position, row.position + 1}, 1, row.lastAt, tx.now)
 	tx.undo = func() {
 		account.mu.Lock()
 		defer account.mu.Unlock()
 		account.dead++
-		account.discarded--
+		account.lose(damagedReason, -1)
 		countDeath(account.deaths, row.reason, 1, 0)
-		account.unsaved.losses = slices.DeleteFunc(account.unsaved.losses, func(loss damageLoss) bool { return loss.first == row.position })
+		account.unsaved.losses = slices.DeleteFunc(account.unsaved.losses, func(loss *stretch) bool {
+			return loss.lossReason == damagedReason && loss.first == row.position
+		})
 		if row.requeued {
 			account.requeue.marked(1)
 		}
@@ -165,27 +167,9 @@ func (q *Queue) forgetLetter(row *letter, tx *transaction) error {
 	return nil
 }
 
-// lossQuarantined is the kind of a loss by damage.
-const lossQuarantined = 3
-
-// damageLoss is what one sink will not get because it is damaged. Which devices
-// lost it is not known.
-type damageLoss struct {
-	first, last edge.Position
-	committedAt time.Time
-	count       int64
-}
-
-func (l *damageLoss) insert(conn *sqlite.Conn, sink edge.SinkID, now time.Time) error {
-	committed := l.committedAt.UnixMicro()
-	err := conn.Exec(`INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
-		VALUES(?, ?, 'damaged', '', ?, ?, ?, ?, ?, ?, '{}')`,
-		int64(sink), int64(lossQuarantined), int64(l.first), int64(l.last), committed, committed, now.UnixMicro(), l.count)
-	if err != nil {
-		return fmt.Errorf("report the loss of %d to %d: %w", l.first, l.last, err)
-	}
-	return nil
-}
+// damagedReason is why records are lost by damage. Which devices lost them is not
+// known, and the time of the commit stands for that of their receipt.
+var damagedReason = lossReason{kind: edge.LossQuarantined, reason: "damaged"}
 
 // readDamaged returns the row of a frame, nil when it is gone or whole.
 func (q *Queue) readDamaged(conn *sqlite.Conn, first edge.Position) (found *damagedRow, err error) {
@@ -239,16 +223,16 @@ func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow) error {
 	}
 	a.decideUnleased(span{row.first, row.end()})
 	if lost > 0 {
-		a.lose(damageLoss{first: row.first, last: row.end() - 1, committedAt: row.committedAt, count: lost})
+		a.loseDamaged(span{row.first, row.end()}, lost, row.committedAt, q.clock.now())
 	}
 	return nil
 }
 
-// lose counts a loss, for the next commit to save.
-func (a *account) lose(loss damageLoss) {
-	a.discarded += loss.count
-	a.dirty = true
-	a.unsaved.losses = append(a.unsaved.losses, loss)
+// loseDamaged counts and reports a loss by damage. It is a stretch of its own
+// until it is saved, so that it can be taken back.
+func (a *account) loseDamaged(positions span, count int64, committedAt, at time.Time) {
+	a.lose(damagedReason, count)
+	a.unsaved.losses = append(a.unsaved.losses, newStretch(damagedReason, at, positions, count, committedAt, unnamed))
 }
 
 // decideUnleased decides the positions of a span that are not leased, and lets
@@ -277,12 +261,12 @@ func (a *account) decideUnleased(gone span) {
 
 // loseOrphan gives up a leased record that came back after its frame was found
 // damaged.
-func (a *account) loseOrphan(position edge.Position) {
+func (a *account) loseOrphan(position edge.Position, at time.Time) {
 	here := span{position, position + 1}
 	a.orphans.remove(here)
 	a.decide(here)
 	a.next = max(a.next, a.cursor)
-	a.lose(damageLoss{first: position, last: position, committedAt: time.Now(), count: 1})
+	a.loseDamaged(here, 1, time.Time{}, at)
 }
 
 // owedUndecided returns how many of the undecided positions of a damaged frame

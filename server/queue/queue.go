@@ -78,8 +78,13 @@ type Settings struct {
 	// is unlimited; then only the disk is a bound. See full.go.
 	MaxBytes int64
 	// RetentionDelivered is how long records are kept that every sink has.
-	// Default 24 hours.
-	RetentionDelivered time.Duration
+	// Default 24 hours. RetentionDeliveredBytes is how much of the file they may
+	// take; 0 is unlimited.
+	RetentionDelivered      time.Duration
+	RetentionDeliveredBytes int64
+	// RetentionUndelivered is how long a sink's lane has to deliver a record, after
+	// which it expires for that sink. 0 is for ever.
+	RetentionUndelivered time.Duration
 	// PendingBytes bounds the records that are taken but not answered. Append
 	// waits above it. Default 32 MiB, and always less where there is little room.
 	PendingBytes int
@@ -134,21 +139,23 @@ type Queue struct {
 	sets      *owedSets
 	decoder   *decoder
 	shelf     shelf
+	sizes     sizes
 	registry  registry
 	ledger    ledger
 	durable   durable
 	room      atomic.Pointer[room] // as of the last look at the disk
 	history   *history
 
-	grown   signal          // the head has moved
-	settled chan struct{}   // nudged by Settle
-	seals   chan struct{}   // nudged by Seal
-	flushes chan chan error // somebody waits until settlements are saved
-	broken  chan error      // a write outside the committer failed
-	damaged chan damageReport
-	closed  chan struct{} // closed when Run has ended
-	running atomic.Bool
-	start   recovered // what the committer begins with
+	grown    signal          // the head has moved
+	settled  chan struct{}   // nudged by Settle
+	seals    chan struct{}   // nudged by Seal
+	enlarged chan struct{}   // nudged when much was appended
+	flushes  chan chan error // somebody waits until settlements are saved
+	broken   chan error      // a write outside the committer failed
+	damaged  chan damageReport
+	closed   chan struct{} // closed when Run has ended
+	running  atomic.Bool
+	start    recovered // what the committer begins with
 }
 
 // Open opens or creates the file, and recovers what a crash has left. The queue
@@ -183,7 +190,8 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	q := &Queue{
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
-		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), flushes: make(chan chan error), damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
+		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan chan error),
+		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}
 	if err := q.recover(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
@@ -223,8 +231,11 @@ func (q *Queue) Run(ctx context.Context) error {
 	pipeline.Go(func() { q.reply(committed) })
 	pipeline.Go(committer.checkpointer.run)
 	pipeline.Go(committer.merger.run)
+	expiring, stopExpiring := context.WithCancel(ctx)
+	pipeline.Go(func() { q.expire(expiring) })
 	err := committer.run(ctx, assembled, committed)
 	close(committed)
+	stopExpiring()
 	committer.checkpointer.stop()
 	committer.merger.stop()
 	pipeline.Wait()

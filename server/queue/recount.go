@@ -23,13 +23,15 @@ type Recount struct {
 // SinkRecount sets what is stored about one sink against its counters, both as
 // of the same moment.
 type SinkRecount struct {
-	ID       edge.SinkID
-	Name     string
-	Pending  int64 // records in frames that are owed and not decided
-	Decided  int64 // records in frames that are owed and decided
-	Dead     int64 // rows
-	Requeued int64 // of those
-	Counted  Count
+	ID        edge.SinkID
+	Name      string
+	Pending   int64 // records in frames that are owed and not decided
+	Decided   int64 // records in frames that are owed and decided
+	Dead      int64 // rows
+	Requeued  int64 // of those
+	Discarded int64 // in the loss report, damaged ones included
+	Expired   int64 // in the loss report
+	Counted   Count
 }
 
 // Count is what the counters of one sink say.
@@ -38,7 +40,8 @@ type Count struct{ Owed, Delivered, Dead, Held, Discarded, Expired, Pending int6
 // Balanced reports whether the counters of every sink agree with the file.
 func (r *Recount) Balanced() bool {
 	for _, sink := range r.Sinks {
-		if sink.Pending != sink.Counted.Pending || sink.Dead != sink.Counted.Dead {
+		counted := &sink.Counted
+		if sink.Pending != counted.Pending || sink.Dead != counted.Dead || sink.Discarded != counted.Discarded || sink.Expired != counted.Expired {
 			return false
 		}
 	}
@@ -82,11 +85,12 @@ type recounting struct {
 func recountSinks(conn *sqlite.Conn) ([]*recounting, error) {
 	var sinks []*recounting
 	err := conn.Query(`SELECT id, name, start, backlog_from, cursor, counted, settled, owed, delivered, dead, held, discarded, expired,
-			(SELECT count(*) FROM dead WHERE sink = sink.id), (SELECT count(*) FROM dead WHERE sink = sink.id AND requeued = 1)
+			(SELECT count(*) FROM dead WHERE sink = sink.id), (SELECT count(*) FROM dead WHERE sink = sink.id AND requeued = 1),
+			(SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind <> 2), (SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind = 2)
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
 		sink := &recounting{
 			SinkRecount: SinkRecount{
-				ID: edge.SinkID(row.Int(0)), Name: row.Text(1), Dead: row.Int(13), Requeued: row.Int(14),
+				ID: edge.SinkID(row.Int(0)), Name: row.Text(1), Dead: row.Int(13), Requeued: row.Int(14), Discarded: row.Int(15), Expired: row.Int(16),
 				Counted: Count{Owed: row.Int(7), Delivered: row.Int(8), Dead: row.Int(9), Held: row.Int(10), Discarded: row.Int(11), Expired: row.Int(12)},
 			},
 			start: row.Int(2), backlogFrom: row.Int(3), cursor: row.Int(4), counted: row.Int(5),

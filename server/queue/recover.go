@@ -54,6 +54,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	totals := q.ledger.read()
 	q.durable.head.Store(int64(totals.counted))
 	q.durable.letters.Store(totals.refused)
+	q.sizes.begin(totals.counted)
 	q.assembler = &assembler{
 		log: q.log, clock: q.clock, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
 		durable: &q.durable, next: totals.counted + 1, nextLetter: totals.refused + 1,
@@ -92,7 +93,7 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
-	q.start.retention = retention{delay: q.settings.RetentionDelivered}
+	q.start.retention = retention{delay: q.settings.RetentionDelivered, bytes: q.settings.RetentionDeliveredBytes}
 	_, err = conn.One("SELECT id + n, committed FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) {
 		q.start.retention.end, q.start.retention.committedAt = edge.Position(row.Int(0)), time.UnixMicro(row.Int(1))
 	})

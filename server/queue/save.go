@@ -29,8 +29,8 @@ type accountSave struct {
 }
 
 // saveAccounts writes every account that has changed, or simply all of them. An
-// account's cursor and the dead letters that it passed over are in one
-// transaction.
+// account's cursor, and the dead letters and losses that it passed over, are in
+// one transaction.
 func (c *committer) saveAccounts(conn *sqlite.Conn, all bool, now time.Time) (*save, error) {
 	s := &save{attempts: c.attempts}
 	for _, account := range c.q.registry.all() {
@@ -75,10 +75,8 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 	if err := writeDeaths(conn, id, s.deaths); err != nil {
 		return err
 	}
-	for i := range s.unsaved.losses {
-		if err := s.unsaved.losses[i].insert(conn, id, now); err != nil {
-			return err
-		}
+	if err := s.unsaved.losses.write(conn, id); err != nil {
+		return err
 	}
 	totals := &s.totals
 	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,
@@ -111,7 +109,10 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 	attempts := append(failed.attempts, a.unsaved.attempts...)
 	a.unsaved.attempts = attempts[max(0, len(attempts)-unsavedAttemptsMax):]
 	a.unsaved.letters = append(failed.letters, a.unsaved.letters...)
-	a.unsaved.losses = append(failed.losses, a.unsaved.losses...)
+	for _, later := range a.unsaved.losses {
+		failed.losses.join(later)
+	}
+	a.unsaved.losses = failed.losses
 	a.dirty, a.deathsDirty = true, true
 }
 

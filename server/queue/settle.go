@@ -21,7 +21,7 @@ const (
 type unsaved struct {
 	attempts []edge.Attempt
 	letters  []letterChange
-	losses   []damageLoss
+	losses   lossReport
 }
 
 // letterChange is what becomes of one dead letter.
@@ -82,6 +82,7 @@ func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	delete(a.attempts, settlement.Attempt.First)
 	if settlement.Attempt.Class != 0 {
 		a.remember(settlement.Attempt)
 	}

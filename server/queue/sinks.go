@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -16,6 +17,17 @@ type SinkSpec struct {
 	Name  string
 	Kind  string
 	Start edge.Start // where a new sink begins; a known one goes on where it is
+	Limits
+}
+
+// Limits say what a sink may keep waiting. Zero values are no limit.
+type Limits struct {
+	// TTL is the age at which records expire for the sink.
+	TTL time.Duration
+	// MaxLagBytes is how much of the file may lie behind the oldest record that
+	// waits for the sink, before the oldest ones expire. A sink that is required
+	// has no such limit.
+	MaxLagBytes int64
 }
 
 // registry is the accounts of all sinks, in order of id.
@@ -94,14 +106,14 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 			c.ids = append(c.ids, added.id)
 			continue
 		}
-		if err := c.update(conn, known, spec.Kind, false); err != nil {
+		if err := c.update(conn, known, spec.Kind, spec.Limits, false); err != nil {
 			return err
 		}
 		c.ids = append(c.ids, known.id)
 	}
 	for _, account := range q.registry.all() {
 		if !named[account.name] {
-			if err := c.update(conn, account, account.kind, true); err != nil {
+			if err := c.update(conn, account, account.kind, Limits{}, true); err != nil {
 				return err
 			}
 		}
@@ -118,11 +130,11 @@ func (c *sinksChange) nextID() edge.SinkID {
 }
 
 // update changes what the operator decides, and nothing that a save writes.
-func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, removed bool) error {
+func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, limits Limits, removed bool) error {
 	c.apply = append(c.apply, func() {
 		known.mu.Lock()
 		defer known.mu.Unlock()
-		known.kind, known.removed = kind, removed
+		known.kind, known.limits, known.removed = kind, limits, removed
 	})
 	return conn.Exec("UPDATE sink SET kind = ?, removed = ? WHERE id = ?", kind, boolean(removed), int64(known.id))
 }
@@ -130,6 +142,7 @@ func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, rem
 // addSink stores a new sink.
 func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*account, error) {
 	added := newAccount(id, spec.Name, spec.Kind)
+	added.limits = spec.Limits
 	head, err := storedHead(conn)
 	if err != nil {
 		return nil, err
@@ -223,6 +236,9 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	}
 	for _, account := range accounts {
 		if account.deaths, err = readDeaths(conn, account.id); err != nil {
+			return nil, err
+		}
+		if err = account.readLosses(conn); err != nil {
 			return nil, err
 		}
 		_, err = conn.One("SELECT count(*) FROM dead WHERE sink = ? AND requeued = 1", func(row sqlite.Row) { account.requeue.waiting = row.Int(0) }, int64(account.id))

@@ -48,6 +48,15 @@ func (a *account) stats() edge.SinkStats {
 		Requeueing: a.requeue.waiting,
 	}
 	stats.DeadByReason, stats.DeadEverByReason = byReason(a.deaths)
+	for why, count := range a.losses {
+		if stats.LostByReason == nil {
+			stats.LostByReason = make(map[edge.LossKind]map[string]int64)
+		}
+		if stats.LostByReason[why.kind] == nil {
+			stats.LostByReason[why.kind] = make(map[string]int64)
+		}
+		stats.LostByReason[why.kind][why.reason] = count
+	}
 	for _, letter := range a.requeue.out {
 		if letter.state != edge.InFlight {
 			stats.Requeueing--
@@ -90,7 +99,9 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 		if err != nil {
 			return err
 		}
-		if stored := stats.Head - stats.Oldest + 1; stats.Oldest > 0 && stored > 0 {
+		if bytes, known := q.sizes.from(sink.Cursor); known {
+			sink.PinnedBytes = bytes
+		} else if stored := stats.Head - stats.Oldest + 1; stats.Oldest > 0 && stored > 0 {
 			sink.PinnedBytes = int64(float64(usage.Used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
 		}
 	}

@@ -28,8 +28,10 @@ CREATE TABLE loss(
   last_received INTEGER NOT NULL,
   at INTEGER NOT NULL,             -- gateway time of the last of them
   count INTEGER NOT NULL,
-  devices TEXT NOT NULL            -- JSON: device to count
+  devices TEXT NOT NULL            -- JSON: device to count; see loss.go
 ) STRICT;
+
+CREATE INDEX loss_reason ON loss(sink, kind, reason);
 
 -- Frames and dead letters whose bytes are not what was written, moved here as
 -- they are.

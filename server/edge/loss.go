@@ -1,0 +1,80 @@
+package edge
+
+import "time"
+
+// LossKind is how records were given up. The numbers are stored.
+type LossKind uint8
+
+// The kinds of losses.
+const (
+	LossDiscarded   LossKind = iota + 1 // an operator, or what the operator has set up for a removed sink
+	LossExpired                         // too old, or too many
+	LossQuarantined                     // what is stored is damaged
+)
+
+// LossKinds lists every kind in the order of the constants.
+var LossKinds = [...]LossKind{LossDiscarded, LossExpired, LossQuarantined}
+
+func (k LossKind) String() string {
+	switch k {
+	case LossDiscarded:
+		return "discarded"
+	case LossExpired:
+		return "expired"
+	case LossQuarantined:
+		return "quarantined"
+	}
+	return "unknown"
+}
+
+// Why records were discarded or expired. The same words are the label reason of
+// gateway_queue_discarded_messages_total and gateway_queue_expired_messages_total.
+const (
+	LossOperator    = "operator"      // somebody deleted their sink
+	LossSinkRemoved = "sink_removed"  // retention.removed_sink
+	LossUndelivered = "undelivered"   // retention.undelivered
+	LossTTL         = "ttl"           // of their sink
+	LossMaxLag      = "max_lag_bytes" // of their sink
+)
+
+// DiscardReasons and ExpiryReasons list them.
+var (
+	DiscardReasons = [...]string{LossOperator, LossSinkRemoved}
+	ExpiryReasons  = [...]string{LossUndelivered, LossTTL, LossMaxLag}
+)
+
+// Loss is a stretch of records that one sink was owed and will not get. Every
+// record that is given up is in exactly one. Between First and Last may lie
+// records that were not.
+type Loss struct {
+	ID            int64 // later stretches have larger ids
+	Sink          SinkID
+	Kind          LossKind
+	Reason        string
+	Actor         string // who gave them up; empty for a policy
+	First, Last   Position
+	FirstReceived time.Time // gateway's wall clock; zero when none of them could be read
+	LastReceived  time.Time
+	At            time.Time // gateway time at which the last of them was given up
+	Count         int64
+	// Devices are those that lost most, most first. Their counts add up to Count
+	// or less: of a stretch with very many devices the rest is counted without
+	// names.
+	Devices []DeviceLoss
+}
+
+// DeviceLoss is what one device lost.
+type DeviceLoss struct {
+	Device DeviceID
+	Count  int64
+}
+
+// LossFilter selects losses; zero fields select everything.
+type LossFilter struct {
+	Sinks  []SinkID
+	Kind   LossKind
+	Reason string
+	Device DeviceID
+	Since  time.Time // At, at or after
+	Until  time.Time // At, before
+}

@@ -1,0 +1,255 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// expire is the goroutine that gives up what policies say. It does so in memory,
+// as a lane settles: the next commit moves the cursor and reports the loss, in
+// one transaction. A crash before it changes nothing, and the policy says the
+// same again.
+func (q *Queue) expire(ctx context.Context) {
+	ticker := time.NewTicker(houseInterval)
+	defer ticker.Stop()
+	for failed := false; ; {
+		err := q.expireAll(ctx)
+		if err != nil && ctx.Err() == nil && !failed {
+			q.observer.Log.Error("records that are over a limit cannot be given up; it is tried again every second", "error", err)
+		}
+		failed = err != nil
+		select {
+		case <-ticker.C:
+		case <-q.enlarged:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (q *Queue) expireAll(ctx context.Context) error {
+	if err := q.measure(ctx); err != nil {
+		return err
+	}
+	for _, account := range q.registry.all() {
+		if err := q.expireFor(ctx, account); err != nil {
+			return fmt.Errorf("expire for %s: %w", account.name, err)
+		}
+	}
+	return nil
+}
+
+// expireFor gives up what is too old for a sink, and then what is too much.
+func (q *Queue) expireFor(ctx context.Context, a *account) error {
+	limits := a.limitsNow()
+	for _, age := range []struct {
+		limit  time.Duration
+		reason string
+	}{{q.settings.RetentionUndelivered, edge.LossUndelivered}, {limits.TTL, edge.LossTTL}} {
+		if age.limit == 0 {
+			continue
+		}
+		if err := q.expireOlder(ctx, a, q.clock.now().Add(-age.limit), age.reason); err != nil {
+			return err
+		}
+	}
+	if limits.MaxLagBytes == 0 {
+		return nil
+	}
+	return q.giveUp(ctx, a, q.sizes.beyond(q.Head()+1, limits.MaxLagBytes), lossReason{kind: edge.LossExpired, reason: edge.LossMaxLag})
+}
+
+// limitsNow returns the limits of a sink. A removed sink has none: it waits for
+// whoever has removed it.
+func (a *account) limitsNow() Limits {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.removed {
+		return Limits{}
+	}
+	return a.limits
+}
+
+// expireOlder gives up what was committed before a time. A frame is as old as its
+// last commit.
+func (q *Queue) expireOlder(ctx context.Context, a *account, cutoff time.Time, reason string) error {
+	a.mu.Lock()
+	from, pending := a.cursor, a.pending()
+	a.mu.Unlock()
+	for more := pending > 0; more; {
+		frames, until := 0, edge.Position(0)
+		err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+			return conn.Query(`SELECT id + n, committed FROM frame
+				WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id LIMIT ?2`,
+				func(row sqlite.Row) error {
+					if row.Int(1) >= cutoff.UnixMicro() {
+						return sqlite.ErrStop
+					}
+					until = edge.Position(row.Int(0))
+					frames++
+					return nil
+				}, int64(from), int64(framesPerRead))
+		})
+		if err != nil {
+			return err
+		}
+		if err := q.giveUp(ctx, a, until, lossReason{kind: edge.LossExpired, reason: reason}); err != nil {
+			return err
+		}
+		from, more = until, frames == framesPerRead
+	}
+	return nil
+}
+
+// giveUp gives up everything below a position that a sink is owed, except what
+// is under way to it.
+func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why lossReason) error {
+	until = min(until, q.Head()+1)
+	lost, err := int64(0), error(nil)
+	for from := a.undecided(0); from < until && err == nil; {
+		var frame *frame
+		if frame, err = q.frameAt(ctx, from); err != nil {
+			break
+		}
+		if frame == nil || frame.first >= until {
+			break // it was removed, because it is decided
+		}
+		lost += a.giveUp(frame, span{from, until}, why, q.clock.now(), q.sets)
+		from = a.undecided(frame.end())
+		err = ctx.Err()
+	}
+	if lost == 0 {
+		return err
+	}
+	a.due.broadcast()
+	nudge(q.settled)
+	if count := a.announce(lost, q.clock.now()); count > 0 {
+		q.observer.Log.Warn("records were given up", "sink", a.name, "how", why.kind.String(), "reason", why.reason, "count", count,
+			"hint", "gatewayctl loss list says which")
+	}
+	return err
+}
+
+// announceEvery is how often the log says that a sink loses records.
+const announceEvery = time.Minute
+
+// announce returns how many losses the log is to speak of, 0 when it did so a
+// moment ago.
+func (a *account) announce(lost int64, now time.Time) (count int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unannounced += lost
+	if now.Sub(a.announcedAt) < announceEvery {
+		return 0
+	}
+	count, a.unannounced, a.announcedAt = a.unannounced, 0, now
+	return count
+}
+
+// undecided returns the first position at or behind another one that is not
+// decided, or that nobody has looked at.
+func (a *account) undecided(from edge.Position) edge.Position {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.passOver(max(from, a.cursor))
+}
+
+// passOver returns the first position at or behind another one, above the
+// cursor, that is not decided.
+func (a *account) passOver(position edge.Position) edge.Position {
+	if index := a.settled.find(position); index < len(a.settled) && a.settled[index].first <= position {
+		return a.settled[index].end
+	}
+	return position
+}
+
+// giveUp gives up the records of a frame in a span, and returns how many.
+// Those that are leased are taken from the lane, which finds out before its next
+// attempt; those that an attempt carries at the moment are left alone.
+func (a *account) giveUp(frame *frame, given span, why lossReason, at time.Time, sets *owedSets) (lost int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	underWay := a.underWay()
+	until := min(given.end, frame.end())
+	if given.first < frame.first { // the frames in between are gone
+		a.decideUnleased(span{given.first, frame.first})
+	}
+	run := span{first: max(a.cursor, given.first, frame.first)} // of what is decided now
+	end := func(position edge.Position) {
+		if run.end = position; run.first < run.end {
+			a.decide(run)
+		}
+		run.first = position + 1
+	}
+	for position := run.first; position < until; position++ {
+		if underWay[position] {
+			end(position)
+			continue
+		}
+		index := position - frame.first
+		if a.decided(position) || !a.owes(position, sets.sinks(frame.owed[index])) {
+			continue
+		}
+		if here := (span{position, position + 1}); a.leased.contains(here) {
+			a.leased.remove(here)
+			a.inFlight--
+		}
+		a.unsaved.losses.addRecord(why, at, &frame.records[index])
+		lost++
+	}
+	end(until)
+	if lost > 0 {
+		a.lose(why, lost)
+	}
+	// A lease goes on behind what is decided, and never looks at it again.
+	a.frontier = max(a.frontier, until)
+	a.next = a.passOver(max(a.next, a.cursor))
+	return lost
+}
+
+// Begin implements [edge.Leaser].
+func (q *Queue) Begin(sink edge.SinkID, batch []edge.Delivery) []edge.Delivery {
+	account, err := q.account(sink)
+	if err != nil {
+		return nil // nothing was leased for it
+	}
+	return account.begin(batch)
+}
+
+func (a *account) begin(batch []edge.Delivery) []edge.Delivery {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	due := batch
+	for i := range batch {
+		position := batch[i].Record.Position
+		kept := batch[i].Kind == edge.Requeue || a.leased.contains(span{position, position + 1})
+		switch {
+		case kept && len(due) < len(batch):
+			due = append(due, batch[i])
+		case !kept && len(due) == len(batch):
+			due = append(make([]edge.Delivery, 0, len(batch)), batch[:i]...)
+		}
+	}
+	if len(due) > 0 && due[0].Kind != edge.Requeue {
+		a.attempts[due[0].Record.Position] = due
+	}
+	return due
+}
+
+// underWay lists what attempts carry at the moment.
+func (a *account) underWay() map[edge.Position]bool {
+	var positions map[edge.Position]bool
+	for _, batch := range a.attempts {
+		if positions == nil {
+			positions = make(map[edge.Position]bool)
+		}
+		for i := range batch {
+			positions[batch[i].Record.Position] = true
+		}
+	}
+	return positions
+}

@@ -1,0 +1,66 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// whereLosses selects stretches by id and filter.
+const whereLosses = ` WHERE id < ?1 AND (?2 = '' OR instr(?2, ',' || sink || ',') > 0) AND (?3 = 0 OR kind = ?3) AND (?4 = '' OR reason = ?4)
+	AND (?5 = '' OR EXISTS (SELECT 1 FROM json_each(devices) WHERE key = ?5)) AND at >= ?6 AND at < ?7 ORDER BY id DESC LIMIT ?8`
+
+// Losses returns the stretches that match the filter, newest first, older than
+// one with an id; 0 is before the newest. A stretch is extended for an hour.
+func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64, limit int) ([]edge.Loss, error) {
+	if err := q.flush(ctx); err != nil && edge.AsError(err).Code != edge.Full {
+		return nil, fmt.Errorf("read losses: %w", err)
+	}
+	if before <= 0 {
+		before = int64(1) << 62
+	}
+	sinks := ""
+	if len(filter.Sinks) > 0 {
+		sinks = "," + formatSinks(filter.Sinks) + ","
+	}
+	since, until := microRange(filter.Since, filter.Until)
+	var found []edge.Loss
+	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		return conn.Query(selectStretches+whereLosses, func(row sqlite.Row) error {
+			s := parseStretch(row)
+			found = append(found, edge.Loss{
+				ID: s.id, Sink: edge.SinkID(row.Int(11)), Kind: s.kind, Reason: s.reason, Actor: s.actor, First: s.first, Last: s.last,
+				FirstReceived: s.firstReceived, LastReceived: s.lastReceived, At: s.at, Count: s.count, Devices: s.mostFirst(),
+			})
+			return nil
+		}, before, sinks, int64(filter.Kind), filter.Reason, string(filter.Device), since, until, int64(limit))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read losses: %w", err)
+	}
+	return found, nil
+}
+
+// microRange writes a half-open range of times; a zero end is open.
+func microRange(since, until time.Time) (from, to int64) {
+	to = int64(1) << 62
+	if !until.IsZero() {
+		to = until.UnixMicro()
+	}
+	from = -to
+	if !since.IsZero() {
+		from = since.UnixMicro()
+	}
+	return from, to
+}
+
+// readLosses reads what the sink ever lost.
+func (a *account) readLosses(conn *sqlite.Conn) error {
+	return conn.Query("SELECT kind, reason, sum(count) FROM loss WHERE sink = ? GROUP BY kind, reason", func(row sqlite.Row) error {
+		a.losses[lossReason{kind: edge.LossKind(row.Int(0)), reason: row.Text(1)}] = row.Int(2)
+		return nil
+	}, int64(a.id))
+}

@@ -1,0 +1,213 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+const (
+	segmentsMax  = 4096
+	segmentBytes = 64 << 10 // of a segment at first; doubled whenever there are too many
+	// framesPerRead bounds the frames that one visit to the disk looks at.
+	framesPerRead = 4096
+)
+
+// sizes knows how many bytes of the file lie from a position on, without a look
+// at the file. Stored frames are summed up in segments, so that it takes the same
+// memory whatever the backlog:
+//
+//	frames    | | || |  ||  | | |  |   |
+//	segments  |      |      |      |    ...
+//
+// What was stored before the start is measured in the background. Until then
+// nothing is known.
+type sizes struct {
+	mu       sync.Mutex
+	segments []segment // ascending
+	grain    int64     // a segment with so many bytes is closed
+	measured edge.Position
+	upTo     edge.Position // where measuring ends
+	gone     edge.Position // frames that begin below are removed
+	end      edge.Position // of the newest frame
+}
+
+// segment is the frames from first up to the next segment.
+type segment struct {
+	first edge.Position
+	bytes int64
+}
+
+// begin says which frames are to be measured: those up to the head of the start.
+func (s *sizes) begin(head edge.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grain, s.measured, s.upTo, s.end = segmentBytes, 1, head+1, head+1
+}
+
+// appended adds a new frame.
+func (s *sizes) appended(first, end edge.Position, bodyBytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.add(first, fileBytes(bodyBytes))
+	s.end = end
+}
+
+// add adds a frame behind those that it belongs to: new ones, or those from
+// before the start.
+func (s *sizes) add(first edge.Position, bytes int64) {
+	index := s.find(first)
+	if index >= 0 && s.segments[index].bytes < s.grain && (first >= s.upTo) == (s.segments[index].first >= s.upTo) {
+		s.segments[index].bytes += bytes
+		return
+	}
+	s.segments = slices.Insert(s.segments, index+1, segment{first, bytes})
+	if len(s.segments) > segmentsMax {
+		s.coarsen()
+	}
+}
+
+// find returns the index of the segment that holds a position, -1 when it lies
+// below the first one.
+func (s *sizes) find(position edge.Position) int {
+	index, found := slices.BinarySearchFunc(s.segments, position, func(candidate segment, position edge.Position) int {
+		return int(candidate.first - position)
+	})
+	if found {
+		return index
+	}
+	return index - 1
+}
+
+// coarsen joins every two segments.
+func (s *sizes) coarsen() {
+	s.grain *= 2
+	half := s.segments[:0]
+	for i := 0; i < len(s.segments); i += 2 {
+		joined := s.segments[i]
+		if i+1 < len(s.segments) {
+			joined.bytes += s.segments[i+1].bytes
+		}
+		half = append(half, joined)
+	}
+	s.segments = half
+}
+
+// removed is told that the frames below a position are gone. A segment stays
+// until all of it is.
+func (s *sizes) removed(end edge.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = end
+	gone := max(0, s.find(end)) // of the segments; the one that holds end stays
+	if end >= s.end {
+		gone = len(s.segments)
+	}
+	s.segments = slices.Delete(s.segments, 0, gone)
+}
+
+// replaced is told that frames from a position on take other bytes than they
+// did.
+func (s *sizes) replaced(first edge.Position, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if index := s.find(first); index >= 0 {
+		s.segments[index].bytes = max(0, s.segments[index].bytes+bytes)
+	}
+}
+
+// from returns the bytes of the frames from a position on, and somewhat more
+// than that: of the segment that holds it everything counts.
+func (s *sizes) from(position edge.Position) (bytes int64, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.segments) - 1; i >= max(0, s.find(position)); i-- {
+		bytes += s.segments[i].bytes
+	}
+	return bytes, s.measured >= s.upTo
+}
+
+// beyond returns the position below which lies what exceeds a number of bytes,
+// counted down from an end. So many bytes, and at most a segment more, are from
+// there on. 0 is nothing, or not known.
+func (s *sizes) beyond(end edge.Position, limit int64) edge.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.measured < s.upTo {
+		return 0
+	}
+	last := s.find(end - 1)
+	if end < s.end && (last+1 == len(s.segments) || s.segments[last+1].first != end) {
+		last-- // some of it lies behind the end
+	}
+	kept := int64(0)
+	for i := last; i >= 0; i-- {
+		if kept += s.segments[i].bytes; kept >= limit {
+			return s.segments[i].first
+		}
+	}
+	return 0
+}
+
+// measure sums up what was stored before the start, until it is done or ctx ends.
+func (q *Queue) measure(ctx context.Context) error {
+	s := &q.sizes
+	for {
+		s.mu.Lock()
+		from, upTo := s.measured, s.upTo
+		s.mu.Unlock()
+		if from >= upTo {
+			return nil
+		}
+		var found []segment
+		next := upTo
+		err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+			return conn.Query("SELECT id, length(body) FROM frame WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", func(row sqlite.Row) error {
+				found = append(found, segment{edge.Position(row.Int(0)), fileBytes(int(row.Int(1)))})
+				return nil
+			}, int64(from), int64(upTo), int64(framesPerRead))
+		})
+		if err != nil {
+			return fmt.Errorf("measure the stored frames: %w", err)
+		}
+		if len(found) == framesPerRead {
+			next = found[len(found)-1].first + 1
+		}
+		s.mu.Lock()
+		for _, frame := range found {
+			if frame.first >= s.gone {
+				s.add(frame.first, frame.bytes)
+			}
+		}
+		s.measured = next
+		s.mu.Unlock()
+	}
+}
+
+// fileBytes returns how much of the file a frame takes: a row that does not fit
+// into a page is continued on pages of its own.
+func fileBytes(body int) int64 {
+	const (
+		columns  = 20 // of a frame, besides its body
+		place    = 10 // of a row in its page
+		page     = sqlite.PageBytes
+		leaf     = page - 8  // for rows
+		localMax = page - 35 // of a row that fits
+		localMin = (page-12)*32/255 - 23
+		overflow = page - 4
+	)
+	size := body + columns
+	if size <= localMax {
+		return int64(page / (leaf / (size + place)))
+	}
+	local := localMin + (size-localMin)%overflow
+	if local > localMax {
+		local = localMin
+	}
+	pages := (size - local + overflow - 1) / overflow
+	return int64(pages*page + page/max(1, leaf/(local+place)))
+}
