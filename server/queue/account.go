@@ -63,6 +63,7 @@ type account struct {
 	announcedAt time.Time
 
 	dirty       bool // the totals or the ranges differ from what is saved
+	saving      bool // a transaction that has not ended yet saves what was dirty
 	deathsDirty bool // deaths have changed without a letter
 	unsaved     unsaved
 }

@@ -244,7 +244,7 @@ func (q *Queue) flush(ctx context.Context) error {
 	unsaved := false
 	for _, account := range q.registry.all() {
 		account.mu.Lock()
-		unsaved = unsaved || account.dirty
+		unsaved = unsaved || account.dirty || account.saving
 		account.mu.Unlock()
 	}
 	if !unsaved {

@@ -56,6 +56,7 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 		taken.deaths = maps.Clone(a.deaths)
 	}
 	changed = a.dirty
+	a.saving = changed
 	a.unsaved, a.dirty, a.deathsDirty = unsaved{}, false, false
 	return taken, changed
 }
@@ -113,13 +114,13 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 		failed.losses.join(later)
 	}
 	a.unsaved.losses = failed.losses
-	a.dirty, a.deathsDirty = true, true
+	a.dirty, a.deathsDirty, a.saving = true, true, false
 }
 
 func (a *account) saved(taken *accountSave) {
 	letters := taken.unsaved.letters
 	a.mu.Lock()
-	a.durable = max(a.durable, taken.cursor)
+	a.durable, a.saving = max(a.durable, taken.cursor), false
 	for i := range letters {
 		if letters[i].kind != letterBorn {
 			a.requeue.saved(letters[i].position)
