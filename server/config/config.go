@@ -85,5 +85,8 @@ type Queue struct {
 
 // Retention says how long messages are kept.
 type Retention struct {
-	Delivered time.Duration `koanf:"delivered" default:"24h" min:"1s" max:"8760h" doc:"How long a message is kept after every sink has it. Journeys and the recognition of repeated messages live off it."`
+	Delivered      time.Duration `koanf:"delivered" default:"24h" min:"1s" max:"8760h" doc:"How long a message is kept after every sink has it. Journeys and the recognition of repeated messages live off it."`
+	DeliveredBytes Capacity      `koanf:"delivered_bytes" default:"25%" doc:"Most disk space of messages that every sink has: a size, or a share of queue.max_bytes. The oldest go first."`
+	Undelivered    Patience      `koanf:"undelivered" default:"never" min:"1s" max:"87600h" doc:"After how long a message that a sink does not have expires for that sink: a duration, or never. What expires is in the loss report."`
+	RemovedSink    Patience      `koanf:"removed_sink" default:"never" min:"1s" max:"87600h" doc:"After how long the backlog and the dead letters of a sink that is no longer configured are discarded: a duration, or never."`
 }

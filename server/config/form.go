@@ -42,6 +42,8 @@ func formOf(of reflect.Type) *form {
 		return &form{name: "number", want: "a whole number", types: []string{"integer"}, parse: typed(strconv.Atoi)}
 	case reflect.TypeFor[time.Duration]():
 		return &form{name: "duration", want: "a duration like 30s", types: []string{"string"}, pattern: durationPattern, parse: typed(parseDuration)}
+	case reflect.TypeFor[Patience]():
+		return &form{name: "duration or never", want: "a duration like 30s, or never", types: []string{"string"}, pattern: patiencePattern, parse: typed(parsePatience)}
 	case reflect.TypeFor[Size]():
 		return &form{name: "size", want: "a size like 64MiB", types: []string{"string", "integer"}, pattern: sizePattern, parse: typed(ParseSize)}
 	case reflect.TypeFor[Capacity]():
@@ -78,6 +80,22 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, errForm
 	}
 	return time.ParseDuration(text)
+}
+
+// Patience is how long something waits; 0 is for ever.
+type Patience time.Duration
+
+const patiencePattern = `^never$|` + durationPattern
+
+func parsePatience(text string) (Patience, error) {
+	if text == "never" {
+		return 0, nil
+	}
+	duration, err := parseDuration(text)
+	if err == nil && duration == 0 {
+		err = errForm // it would read as at once
+	}
+	return Patience(duration), err
 }
 
 // parseSecret refuses what no header can carry, a line break above all: it would

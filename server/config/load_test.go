@@ -66,7 +66,7 @@ func defaults() *config.Config {
 		Ingest:  config.Ingest{MaxPayload: edge.MaxPayloadBytes, DefaultEncoding: edge.EncodingAuto},
 		Queue:   config.Queue{MaxBytes: config.Capacity{Percent: 80}},
 
-		Retention: config.Retention{Delivered: 24 * time.Hour},
+		Retention: config.Retention{Delivered: 24 * time.Hour, DeliveredBytes: config.Capacity{Percent: 25}},
 	}
 }
 
@@ -101,15 +101,17 @@ func TestLoad(t *testing.T) {
 
 			Ingest:    config.Ingest{MaxPayload: 32 << 10, DefaultEncoding: edge.EncodingJSON},
 			Queue:     config.Queue{MaxBytes: config.Capacity{Percent: 60}, CommitInterval: 10 * time.Millisecond},
-			Retention: config.Retention{Delivered: 36 * time.Hour},
+			Retention: config.Retention{Delivered: 36 * time.Hour, DeliveredBytes: config.Capacity{Percent: 25}},
 			Sinks: []config.Sink{{
-				Name: "archive", Kind: config.KindFile, Start: edge.Start{Oldest: true}, Concurrency: 4,
+				Name: "archive", Kind: config.KindFile, Start: edge.Start{Oldest: true}, Required: true, MaxLagBytes: config.Capacity{Percent: 25}, Concurrency: 4,
 				Batch: config.Batch{Count: 1000, Bytes: 1 << 20, Linger: 50 * time.Millisecond},
 				File:  config.FileSink{Dir: "/var/lib/gateway/out"},
 			}, {
 				Name: "analytics", Kind: config.KindHTTP, Concurrency: 2,
-				Start: edge.Start{At: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)},
-				Batch: config.Batch{Count: 500, Bytes: 256 << 10, Linger: 20 * time.Millisecond},
+				Start:       edge.Start{At: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)},
+				Required:    true,
+				MaxLagBytes: config.Capacity{Percent: 25},
+				Batch:       config.Batch{Count: 500, Bytes: 256 << 10, Linger: 20 * time.Millisecond},
 				HTTP: config.HTTPSink{
 					URL: "https://analytics.example/ingest", Format: "json", Token: config.NewSecret("canary-7f3a"),
 					Headers: []config.Header{{Name: "X-Site", Value: "7"}, {Name: "X-Zone", Value: "b"}}, Timeout: 5 * time.Second,

@@ -35,6 +35,9 @@ func (l *loader) checkTogether(c *Config) {
 		if out := sink.Concurrency * sink.Batch.Count; out > edge.MaxLeased {
 			l.fault(path+".batch.count", fmt.Sprintf("times concurrency %d is %d, at most %d are allowed", sink.Concurrency, out, edge.MaxLeased), "lower one of the two")
 		}
+		if lag := path + ".max_lag_bytes"; sink.Required && l.winners[lag].layer != LayerDefault {
+			l.fault(lag, "has no effect while required is true", "set required: false as well, if its oldest messages may expire")
+		}
 		if sink.Kind != KindFile {
 			continue
 		}

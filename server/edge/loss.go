@@ -49,6 +49,7 @@ var (
 type Loss struct {
 	ID            int64 // later stretches have larger ids
 	Sink          SinkID
+	SinkName      string // also when the sink is deleted since
 	Kind          LossKind
 	Reason        string
 	Actor         string // who gave them up; empty for a policy
@@ -67,6 +68,13 @@ type Loss struct {
 type DeviceLoss struct {
 	Device DeviceID
 	Count  int64
+}
+
+// Deletion says how a removed sink is deleted.
+type Deletion struct {
+	Actor        string // who wants it
+	Discard      bool   // give up what the sink is owed, and its dead letters
+	ValidateOnly bool   // only count
 }
 
 // LossFilter selects losses; zero fields select everything.

@@ -76,10 +76,21 @@ func (g *gateway) describeSinks() (all []*sinkv1.Sink) {
 		}
 		all = append(all, &sinkv1.Sink{
 			SinkId: fmt.Sprint(planned.ID), Name: settings.Name, Origin: origin, Destination: describeDestination(settings),
-			Settings: &sinkv1.SinkSettings{Concurrency: uint32(settings.Concurrency), Batch: describeBatch(settings.Batch)},
+			Settings: g.describeSettings(settings),
 		})
 	}
 	return all
+}
+
+func (g *gateway) describeSettings(settings config.Sink) *sinkv1.SinkSettings {
+	shown := &sinkv1.SinkSettings{
+		Required: &settings.Required, Concurrency: uint32(settings.Concurrency), Batch: describeBatch(settings.Batch),
+		MaxLagBytes: uint64(limits(settings, g.queue.Limit()).MaxLagBytes),
+	}
+	if settings.TTL > 0 {
+		shown.Ttl = durationpb.New(time.Duration(settings.TTL))
+	}
+	return shown
 }
 
 // impliedSink tells whether the only sink is the one that --dev adds.

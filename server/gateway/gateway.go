@@ -155,7 +155,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	} else if err != nil {
 		return err
 	}
-	if g.sinks, err = openSinks(ctx, g.Config.Sinks, g.id, g.Build.Version, g.queue, g.observer); err != nil {
+	if g.sinks, err = openSinks(ctx, g.Config.Sinks, g.id, g.Build.Version, g.queue.Limit(), g.queue, g.observer); err != nil {
 		return fmt.Errorf("open sinks: %w", err)
 	}
 	g.plan = edge.NewPlan(g.sinks.planned)
@@ -163,7 +163,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	g.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: int(g.Config.Ingest.MaxPayload), Believe: g.queue.Believe}, g.plan, g.queue, g.observer)
 	g.broker = broker.New(g.brokerSettings(), g.pipeline, localClients{}, g.observer)
 	if g.rpc, err = rpc.New(g.rpcSettings(), rpc.Dependencies{
-		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Forecaster: g.queue, Lanes: g.dispatcher,
+		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Losses: g.queue, Forecaster: g.queue, Lanes: g.dispatcher,
 		MQTTConnections: g.broker.Connections, Health: g.health, Observer: g.observer,
 	}); err != nil {
 		return fmt.Errorf("build services: %w", err)
@@ -250,7 +250,9 @@ func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
 	return queue.Open(ctx, queue.Settings{
 		Path: filepath.Join(g.Config.DataDir, "queue.db"), MaxBytes: limit,
 		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
-		BuiltAt: g.Build.time(), Uptime: queue.MachineUptime,
+		RetentionDeliveredBytes: g.Config.Retention.DeliveredBytes.Of(limit), RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),
+		RetentionRemovedSink: time.Duration(g.Config.Retention.RemovedSink),
+		BuiltAt:              g.Build.time(), Uptime: queue.MachineUptime,
 	}, g.observer)
 }
 

@@ -26,6 +26,12 @@ func (g *gateway) collect(emit observe.Emit) {
 		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
 		emit("queue_pinned_bytes", float64(sink.PinnedBytes), sink.Name)
 		collectDeaths(emit, sink.Name, edge.Deaths[:], sink.DeadByReason, sink.DeadEverByReason)
+		for _, reason := range edge.ExpiryReasons {
+			emit("queue_expired_messages_total", float64(sink.LostByReason[edge.LossExpired][reason]), sink.Name, reason)
+		}
+		for _, reason := range edge.DiscardReasons {
+			emit("queue_discarded_messages_total", float64(sink.LostByReason[edge.LossDiscarded][reason]), sink.Name, reason)
+		}
 	}
 	collectDeaths(emit, edge.IngressName, edge.Reasons[:], stats.IngressByReason, stats.IngressEverByReason)
 	for _, lane := range g.dispatcher.Stats() {

@@ -21,7 +21,7 @@ type sinks struct {
 }
 
 // openSinks gives every configured sink its id and opens it.
-func openSinks(ctx context.Context, configured []config.Sink, gateway edge.GatewayID, version string, registry *queue.Queue, observer *observe.Observer) (_ *sinks, err error) {
+func openSinks(ctx context.Context, configured []config.Sink, gateway edge.GatewayID, version string, budget int64, registry *queue.Queue, observer *observe.Observer) (_ *sinks, err error) {
 	s := &sinks{byID: map[edge.SinkID]edge.Sink{}}
 	defer func() {
 		if err != nil {
@@ -30,7 +30,7 @@ func openSinks(ctx context.Context, configured []config.Sink, gateway edge.Gatew
 	}()
 	var specs []queue.SinkSpec
 	for _, sink := range configured {
-		specs = append(specs, queue.SinkSpec{Name: sink.Name, Kind: sink.Kind, Start: sink.Start})
+		specs = append(specs, queue.SinkSpec{Name: sink.Name, Kind: sink.Kind, Start: sink.Start, Limits: limits(sink, budget)})
 	}
 	ids, err := registry.EnsureSinks(ctx, specs)
 	if err != nil {
@@ -49,6 +49,21 @@ func openSinks(ctx context.Context, configured []config.Sink, gateway edge.Gatew
 		})
 	}
 	return s, nil
+}
+
+// limits are what a sink may keep waiting of the queue's budget, 0 when that is
+// unlimited. The backlog of a sink that is not required never closes the doors,
+// so that it leaves half of the budget to others whatever is configured.
+func limits(sink config.Sink, budget int64) queue.Limits {
+	limits := queue.Limits{TTL: time.Duration(sink.TTL)}
+	switch {
+	case sink.Required:
+	case budget > 0:
+		limits.MaxLagBytes = min(sink.MaxLagBytes.Of(budget), budget/2)
+	default:
+		limits.MaxLagBytes = int64(sink.MaxLagBytes.Size)
+	}
+	return limits
 }
 
 // openSink opens one destination of the configured kind.

@@ -127,7 +127,7 @@ func queueMetrics() []Metric {
 			Help: "1 while the queue takes records, 0 while it is full or stopping."},
 		{Name: "queue_unrouted_messages_total", Type: TypeCounter,
 			Help: "Records that were stored but owed to no sink."},
-		{Name: "queue_expired_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"undelivered", "ttl", "max_lag"}}},
+		{Name: "queue_expired_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"undelivered", "ttl", "max_lag_bytes"}}},
 			Help: "Records that were removed undelivered by policy: older than retention.undelivered, older than the sink's ttl, or beyond its max_lag_bytes."},
 		{Name: "queue_discarded_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"operator", "sink_removed"}}},
 			Help: "Records that an operator gave up, or that went with a removed sink."},

@@ -33,10 +33,13 @@ type account struct {
 	due  signal // something may be due, or there is room for a lease
 	room signal // dead letters were saved, and there is room for more
 
-	mu      sync.Mutex
-	kind    string
-	removed bool
-	limits  Limits
+	mu        sync.Mutex
+	kind      string
+	removed   bool
+	removedAt time.Time // gateway time
+	deleted   bool      // for good: a removed sink that nobody can serve again
+	deletedBy string
+	limits    Limits
 	// A record below start is owed when it is not below backlogFrom: the sink was
 	// made after it. From start on its owed set tells.
 	start       edge.Position

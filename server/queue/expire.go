@@ -45,6 +45,9 @@ func (q *Queue) expireAll(ctx context.Context) error {
 
 // expireFor gives up what is too old for a sink, and then what is too much.
 func (q *Queue) expireFor(ctx context.Context, a *account) error {
+	if err := q.discardFor(ctx, a); err != nil {
+		return err
+	}
 	limits := a.limitsNow()
 	for _, age := range []struct {
 		limit  time.Duration

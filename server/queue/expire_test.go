@@ -63,7 +63,7 @@ func expireTooOld(t *testing.T) {
 	}
 	<-time.After(2 * time.Second)
 	want := []edge.Loss{{
-		ID: 1, Sink: 1, Kind: edge.LossExpired, Reason: edge.LossUndelivered, First: 1, Last: 30, FirstReceived: began, LastReceived: began,
+		ID: 1, Sink: 1, SinkName: "sink-1", Kind: edge.LossExpired, Reason: edge.LossUndelivered, First: 1, Last: 30, FirstReceived: began, LastReceived: began,
 		At: began.Add(time.Hour + time.Second), Count: 30, Devices: []edge.DeviceLoss{{Device: "dev-0", Count: 10}, {Device: "dev-1", Count: 10}, {Device: "dev-2", Count: 10}},
 	}}
 	if diff := cmp.Diff(want, q.lost(t)); diff != "" {

@@ -88,7 +88,7 @@ func (c *committer) newLetter(sink edge.SinkID, change *letterChange) letter {
 func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *letterChange) error {
 	sink := account.id
 	switch change.kind {
-	case letterDelivered:
+	case letterDelivered, letterDiscarded:
 		return conn.Exec("DELETE FROM dead WHERE sink = ? AND position = ?", int64(sink), int64(change.position))
 	case letterBorn:
 		born := c.newLetter(sink, change)

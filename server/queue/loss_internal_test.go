@@ -205,7 +205,7 @@ func TestQueue_Losses(t *testing.T) {
 		}
 	}
 	losses, err := q.Losses(t.Context(), edge.LossFilter{}, 0, 1)
-	want := []edge.Loss{{ID: 4, Sink: 1, Kind: edge.LossQuarantined, Reason: "checksum", First: 4, Last: 8, At: hour.Add(3 * time.Hour), Count: 5, Devices: []edge.DeviceLoss{}}}
+	want := []edge.Loss{{ID: 4, Sink: 1, SinkName: "sink-1", Kind: edge.LossQuarantined, Reason: "checksum", First: 4, Last: 8, At: hour.Add(3 * time.Hour), Count: 5, Devices: []edge.DeviceLoss{}}}
 	if diff := cmp.Diff(want, losses); diff != "" || err != nil {
 		t.Error(diff, err)
 	}

@@ -32,7 +32,7 @@ func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64
 		return conn.Query(selectStretches+whereLosses, func(row sqlite.Row) error {
 			s := parseStretch(row)
 			found = append(found, edge.Loss{
-				ID: s.id, Sink: edge.SinkID(row.Int(11)), Kind: s.kind, Reason: s.reason, Actor: s.actor, First: s.first, Last: s.last,
+				ID: s.id, Sink: edge.SinkID(row.Int(11)), SinkName: q.nameOf(edge.SinkID(row.Int(11))), Kind: s.kind, Reason: s.reason, Actor: s.actor, First: s.first, Last: s.last,
 				FirstReceived: s.firstReceived, LastReceived: s.lastReceived, At: s.at, Count: s.count, Devices: s.mostFirst(),
 			})
 			return nil
@@ -42,6 +42,14 @@ func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64
 		return nil, fmt.Errorf("read losses: %w", err)
 	}
 	return found, nil
+}
+
+// nameOf returns the name of a sink, also when it is deleted.
+func (q *Queue) nameOf(sink edge.SinkID) string {
+	if account, err := q.account(sink); err == nil {
+		return account.name
+	}
+	return ""
 }
 
 // microRange writes a half-open range of times; a zero end is open.

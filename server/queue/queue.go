@@ -85,6 +85,9 @@ type Settings struct {
 	// RetentionUndelivered is how long a sink's lane has to deliver a record, after
 	// which it expires for that sink. 0 is for ever.
 	RetentionUndelivered time.Duration
+	// RetentionRemovedSink is how long the backlog of a removed sink is kept. 0 is
+	// for ever.
+	RetentionRemovedSink time.Duration
 	// PendingBytes bounds the records that are taken but not answered. Append
 	// waits above it. Default 32 MiB, and always less where there is little room.
 	PendingBytes int
@@ -286,6 +289,9 @@ func (q *Queue) Room() Room {
 // Accepting reports whether Append takes records; it does not while the queue
 // is full or stopping.
 func (q *Queue) Accepting() bool { return q.intake.accepting() }
+
+// Limit returns Settings.MaxBytes.
+func (q *Queue) Limit() int64 { return q.settings.MaxBytes }
 
 // Head returns the position of the newest durable record, 0 when there was none.
 func (q *Queue) Head() edge.Position { return edge.Position(q.durable.head.Load()) }

@@ -122,8 +122,8 @@ func (a *account) saved(taken *accountSave) {
 	a.mu.Lock()
 	a.durable, a.saving = max(a.durable, taken.cursor), false
 	for i := range letters {
-		if letters[i].kind != letterBorn {
-			a.requeue.saved(letters[i].position)
+		if letter := &letters[i]; letter.kind != letterBorn && (letter.kind != letterDiscarded || letter.requeued) {
+			a.requeue.saved(letter.position)
 		}
 	}
 	a.mu.Unlock()

@@ -30,6 +30,7 @@ type letterChange struct {
 	death    edge.Death     // with letterBorn and letterAgain
 	attempts []edge.Attempt // the recent ones that carried the record
 	position edge.Position
+	requeued bool // with letterDiscarded
 }
 
 type letterChangeKind uint8
@@ -38,6 +39,7 @@ const (
 	letterBorn      letterChangeKind = iota
 	letterAgain                      // requeued, and refused once more
 	letterDelivered                  // requeued, and delivered
+	letterDiscarded                  // its sink was deleted
 )
 
 // Settle implements [edge.Leaser]. It fails when a delivery is not leased, and

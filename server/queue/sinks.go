@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,7 @@ func (r *registry) all() []*account { return *r.list.Load() }
 
 func (r *registry) byName(name string) *account {
 	for _, account := range r.all() {
-		if account.name == name {
+		if account.name == name && !account.removal().deleted {
 			return account
 		}
 	}
@@ -106,14 +107,14 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 			c.ids = append(c.ids, added.id)
 			continue
 		}
-		if err := c.update(conn, known, spec.Kind, spec.Limits, false); err != nil {
+		if err := c.update(conn, known, spec.Kind, spec.Limits, time.Time{}); err != nil {
 			return err
 		}
 		c.ids = append(c.ids, known.id)
 	}
 	for _, account := range q.registry.all() {
-		if !named[account.name] {
-			if err := c.update(conn, account, account.kind, Limits{}, true); err != nil {
+		if !named[account.name] && !account.removal().deleted {
+			if err := c.update(conn, account, account.kind, Limits{}, q.clock.now()); err != nil {
 				return err
 			}
 		}
@@ -129,14 +130,35 @@ func (c *sinksChange) nextID() edge.SinkID {
 	return c.accounts[len(c.accounts)-1].id + 1
 }
 
-// update changes what the operator decides, and nothing that a save writes.
-func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, limits Limits, removed bool) error {
+// sinkRemoved and sinkDeleted are values of the column removed; 0 is a sink that
+// is served.
+const (
+	sinkRemoved = 1
+	sinkDeleted = 2
+)
+
+// update changes what the operator decides, and nothing that a save writes. A
+// sink is served unless it is removed at some time; one that is removed already
+// is so since then.
+func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, limits Limits, removedAt time.Time) error {
+	if since := known.removedSince(); !since.IsZero() && !removedAt.IsZero() {
+		removedAt = since
+	}
+	removed := !removedAt.IsZero()
 	c.apply = append(c.apply, func() {
 		known.mu.Lock()
 		defer known.mu.Unlock()
-		known.kind, known.limits, known.removed = kind, limits, removed
+		known.kind, known.limits, known.removed, known.removedAt = kind, limits, removed, removedAt
 	})
-	return conn.Exec("UPDATE sink SET kind = ?, removed = ? WHERE id = ?", kind, boolean(removed), int64(known.id))
+	return conn.Exec("UPDATE sink SET kind = ?, removed = ?, removed_at = ? WHERE id = ?", kind, boolean(removed), unixMicro(removedAt), int64(known.id))
+}
+
+// removedSince returns the gateway time at which a sink was removed, zero when it
+// is served.
+func (a *account) removedSince() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.removedAt
 }
 
 // addSink stores a new sink.
@@ -207,10 +229,11 @@ func boolean(value bool) int64 {
 // loadSinks reads the accounts as they were saved last.
 func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	var accounts []*account
-	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed
+	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, removed_at, removed_by
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
-		loaded := newAccount(edge.SinkID(row.Int(0)), row.Text(1), row.Text(2))
-		loaded.removed = row.Int(3) != 0
+		name, _, _ := strings.Cut(row.Text(1), "#") // see markDeleted
+		loaded := newAccount(edge.SinkID(row.Int(0)), name, row.Text(2))
+		loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = row.Int(3) != 0, row.Int(3) == sinkDeleted, fromUnixMicro(row.Int(16)), row.Text(17)
 		loaded.start, loaded.backlogFrom = edge.Position(row.Int(4)), edge.Position(row.Int(5))
 		loaded.cursor = edge.Position(row.Int(6))
 		loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor

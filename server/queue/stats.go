@@ -28,6 +28,9 @@ func (q *Queue) Stats() edge.QueueStats {
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {
+		if account.removal().deleted && account.left() == 0 {
+			continue // nobody can do anything about it any more
+		}
 		stats.Sinks = append(stats.Sinks, account.stats())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)

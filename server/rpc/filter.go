@@ -49,6 +49,24 @@ func conjunction(node *expr.Expr, found []comparison) ([]comparison, error) {
 	return nil, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", `only comparisons joined by AND are supported, such as sink = "archive" AND reason = "rejected"`)
 }
 
+// parseRange reads a comparison of a time, which narrows a half-open range. ok is
+// false for other operators.
+func parseRange(c comparison, since, until *time.Time) (ok bool, err error) {
+	at, err := time.Parse(time.RFC3339Nano, c.value)
+	if err != nil {
+		return false, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is not an RFC 3339 time", c.value)
+	}
+	switch c.operator {
+	case filtering.FunctionGreaterEquals:
+		*since = at
+	case filtering.FunctionLessThan:
+		*until = at
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
 // deadLetterFilter reads a filter over dead letters.
 func (s *Server) deadLetterFilter(text string) (edge.DeadLetterFilter, error) {
 	var filter edge.DeadLetterFilter
@@ -67,28 +85,19 @@ func (s *Server) deadLetterFilter(text string) (edge.DeadLetterFilter, error) {
 func (s *Server) narrow(filter *edge.DeadLetterFilter, c comparison) error {
 	unsupported := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", `%q %s is not supported: use sink =, reason =, device_id =, last_error_time >= or last_error_time <`, c.field, c.operator)
 	if c.field == "last_error_time" {
-		at, err := time.Parse(time.RFC3339Nano, c.value)
-		if err != nil {
-			return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is not an RFC 3339 time", c.value)
+		if ok, err := parseRange(c, &filter.Since, &filter.Until); ok || err != nil {
+			return err
 		}
-		switch c.operator {
-		case filtering.FunctionGreaterEquals:
-			filter.Since = at
-		case filtering.FunctionLessThan:
-			filter.Until = at
-		default:
-			return unsupported
-		}
-		return nil
+		return unsupported
 	}
 	if c.operator != filtering.FunctionEquals {
 		return unsupported
 	}
 	switch c.field {
 	case "sink":
-		id, ok := s.findSink(c.value)
-		if !ok {
-			return &edge.Error{Code: edge.NotFound, Field: "filter", Message: "there is no sink " + c.value, Hint: "gatewayctl status lists the sinks"}
+		id, err := s.mustFindSink("filter", c.value)
+		if err != nil {
+			return err
 		}
 		filter.Sinks = append(filter.Sinks, id)
 	case "reason":
@@ -99,6 +108,15 @@ func (s *Server) narrow(filter *edge.DeadLetterFilter, c comparison) error {
 		return unsupported
 	}
 	return nil
+}
+
+// mustFindSink finds a sink that some field of a request names.
+func (s *Server) mustFindSink(field, nameOrID string) (edge.SinkID, error) {
+	id, ok := s.findSink(nameOrID)
+	if !ok {
+		return 0, &edge.Error{Code: edge.NotFound, Field: field, Message: "there is no sink " + nameOrID, Hint: "gatewayctl status lists the sinks"}
+	}
+	return id, nil
 }
 
 // findSink finds a sink by name or id.

@@ -84,6 +84,17 @@ type DeadLetters interface {
 	RequeueMatching(ctx context.Context, filter edge.DeadLetterFilter, validateOnly bool) (int, error)
 }
 
+// Losses shows what was given up, and gives up what a removed sink is owed.
+type Losses interface {
+	// Losses lists those that match, newest first, that have a smaller id than
+	// before; 0 is before the newest.
+	Losses(ctx context.Context, filter edge.LossFilter, before int64, limit int) ([]edge.Loss, error)
+	// DeleteSink discards the backlog and the dead letters of a removed sink, and
+	// forgets its name. It returns how many records that are. With validateOnly it
+	// only counts.
+	DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.Deletion) (int64, error)
+}
+
 // Lanes shows what the dispatcher does.
 type Lanes interface {
 	Stats() []edge.LaneStats
@@ -95,6 +106,7 @@ type Dependencies struct {
 	Submitter       edge.Submitter
 	Messages        Messages
 	DeadLetters     DeadLetters
+	Losses          Losses
 	Forecaster      Forecaster
 	Lanes           Lanes
 	MQTTConnections func() int

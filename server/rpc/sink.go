@@ -37,6 +37,27 @@ func (k *sinkService) ListSinks(ctx context.Context, request *sinkv1.ListSinksRe
 	return response, nil
 }
 
+// DeleteSink gives up what a sink is owed that is no longer configured.
+func (k *sinkService) DeleteSink(ctx context.Context, request *sinkv1.DeleteSinkRequest) (*sinkv1.DeleteSinkResponse, error) {
+	if err := mustOperate(ctx); err != nil {
+		return nil, err
+	}
+	if request.GetEtag() != "" {
+		return nil, edge.Refuse(edge.Unsupported, "", "etag", "is not supported by this version of the gateway: leave it out")
+	}
+	id, err := k.server.mustFindSink("sink", request.GetSink())
+	if err != nil {
+		return nil, err
+	}
+	count, err := k.server.Losses.DeleteSink(ctx, id, edge.Deletion{
+		Actor: callerOf(ctx).Name, Discard: request.GetDiscard(), ValidateOnly: request.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &sinkv1.DeleteSinkResponse{DiscardedCount: uint64(count)}, nil
+}
+
 // describe joins a sink's definition and its status. A removed sink has no
 // definition any more.
 func (s *Server) describe(status *sinkv1.SinkStatus) *sinkv1.Sink {

@@ -14,6 +14,7 @@ ALTER TABLE ledger ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0; -- records
 -- first attempt, repeated as they are after a crash.
 ALTER TABLE sink ADD COLUMN sealed BLOB NOT NULL DEFAULT x''; -- see seal.go
 ALTER TABLE sink ADD COLUMN removed_at INTEGER NOT NULL DEFAULT 0; -- gateway time, 0 while the sink is served
+ALTER TABLE sink ADD COLUMN removed_by TEXT NOT NULL DEFAULT '';   -- who deleted it; empty for a policy
 
 -- What was given up, in stretches. Every record that is given up is in one.
 CREATE TABLE loss(

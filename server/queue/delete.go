@@ -1,0 +1,165 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// DeleteSink discards what a removed sink is owed, and its dead letters, and
+// returns how many records that are. It returns when that is durable; when ctx
+// ends or the process does before that, the rest is discarded all the same. The
+// name is free from then on: a new sink with it has another id.
+func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.Deletion) (int64, error) {
+	account, err := q.account(sink)
+	if err != nil {
+		return 0, err
+	}
+	if err := q.flush(ctx); err != nil {
+		return 0, err
+	}
+	account.mu.Lock()
+	removed, deleted, pending, dead := account.removed, account.deleted, account.pending(), account.dead
+	account.mu.Unlock()
+	count := pending + dead
+	switch {
+	case !removed:
+		return 0, &edge.Error{Code: edge.Precondition, Message: fmt.Sprintf("sink %s is configured", account.name),
+			Hint: "take it out of the configuration and start the gateway again; then it can be deleted"}
+	case deletion.ValidateOnly:
+		return count, nil
+	case count > 0 && !deletion.Discard:
+		return 0, &edge.Error{Code: edge.Precondition, Message: fmt.Sprintf("sink %s is still owed %d messages and has %d dead letters", account.name, pending, dead),
+			Hint: "--discard gives them up; to have them delivered, name the sink in the configuration again"}
+	case !deleted:
+		if err := q.markDeleted(ctx, account, deletion.Actor); err != nil {
+			return 0, err
+		}
+	}
+	nudge(q.enlarged)
+	for {
+		changed := account.due.changed()
+		if account.left() == 0 {
+			return count, q.flush(ctx)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("delete sink %s: it goes on by itself: %w", account.name, ctx.Err())
+		case <-q.closed:
+			return 0, edge.NewStopping()
+		}
+	}
+}
+
+// left returns how many records a sink may still get.
+func (a *account) left() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pending() + a.dead
+}
+
+// markDeleted makes sure that a removed sink is never served again. Its row stays,
+// so that its id is not given twice; its name is free.
+func (q *Queue) markDeleted(ctx context.Context, a *account, actor string) error {
+	q.registry.changing.Lock()
+	defer q.registry.changing.Unlock()
+	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
+		return conn.Exec("UPDATE sink SET removed = ?, removed_by = ?, name = name || '#' || id WHERE id = ? AND removed = ?",
+			int64(sinkDeleted), actor, int64(a.id), int64(sinkRemoved))
+	})
+	if err != nil {
+		return q.writeFailed(fmt.Errorf("delete sink %s: %w", a.name, err))
+	}
+	a.mu.Lock()
+	a.deleted, a.deletedBy = true, actor
+	a.mu.Unlock()
+	return nil
+}
+
+// removal is what is known of the end of a sink.
+type removal struct {
+	removed   bool
+	deleted   bool   // for good: everything is to be discarded
+	deletedBy string // empty for retention.removed_sink
+}
+
+func (a *account) removal() removal {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return removal{removed: a.removed, deleted: a.deleted, deletedBy: a.deletedBy}
+}
+
+// discardFor gives up everything of a sink that was deleted, or was removed for
+// longer than it is waited for.
+func (q *Queue) discardFor(ctx context.Context, a *account) error {
+	end := a.removal()
+	if end.removed && !end.deleted && q.settings.RetentionRemovedSink > 0 && q.clock.since(a.removedSince()) > q.settings.RetentionRemovedSink {
+		if err := q.markDeleted(ctx, a, ""); err != nil {
+			return err
+		}
+		end.deleted = true
+	}
+	if !end.deleted || a.left() == 0 {
+		return nil
+	}
+	why := lossReason{kind: edge.LossDiscarded, reason: edge.LossOperator, actor: end.deletedBy}
+	if end.deletedBy == "" {
+		why.reason = edge.LossSinkRemoved
+	}
+	if err := q.giveUp(ctx, a, q.Head()+1, why); err != nil {
+		return err
+	}
+	return q.discardLetters(ctx, a, why)
+}
+
+// discardLetters gives up the dead letters of a sink that has no lane.
+func (q *Queue) discardLetters(ctx context.Context, a *account, why lossReason) error {
+	for {
+		if err := q.flush(ctx); err != nil {
+			return err
+		}
+		letters, err := q.readLetterRows(ctx, a.id)
+		if err != nil || len(letters) == 0 {
+			return err
+		}
+		for i := range letters {
+			record, err := q.decoder.decodeLetter(&letters[i])
+			if _, isDamaged := errors.AsType[*DamageError](err); isDamaged {
+				if err := q.setAside(ctx, damaged{sink: int64(a.id), position: letters[i].position}); err != nil {
+					return err
+				}
+				continue
+			} else if err != nil {
+				return err
+			}
+			a.discardLetter(&letters[i], &record, why, q)
+		}
+		nudge(q.settled)
+		a.due.broadcast()
+	}
+}
+
+func (q *Queue) readLetterRows(ctx context.Context, sink edge.SinkID) (letters []letter, err error) {
+	err = q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		return conn.Query(selectLetters+" WHERE sink = ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
+			letters = append(letters, readLetter(row))
+			return nil
+		}, int64(sink), int64(unsavedDeathsMax))
+	})
+	return letters, err
+}
+
+func (a *account) discardLetter(letter *letter, record *edge.Record, why lossReason, q *Queue) {
+	at := q.clock.now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dead--
+	countDeath(a.deaths, letter.reason, -1, 0)
+	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDiscarded, position: letter.position, requeued: letter.requeued})
+	a.unsaved.losses.addRecord(why, at, record)
+	a.lose(why, 1)
+}
