@@ -8,6 +8,7 @@ import (
 
 	"combotto.io/gateway/gen/go/gateway/admin/v1/adminv1connect"
 	"combotto.io/gateway/gen/go/gateway/dlq/v1/dlqv1connect"
+	"combotto.io/gateway/gen/go/gateway/sink/v1/sinkv1connect"
 	"combotto.io/gateway/gen/go/gateway/telemetry/v1/telemetryv1connect"
 )
 
@@ -21,6 +22,10 @@ func (a *application) admin() adminv1connect.AdminServiceClient {
 
 func (a *application) deadLetters() dlqv1connect.DLQServiceClient {
 	return dlqv1connect.NewDLQServiceClient(http.DefaultClient, a.url, connect.WithReadMaxBytes(maxAnswerBytes))
+}
+
+func (a *application) sinks() sinkv1connect.SinkServiceClient {
+	return sinkv1connect.NewSinkServiceClient(http.DefaultClient, a.url, connect.WithReadMaxBytes(maxAnswerBytes))
 }
 
 func (a *application) telemetry() telemetryv1connect.TelemetryServiceClient {

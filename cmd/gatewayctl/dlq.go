@@ -210,7 +210,7 @@ func (a *application) requeueDeadLetters(ctx context.Context, request *dlqv1.Req
 		if err != nil || options.dryRun {
 			return a.printRequeued(counted, err, "would be requeued")
 		}
-		if err := a.confirm(fmt.Sprintf("Requeue %d dead letters?", counted.Count)); err != nil {
+		if err := a.confirm(fmt.Sprintf("Requeue %d dead letters?", counted.Count), "requeued"); err != nil {
 			return err
 		}
 		request.ValidateOnly = false
@@ -234,12 +234,12 @@ func (a *application) printRequeued(response *dlqv1.RequeueDeadLettersResponse, 
 }
 
 // confirm asks; anything but yes, the end of input included, is a no.
-func (a *application) confirm(question string) error {
+func (a *application) confirm(question, what string) error {
 	fmt.Fprint(a.stderr, question, " [y/N] ")
 	line, _ := bufio.NewReader(a.stdin).ReadString('\n') // what was read before an error still counts
 	switch strings.ToLower(strings.TrimSpace(line)) {
 	case "y", "yes":
 		return nil
 	}
-	return &failure{code: exitFailed, message: "nothing was requeued", hint: "--yes requeues without asking, --dry-run only counts"}
+	return &failure{code: exitFailed, message: "nothing was " + what, hint: "--yes does not ask, --dry-run only counts"}
 }

@@ -86,7 +86,7 @@ func TestDLQ_Requeue(t *testing.T) {
 			requests{{Filter: `sink = "analytics"`, ValidateOnly: true}}},
 		"FilterConfirmed": {[]string{"--reason", "rejected"}, "y\n", result{Stdout: "5 dead letters requeued\n", Stderr: ask},
 			requests{{Filter: `reason = "rejected"`, ValidateOnly: true}, {Filter: `reason = "rejected"`}}},
-		"FilterDeclined": {[]string{"--reason", "rejected"}, "", result{Code: exitFailed, Stderr: ask + "gatewayctl: nothing was requeued\n  hint: --yes requeues without asking, --dry-run only counts\n"},
+		"FilterDeclined": {[]string{"--reason", "rejected"}, "", result{Code: exitFailed, Stderr: ask + "gatewayctl: nothing was requeued\n  hint: --yes does not ask, --dry-run only counts\n"},
 			requests{{Filter: `reason = "rejected"`, ValidateOnly: true}}},
 		"AllWithYes":    {[]string{"--all", "--yes"}, "", result{Stdout: "5 dead letters requeued\n"}, requests{{Filter: "*"}}},
 		"NothingChosen": {nil, "", result{Code: exitUsage, Stderr: "gatewayctl: which dead letters?\n  hint: give ids, or --sink, --reason and --device, or --all\n"}, nil},

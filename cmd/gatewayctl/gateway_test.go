@@ -20,6 +20,7 @@ import (
 	dlqv1 "combotto.io/gateway/gen/go/gateway/dlq/v1"
 	"combotto.io/gateway/gen/go/gateway/dlq/v1/dlqv1connect"
 	sinkv1 "combotto.io/gateway/gen/go/gateway/sink/v1"
+	"combotto.io/gateway/gen/go/gateway/sink/v1/sinkv1connect"
 	telemetryv1 "combotto.io/gateway/gen/go/gateway/telemetry/v1"
 	"combotto.io/gateway/gen/go/gateway/telemetry/v1/telemetryv1connect"
 )
@@ -28,6 +29,7 @@ import (
 type gateway struct {
 	adminv1connect.UnimplementedAdminServiceHandler
 	dlqv1connect.UnimplementedDLQServiceHandler
+	sinkv1connect.UnimplementedSinkServiceHandler
 	telemetryv1connect.UnimplementedTelemetryServiceHandler
 
 	status   *adminv1.Status
@@ -35,6 +37,7 @@ type gateway struct {
 	forecast *adminv1.Forecast
 	values   []*adminv1.ConfigValue
 	letters  []*dlqv1.DeadLetter
+	losses   []*adminv1.Loss
 	events   []*telemetryv1.TailResponse
 	holding  chan struct{} // not nil: Tail closes it after the events and goes on until the caller leaves
 	failWith error
@@ -43,6 +46,8 @@ type gateway struct {
 	forecasted *adminv1.GetForecastRequest
 	listed     []*dlqv1.ListDeadLettersRequest
 	requeued   []*dlqv1.RequeueDeadLettersRequest
+	lost       []*adminv1.ListLossesRequest
+	deleted    []*sinkv1.DeleteSinkRequest
 	tailed     *telemetryv1.TailRequest
 	prefix     string
 }
@@ -96,6 +101,23 @@ func (g *gateway) RequeueDeadLetters(_ context.Context, request *dlqv1.RequeueDe
 	return &dlqv1.RequeueDeadLettersResponse{Count: uint64(count)}, g.failWith
 }
 
+// ListLosses answers pages of one.
+func (g *gateway) ListLosses(_ context.Context, request *adminv1.ListLossesRequest) (*adminv1.ListLossesResponse, error) {
+	g.lost = append(g.lost, request)
+	start := len(request.PageToken)
+	end := min(start+1, len(g.losses))
+	response := &adminv1.ListLossesResponse{Losses: g.losses[start:end]}
+	if end < len(g.losses) {
+		response.NextPageToken = strings.Repeat("x", end)
+	}
+	return response, g.failWith
+}
+
+func (g *gateway) DeleteSink(_ context.Context, request *sinkv1.DeleteSinkRequest) (*sinkv1.DeleteSinkResponse, error) {
+	g.deleted = append(g.deleted, request)
+	return &sinkv1.DeleteSinkResponse{DiscardedCount: 42}, g.failWith
+}
+
 func (g *gateway) Tail(ctx context.Context, request *telemetryv1.TailRequest, stream *connect.ServerStream[telemetryv1.TailResponse]) error {
 	g.tailed = request
 	for _, event := range g.events {
@@ -122,6 +144,7 @@ func serve(t *testing.T, g *gateway) string {
 	mux := http.NewServeMux()
 	mux.Handle(adminv1connect.NewAdminServiceHandler(g))
 	mux.Handle(dlqv1connect.NewDLQServiceHandler(g))
+	mux.Handle(sinkv1connect.NewSinkServiceHandler(g))
 	mux.Handle(telemetryv1connect.NewTelemetryServiceHandler(g))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

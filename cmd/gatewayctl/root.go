@@ -73,7 +73,7 @@ Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a c
 	if err := root.RegisterFlagCompletionFunc("output", outputs); err != nil {
 		panic(err) // the flag is defined two lines above
 	}
-	root.AddCommand(a.statusCommand(), a.forecastCommand(), a.tailCommand(), a.messageCommand(), a.dlqCommand(), a.configCommand(), a.versionCommand())
+	root.AddCommand(a.statusCommand(), a.forecastCommand(), a.tailCommand(), a.messageCommand(), a.dlqCommand(), a.lossCommand(), a.sinkCommand(), a.configCommand(), a.versionCommand())
 	return root
 }
 

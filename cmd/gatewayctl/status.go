@@ -79,10 +79,10 @@ func (a *application) printStatus(status *adminv1.Status) {
 	components.flush()
 
 	a.print("\n")
-	sinks := newTable(a.stdout, "SINK", "KIND", "STATE", "WAITING", "IN FLIGHT", "DELIVERED", "DEAD", "OLDEST", "LAST SUCCESS")
+	sinks := newTable(a.stdout, "SINK", "KIND", "STATE", "WAITING", "IN FLIGHT", "DELIVERED", "DEAD", "LOST", "OLDEST", "LAST SUCCESS")
 	for _, sink := range status.Sinks {
 		sinks.row(sink.Name, word(sink.Kind, "SINK_KIND_"), word(sink.State, "SINK_STATE_"), count(sink.DepthMessages), count(sink.InFlightMessages),
-			count(sink.DeliveredCount), count(sink.DeadLetterCount), span(sink.OldestAge), moment(sink.LastSuccessTime))
+			count(sink.DeliveredCount), count(sink.DeadLetterCount), count(sink.ExpiredCount+sink.DiscardedCount), span(sink.OldestAge), moment(sink.LastSuccessTime))
 	}
 	sinks.flush()
 

@@ -28,8 +28,8 @@ func TestStatus(t *testing.T) {
 			COMPONENT  STATE  DETAIL
 			queue      ready
 
-			SINK     KIND  STATE   WAITING  IN FLIGHT  DELIVERED  DEAD  OLDEST  LAST SUCCESS
-			archive  file  active  3        2          117        0     250ms   2026-11-22T18:00:00.123Z
+			SINK     KIND  STATE   WAITING  IN FLIGHT  DELIVERED  DEAD  LOST  OLDEST  LAST SUCCESS
+			archive  file  active  3        2          117        0     0     250ms   2026-11-22T18:00:00.123Z
 
 			DOOR  RESULT    MESSAGES
 			mqtt  accepted  120

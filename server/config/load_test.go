@@ -132,7 +132,7 @@ func TestLoad_Sinks(t *testing.T) {
 	t.Run("DevWithoutSinksAddsAFileSink", func(t *testing.T) {
 		loaded, explanation := load(t, config.Sources{Flags: flagsOf(t, "--dev", "--data-dir", "/tmp/d")})
 		want := []config.Sink{{
-			Name: "archive", Kind: config.KindFile, Concurrency: 4, File: config.FileSink{Dir: "/tmp/d/out"},
+			Name: "archive", Kind: config.KindFile, Required: true, MaxLagBytes: config.Capacity{Percent: 25}, Concurrency: 4, File: config.FileSink{Dir: "/tmp/d/out"},
 			Batch: config.Batch{Count: 1000, Bytes: 1 << 20, Linger: 50 * time.Millisecond},
 		}}
 		if diff := cmp.Diff(want, loaded.Sinks); diff != "" {

@@ -109,6 +109,8 @@ func TestLoad_Refuses(t *testing.T) {
 			{Key: "mqtt.addr", Message: "is not a loopback address, and dev admits everybody", Origin: "--mqtt-addr", Hint: "use 127.0.0.1, ::1 or localhost with --dev"}}},
 		"NoDoor": {config.Sources{Flags: flagsOf(t, "--http-addr", "")}, []problem{
 			{Key: "http.addr", Message: "must not be empty", Origin: "--http-addr"}}},
+		"LagOfARequiredSink": {inFile("sinks:\n  - {name: a, kind: file, max_lag_bytes: 1GiB}\n"), []problem{
+			{Key: "sinks[0].max_lag_bytes", Message: "has no effect while required is true", Origin: "gateway.yaml:2", Hint: "set required: false as well, if its oldest messages may expire"}}},
 		"SecondDocument": {inFile("simulate: 1\n---\nsimulate: 2\n"), []problem{
 			{Message: "read gateway.yaml: line 2: a second document begins; one file holds one", Hint: "check the file that --config names"}}},
 		"NoSuchFile": {config.Sources{File: "/no/such/gateway.yaml"}, []problem{

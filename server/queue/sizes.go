@@ -110,16 +110,6 @@ func (s *sizes) removed(end edge.Position) {
 	s.segments = slices.Delete(s.segments, 0, gone)
 }
 
-// replaced is told that frames from a position on take other bytes than they
-// did.
-func (s *sizes) replaced(first edge.Position, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if index := s.find(first); index >= 0 {
-		s.segments[index].bytes = max(0, s.segments[index].bytes+bytes)
-	}
-}
-
 // from returns the bytes of the frames from a position on, and somewhat more
 // than that: of the segment that holds it everything counts.
 func (s *sizes) from(position edge.Position) (bytes int64, known bool) {

@@ -63,7 +63,7 @@ func newDurableBench(t *testing.T) *durableBench {
 	d.bench = newBench(t, func(dependencies *rpc.Dependencies) {
 		plan := edge.NewPlan([]edge.PlannedSink{{ID: d.sink, Name: "cloud"}})
 		dependencies.Submitter = ingest.New(ingest.Settings{MaxPayloadBytes: 1 << 10}, plan, opened, dependencies.Observer)
-		dependencies.Messages, dependencies.DeadLetters = opened, opened
+		dependencies.Messages, dependencies.DeadLetters, dependencies.Losses = opened, opened, opened
 		dependencies.Lanes = lanes{{Sink: d.sink, State: edge.LaneWaiting, LastError: "503: busy", RetryAt: time.Unix(9, 0)}}
 	})
 	return d

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	adminv1 "combotto.io/gateway/gen/go/gateway/admin/v1"
+	sinkv1 "combotto.io/gateway/gen/go/gateway/sink/v1"
+)
+
+// lossSelection chooses losses by what they have in common.
+type lossSelection struct{ sink, kind, reason, device string }
+
+// filter writes the selection in AIP-160; empty selects everything.
+func (s *lossSelection) filter() string {
+	var terms []string
+	for _, term := range []struct{ field, value string }{{"sink_name", s.sink}, {"kind", strings.ToUpper(s.kind)}, {"reason", s.reason}, {"device_id", s.device}} {
+		if term.value != "" {
+			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
+		}
+	}
+	return strings.Join(terms, " AND ")
+}
+
+func (a *application) lossCommand() *cobra.Command {
+	return group("loss", "Show what was given up", a.lossListCommand())
+}
+
+func (a *application) lossListCommand() *cobra.Command {
+	var selected lossSelection
+	var limit int
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List what was given up, newest first",
+		Long: `List what was given up, newest first: every message that a sink was owed and will not get is in exactly one line. A line is
+extended for an hour, as long as messages of the same sink are lost for the same reason.`,
+		Example: "  gatewayctl loss list --sink archive --kind expired",
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usage("--limit must not be negative", "0 lists all of them")
+			}
+			return a.listLosses(command.Context(), selected.filter(), limit)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&selected.sink, "sink", "", "only of this sink")
+	flags.StringVar(&selected.kind, "kind", "", "only discarded, expired or quarantined ones")
+	flags.StringVar(&selected.reason, "reason", "", "only with this reason")
+	flags.StringVar(&selected.device, "device", "", "only where this device is named")
+	flags.IntVar(&limit, "limit", 50, "most lines to list; 0 is all")
+	return command
+}
+
+// listLosses prints page by page, so that a long list needs no memory.
+func (a *application) listLosses(ctx context.Context, filter string, limit int) error {
+	out := newTable(a.stdout, "SINK", "KIND", "REASON", "BY", "COUNT", "RECEIVED FROM", "RECEIVED TO", "GIVEN UP", "POSITIONS", "DEVICES")
+	request := &adminv1.ListLossesRequest{Filter: filter}
+	for listed := 0; ; {
+		request.PageSize = maxPage
+		if limit > 0 {
+			request.PageSize = int32(min(limit-listed, maxPage)) // at most 1,000
+		}
+		page, err := call(ctx, a, a.admin().ListLosses, request, "gatewayctl status lists the sinks")
+		if err != nil {
+			return err
+		}
+		for _, loss := range page.Losses {
+			if a.output == "json" {
+				if err := a.printJSON(loss); err != nil {
+					return err
+				}
+				continue
+			}
+			out.row(loss.SinkName, word(loss.Kind, "LOSS_KIND_"), loss.Reason, loss.Actor, count(loss.Count), moment(loss.FirstReceiveTs), moment(loss.LastReceiveTs),
+				moment(loss.LossTime), fmt.Sprintf("%d-%d", loss.FirstPosition, loss.LastPosition), losers(loss))
+		}
+		listed += len(page.Losses)
+		request.PageToken = page.NextPageToken
+		more := page.NextPageToken != ""
+		if more && (limit == 0 || listed < limit) && len(page.Losses) > 0 {
+			continue
+		}
+		if a.output == "table" {
+			out.flush()
+		}
+		if more {
+			fmt.Fprintf(a.stderr, "gatewayctl: there are more than %d; --limit 0 lists all\n", listed)
+		}
+		return nil
+	}
+}
+
+// losersShown is how many devices a line names; JSON has up to 20.
+const losersShown = 3
+
+// losers names the devices that lost most, and says how much the others lost.
+func losers(loss *adminv1.Loss) string {
+	var named []string
+	rest := loss.Count
+	for _, device := range loss.Devices[:min(losersShown, len(loss.Devices))] {
+		named = append(named, fmt.Sprintf("%s %d", device.DeviceId, device.Count))
+		rest -= device.Count
+	}
+	if rest > 0 {
+		named = append(named, fmt.Sprintf("others %d", rest))
+	}
+	return strings.Join(named, ", ")
+}
+
+func (a *application) sinkCommand() *cobra.Command {
+	return group("sink", "Delete sinks that are no longer configured", a.sinkDeleteCommand())
+}
+
+// deletion is what sink delete was asked for.
+type deletion struct{ discard, dryRun, yes bool }
+
+func (a *application) sinkDeleteCommand() *cobra.Command {
+	var options deletion
+	command := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Delete a sink that is no longer configured",
+		Long: `Delete a sink that is no longer configured. What it is still owed, and its dead letters, go only with --discard; they are
+counted and confirmed first, unless --yes is given, and gatewayctl loss list shows them afterwards. The name is free then;
+a new sink with it begins anew.`,
+		Example: "  gatewayctl sink delete archive --discard --dry-run\n  gatewayctl sink delete archive --discard",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, arguments []string) error {
+			return a.deleteSink(command.Context(), arguments[0], &options)
+		},
+	}
+	command.Flags().BoolVar(&options.discard, "discard", false, "give up what the sink is owed, dead letters included")
+	command.Flags().BoolVar(&options.dryRun, "dry-run", false, "only count")
+	command.Flags().BoolVarP(&options.yes, "yes", "y", false, "do not ask")
+	return command
+}
+
+func (a *application) deleteSink(ctx context.Context, name string, options *deletion) error {
+	const notFound = "gatewayctl status lists the sinks"
+	request := &sinkv1.DeleteSinkRequest{Sink: name, Discard: options.discard}
+	if options.dryRun || options.discard && !options.yes {
+		request.ValidateOnly = true
+		counted, err := call(ctx, a, a.sinks().DeleteSink, request, notFound)
+		if err != nil || options.dryRun {
+			return a.printDeleted(counted, err, "would be given up")
+		}
+		if err := a.confirm(fmt.Sprintf("Delete sink %s and give up %d messages?", name, counted.DiscardedCount), "deleted"); err != nil {
+			return err
+		}
+		request.ValidateOnly = false
+	}
+	response, err := call(ctx, a, a.sinks().DeleteSink, request, notFound)
+	return a.printDeleted(response, err, "given up; the sink is deleted")
+}
+
+func (a *application) printDeleted(response *sinkv1.DeleteSinkResponse, err error, what string) error {
+	switch {
+	case err != nil:
+		return err
+	case a.output == "json":
+		return a.printJSON(response)
+	}
+	a.print("%d messages %s\n", response.DiscardedCount, what)
+	return nil
+}
