@@ -184,6 +184,9 @@ func (c *committer) transact(tx *transaction) error {
 	if tx.retention.removed > c.retention.removed {
 		c.q.sizes.removed(tx.retention.removed)
 	}
+	if merged := tx.merged; merged != nil && merged.change != 0 {
+		c.q.sizes.replaced(merged.first, merged.end, merged.change)
+	}
 	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead
 	if tx.saving > saveNothing {
 		c.savedAt, c.sealing = tx.now, false

@@ -47,6 +47,7 @@ type merged struct {
 	owed   uint32
 	body   []byte
 	frames int64 // how many
+	change int64 // of the bytes of the file; 0 until it is written
 }
 
 // merger puts small frames together in the background: same positions, same
@@ -184,13 +185,17 @@ func (m *merger) merge(run []smallFrame) (*merged, error) {
 // write puts the frame in the place of those that it was made from, unless one of
 // them is gone.
 func (m *merged) write(conn *sqlite.Conn, retention *retention) error {
-	unchanged := false
-	_, err := conn.One("SELECT count(*), coalesce(sum(n), 0) FROM frame WHERE id >= ? AND id < ?", func(row sqlite.Row) {
-		unchanged = row.Int(0) == m.frames && row.Int(1) == int64(m.end-m.first)
+	frames, positions, bytes := int64(0), edge.Position(0), int64(0)
+	err := conn.Query("SELECT n, length(body) FROM frame WHERE id >= ? AND id < ?", func(row sqlite.Row) error {
+		frames++
+		positions += edge.Position(row.Int(0))
+		bytes += fileBytes(int(row.Int(1)))
+		return nil
 	}, int64(m.first), int64(m.end))
-	if err != nil || !unchanged {
+	if err != nil || frames != m.frames || positions != m.end-m.first {
 		return err
 	}
+	m.change = fileBytes(len(m.body)) - bytes
 	if err := conn.Exec("DELETE FROM frame WHERE id >= ? AND id < ?", int64(m.first), int64(m.end)); err != nil {
 		return fmt.Errorf("remove small frames: %w", err)
 	}

@@ -110,6 +110,24 @@ func (s *sizes) removed(end edge.Position) {
 	s.segments = slices.Delete(s.segments, 0, gone)
 }
 
+// replaced is told that one frame, from first up to end, has taken the place of
+// several, and by how much that changed what they take.
+func (s *sizes) replaced(first, end edge.Position, change int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	index := s.find(first)
+	if index < 0 {
+		return
+	}
+	from := index + 1 // of the segments that began inside the new frame
+	to := from
+	for ; to < len(s.segments) && s.segments[to].first < end; to++ {
+		change += s.segments[to].bytes
+	}
+	s.segments = slices.Delete(s.segments, from, to)
+	s.segments[index].bytes = max(0, s.segments[index].bytes+change)
+}
+
 // from returns the bytes of the frames from a position on, and somewhat more
 // than that: of the segment that holds it everything counts.
 func (s *sizes) from(position edge.Position) (bytes int64, known bool) {

@@ -124,3 +124,24 @@ func usedBytes(conn *sqlite.Conn) (int64, error) {
 	usage, err := conn.Usage()
 	return usage.Used, err
 }
+
+// TestSizes_Replaced merges frames that lie in several segments.
+func TestSizes_Replaced(t *testing.T) {
+	s := sizes{}
+	s.begin(0)
+	for first := edge.Position(1); first <= 100; first++ {
+		s.appended(first, first+1, 3*sqlite.PageBytes)
+	}
+	before, _ := s.from(1)
+	behind, _ := s.from(91)
+	if len(s.segments) < 3 {
+		t.Fatalf("%d segments: the test needs several", len(s.segments))
+	}
+	s.replaced(11, 81, -1_000_000)
+	if got, known := s.from(1); !known || got != before-1_000_000 {
+		t.Errorf("%d bytes in all (known: %v), want %d", got, known, before-1_000_000)
+	}
+	if got, _ := s.from(91); got < behind {
+		t.Errorf("%d bytes from 91 on, want the %d of before at least", got, behind)
+	}
+}
