@@ -22,7 +22,11 @@ func (b *bench) throughput(ctx context.Context, subjects []*subject, args ...str
 			if err != nil && ctx.Err() == nil && subject.moody {
 				fmt.Fprintf(os.Stderr, "bench: once more, without the connections that it gives up: %s: %v\n", subject.name, err)
 				subject.lenient = true
-				err = b.measure(ctx, subject, args)
+				if err = b.measure(ctx, subject, args); err != nil && ctx.Err() == nil {
+					fmt.Fprintf(os.Stderr, "bench: left out of this round: %s\n", subject.name)
+					subject.leaveOut()
+					err = nil
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", subject.name, err)

@@ -103,7 +103,9 @@ func spread(values []float64, format string) string {
 func ratios(values, others []float64) []float64 {
 	var ratios []float64
 	for i := range min(len(values), len(others)) {
-		ratios = append(ratios, values[i]/others[i])
+		if others[i] > 0 { // it was not left out
+			ratios = append(ratios, values[i]/others[i])
+		}
 	}
 	return ratios
 }

@@ -33,6 +33,16 @@ type phase struct {
 	allocations, delivered     []float64 // per acknowledged message, per second
 }
 
+// leaveOut keeps the rounds of all subjects together: ratios pass over a zero.
+func (s *subject) leaveOut() {
+	for i := range s.phases {
+		phase := &s.phases[i]
+		for _, values := range []*[]float64{&phase.rates, &phase.p50, &phase.p99, &phase.generator, &phase.cpu} {
+			*values = append(*values, 0)
+		}
+	}
+}
+
 // server is a subject that runs.
 type server struct {
 	dir     string
