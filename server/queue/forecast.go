@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"math"
 	"slices"
 	"time"
@@ -61,24 +62,38 @@ func (c *committer) untilFull() int64 {
 // Forecast tells what will happen if everything goes on as it did in a window,
 // of a minute to a day. What is measured is at most a second old.
 func (q *Queue) Forecast(window time.Duration) edge.Forecast {
-	forecast := edge.Forecast{TimeToFull: edge.Never}
 	samples := q.history.since(window)
+	forecast := q.forecast(samples)
+	if forecast.Window == 0 {
+		samples = nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+	defer cancel()
+	for _, account := range q.registry.all() {
+		sink := account.forecast(samples)
+		if samples != nil {
+			q.foresee(ctx, account, forecast.IngestRate, &sink)
+		}
+		forecast.Sinks = append(forecast.Sinks, sink)
+	}
+	return forecast
+}
+
+// forecast tells what will happen to the queue as a whole.
+func (q *Queue) forecast(samples []sample) edge.Forecast {
+	forecast := edge.Forecast{TimeToFull: edge.Never}
 	if room := q.room.Load(); room != nil && room.closed {
 		forecast.TimeToFull = 0
 	}
 	if len(samples) == 0 || samples[len(samples)-1].at.Sub(samples[0].at) < forecastAfter {
-		samples = nil
-	} else {
-		first, last := &samples[0], &samples[len(samples)-1]
-		forecast.Window = last.at.Sub(first.at)
-		forecast.IngestRate = (last.accepted - first.accepted) / forecast.Window.Seconds()
-		forecast.Growth = rate(samples, func(s *sample) float64 { return s.held })
-		if room := q.room.Load(); room != nil && forecast.TimeToFull > 0 {
-			forecast.TimeToFull = until(float64(room.left), forecast.Growth)
-		}
+		return forecast
 	}
-	for _, account := range q.registry.all() {
-		forecast.Sinks = append(forecast.Sinks, account.forecast(samples))
+	first, last := &samples[0], &samples[len(samples)-1]
+	forecast.Window = last.at.Sub(first.at)
+	forecast.IngestRate = (last.accepted - first.accepted) / forecast.Window.Seconds()
+	forecast.Growth = rate(samples, func(s *sample) float64 { return s.held })
+	if room := q.room.Load(); room != nil && !room.closed {
+		forecast.TimeToFull = until(float64(room.left), forecast.Growth)
 	}
 	return forecast
 }

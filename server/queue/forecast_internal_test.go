@@ -18,6 +18,7 @@ func TestQueue_Forecast(t *testing.T) {
 	bubble(t, "DeliveredRecordsDoNotCount", forecastDelivered)
 	bubble(t, "Drained", forecastDrained)
 	bubble(t, "TooEarlyToTell", forecastTooEarly)
+	t.Run("FirstLoss", forecastLoss)
 }
 
 // random returns entries that do not compress.
@@ -99,6 +100,18 @@ func forecastDelivered(t *testing.T) {
 	}
 }
 
+// deliver delivers so many records, or fewer when no more wait.
+func deliver(t *testing.T, q *Queue, most int) {
+	t.Helper()
+	leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: most, Bytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func forecastDrained(t *testing.T) {
 	q, _ := opened(t, Settings{})
 	accepted(t, q, large(0, 1000))
@@ -106,19 +119,71 @@ func forecastDrained(t *testing.T) {
 	settled, told := 0, time.Time{}
 	var forecast edge.Forecast
 	for ; settled < 1000; settled += perSecond {
-		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: perSecond, Bytes: 1 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
-			t.Fatal(err)
-		}
+		deliver(t, q, perSecond)
 		<-time.After(time.Second)
 		if settled == 70*perSecond {
 			forecast, told = q.Forecast(time.Minute), time.Now()
 		}
 	}
 	expectWithin(t, "drained", forecast.Sinks[0].TimeToDrain, time.Since(told))
+}
+
+// forecastLoss asks for the first record that is given up, and waits for it. The
+// sink is slow or does not deliver at all.
+func forecastLoss(t *testing.T) {
+	for name, test := range map[string]struct {
+		limits    Limits
+		perSecond int // that the sink takes, of 16
+	}{
+		"TooOld":          {Limits{TTL: 5 * time.Minute}, 0},
+		"TooOldAndSlow":   {Limits{TTL: 3 * time.Minute}, 4},
+		"TooMuch":         {Limits{MaxLagBytes: 12 << 20}, 0},
+		"TooMuchAndSlow":  {Limits{MaxLagBytes: 8 << 20}, 4},
+		"NoLimit":         {Limits{}, 0},
+		"DeliveredInTime": {Limits{TTL: 5 * time.Minute}, 16},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			q, _ := opened(t, Settings{})
+			if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test", Limits: test.limits}}); err != nil {
+				t.Fatal(err)
+			}
+			next := 0
+			goOn := func(duration time.Duration) (given bool) {
+				for began := time.Now(); time.Since(began) < duration; {
+					next = every(t, q, next, 8, 500*time.Millisecond)
+					if test.perSecond > 0 {
+						deliver(t, q, test.perSecond/2)
+					}
+					if q.Stats().Sinks[0].Expired > 0 {
+						return true
+					}
+				}
+				return false
+			}
+			goOn(2 * time.Minute)
+			told, sink := time.Now(), q.Forecast(time.Minute).Sinks[0]
+			given := goOn(6 * time.Minute)
+			if given == sink.FirstLossAt.IsZero() {
+				t.Fatalf("given up: %v; told %+v", given, sink)
+			}
+			if !given {
+				return
+			}
+			expectWithin(t, name, sink.FirstLossAt.Sub(told), time.Since(told))
+			losses, err := q.Losses(t.Context(), edge.LossFilter{}, 0, 1)
+			if err != nil || len(losses) == 0 {
+				t.Fatalf("%v, %v", losses, err)
+			}
+			expectNear(t, sink.FirstLoss.Position(), losses[0].First, edge.Position(next/10))
+		})
+	}
+}
+
+func expectNear(t *testing.T, told, happened, off edge.Position) {
+	t.Helper()
+	if told < happened-off || told > happened+off {
+		t.Errorf("told record %d, the first one given up was %d", told, happened)
+	}
 }
 
 func forecastTooEarly(t *testing.T) {

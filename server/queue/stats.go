@@ -16,7 +16,7 @@ const statsTimeout = time.Second
 func (q *Queue) Stats() edge.QueueStats {
 	totals := q.ledger.read()
 	stats := edge.QueueStats{
-		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Headroom: q.Forecast(headroomWindow).TimeToFull, Accepting: q.intake.accepting(),
+		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Headroom: q.forecast(q.history.since(headroomWindow)).TimeToFull, Accepting: q.intake.accepting(),
 		Quarantined: totals.quarantined,
 		Accepted:    totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
 	}
