@@ -27,7 +27,7 @@ var mutants = []mutant{
 			"\t\t\t\tif entry.Replier.Reply(entry.Token, g.answers[i].receipt, nil) {\n\t\t\t\t\tentry.Replier.Flush()\n\t\t\t\t}\n" +
 			"\t\t\t\tentry.Replier = nil\n\t\t\t}\n\t\t}\n",
 	}}},
-	{name: "CursorBeforeReply", quick: true, changes: []overlay.Change{{
+	{name: "CursorBeforeReply", changes: []overlay.Change{{
 		File: "server/queue/save.go",
 		Old:  "settled: a.settled.appendTo([]byte{}, a.cursor),",
 		New:  "settled: a.settledOrLeased().appendTo([]byte{}, a.cursor),",

@@ -264,7 +264,7 @@ func (f *fleet) denied(m *message, err error) {
 	if refusal.Code != edge.Conflict {
 		return // it is sent again
 	}
-	if m.replaces == nil || m.key == "" {
+	if (m.replaces == nil || m.key == "") && !f.w.flips {
 		f.w.fail("message %d is refused as a conflict: %v", m.index, err)
 	}
 	m.failed = true

@@ -64,11 +64,17 @@ func (w *world) ensureLife() {
 		if err := w.disk.Bury(); err != nil {
 			w.note("closing what is dead: %v", err)
 		}
-		if attempt > startsMax {
-			w.fail("the gateway does not start on a disk without faults: %v", err)
-			w.life = nil
+		if attempt <= startsMax {
+			continue
+		}
+		w.life = nil
+		if w.flips { // what was read wrongly may have been written back
+			w.count("no start after flipped bits")
+			w.ruined = true
 			return
 		}
+		w.fail("the gateway does not start on a disk without faults: %v", err)
+		return
 	}
 }
 

@@ -26,7 +26,8 @@
 //   - the ledger balances, and the gateway is idle and stops in order.
 //
 // With a bit flipped while SQLite reads its own pages, less can be promised: no
-// altered payload arrives, and the gateway starts again.
+// altered payload arrives. The gateway starts again, unless what was read wrongly
+// was written back.
 package sim
 
 import (
@@ -90,6 +91,7 @@ type world struct {
 	plan       map[int]int // faults of the disk by operation
 	full       bool        // the disk has a bound now
 	flips      bool        // bits are flipped: less is promised
+	ruined     bool        // so much that the gateway does not start
 
 	mu       sync.Mutex
 	fired    map[string]int
@@ -126,7 +128,7 @@ func (w *world) run() {
 	}
 	w.mend()
 	w.drain()
-	if !w.failed() {
+	if !w.failed() && !w.ruined {
 		w.verify()
 	}
 }
@@ -136,7 +138,7 @@ func (w *world) run() {
 func (w *world) goesOn() bool {
 	operations := int(w.operations.Load())
 	switch {
-	case w.failed():
+	case w.failed() || w.ruined:
 		return false
 	case operations < operationsMin:
 		return true
