@@ -31,6 +31,7 @@ func TestQueue_Expire(t *testing.T) {
 // lost returns the loss report, and fails when it is not what the sinks count.
 func (r *running) lost(t testing.TB) []edge.Loss {
 	t.Helper()
+	synctest.Wait() // expiry is not in the middle of something
 	losses, err := r.Losses(t.Context(), edge.LossFilter{}, 0, 1000)
 	if err != nil {
 		t.Fatal(err)
@@ -86,9 +87,16 @@ func expireTooOld(t *testing.T) {
 
 func expireTooOldForOneSink(t *testing.T) {
 	q := startWith(t, queue.Settings{}, queue.SinkSpec{Name: "hasty", Limits: queue.Limits{TTL: time.Minute}}, queue.SinkSpec{Name: "patient"})
-	edgetest.Append(t, q, edgetest.Entries(10, 1, 1, 2)...)
+	receipts := edgetest.Append(t, q, edgetest.Entries(10, 1, 1, 2)...)
+	q.ack(t, 1, q.lease(t, 1, 1))
 	<-time.After(time.Hour)
-	if got := q.lost(t); len(got) != 1 || got[0].Sink != 1 || got[0].Reason != edge.LossTTL || got[0].Count != 10 {
+	for i, want := range []edge.State{edge.Acked, edge.Expired} {
+		journey, err := q.Journey(t.Context(), receipts[i].Correlation)
+		if err != nil || journey.Sinks[0].State != want || journey.Sinks[1].State != edge.Enqueued {
+			t.Errorf("got %+v, %v; want %s", journey.Sinks, err, want)
+		}
+	}
+	if got := q.lost(t); len(got) != 1 || got[0].Sink != 1 || got[0].Reason != edge.LossTTL || got[0].Count != 9 {
 		t.Errorf("got %+v", got)
 	}
 	if got := q.sink(2).Pending; got != 10 {

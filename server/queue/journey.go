@@ -96,6 +96,9 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 				return err
 			}
 			stage.Attempts = merge(stage.Attempts, stored)
+			if err := t.addLoss(conn, stage); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -111,6 +114,21 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 		}
 	}
 	return t.journey, nil
+}
+
+// addLoss says that a record was given up, when a stretch of its sink's losses
+// covers it and no attempt that is still known has delivered it.
+func (t *trip) addLoss(conn *sqlite.Conn, stage *edge.Stage) error {
+	delivered := func(attempt edge.Attempt) bool { return attempt.Class == edge.Delivered }
+	if stage.State != edge.Acked || slices.ContainsFunc(stage.Attempts, delivered) {
+		return nil
+	}
+	_, err := conn.One("SELECT kind FROM loss WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id DESC LIMIT 1", func(row sqlite.Row) {
+		if stage.State = edge.Discarded; edge.LossKind(row.Int(0)) == edge.LossExpired {
+			stage.State = edge.Expired
+		}
+	}, int64(stage.Sink), int64(t.position), int64(t.position))
+	return err
 }
 
 // addLetter adds what a sink's dead letter says, if there is one. It may be all
