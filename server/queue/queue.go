@@ -23,10 +23,11 @@
 // durable (synchronous=FULL) has returned, never before; a duplicate is answered
 // after the commit that holds the original. An error that says full or stopping
 // means that the record is not stored. A record that is stored stays until every
-// sink it is owed to has it, or has it as a dead letter, and that is durable; then
-// for Settings.RetentionDelivered after its commit, as long as new records do not
-// need its room. A sink's cursor and the dead
-// letters that it passed over move in one transaction. After a crash at most
+// sink it is owed to has it, or has it as a dead letter, or has lost it by a limit
+// that somebody has set, and that is durable; then for Settings.RetentionDelivered
+// after its commit, as long as new records do not need its room. A sink's cursor
+// moves in one transaction with the dead letters and the losses that it passed
+// over; every record that is given up is in exactly one stretch of the loss report. After a crash at most
 // what was leased or settled within the last 50 ms is delivered again; nothing
 // is lost, and the start reads what the last commits wrote, not the backlog.
 //
