@@ -12,7 +12,7 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-var crashStates = flag.Int("states", 1000/slow, "how many distinct crash states TestQueue_CrashStates opens")
+var crashStates = flag.Int("states", 500/slow, "how many distinct crash states TestQueue_CrashStates opens")
 
 // TestQueue_CrashStates records what the queue writes, and opens every kind of
 // state that a power cut at any moment could have left. More of it:

@@ -19,7 +19,7 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-var sweepStride = flag.Int("sweep-stride", 10*slow, "TestQueue_Sweep lets every so many-th call fail; 1 is each")
+var sweepStride = flag.Int("sweep-stride", 20*slow, "TestQueue_Sweep lets every so many-th call fail; 1 is each")
 
 // afterwards is a moment behind all that have come.
 const afterwards = math.MaxInt - 1
