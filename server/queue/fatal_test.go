@@ -6,7 +6,9 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/queue"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -71,5 +73,35 @@ func TestQueue_Open_fullDisk(t *testing.T) {
 		w.again() // what is known is known on a full disk, too
 		w.disk.SetCapacity(64 << 20)
 		w.recovers(t)
+	})
+}
+
+// TestQueue_DeadLetters_whileSaving asks for dead letters while the commit that
+// saves one is on its way to the disk.
+func TestQueue_DeadLetters_whileSaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkload(simdisk.New(simdisk.Settings{}), 1)
+		defer w.disk.Close()
+		defer w.end()
+		if err := w.open(); err != nil {
+			t.Fatal(err)
+		}
+		w.append()
+		w.answered()
+		leased, err := w.queue.Lease(t.Context(), 1, everything)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.disk.Inject(simdisk.Fault{Calls: simdisk.Sync, Delay: time.Minute})
+		settlement := edge.Settlement{Attempt: attempt(leased, edge.Rejected), Acked: leased[1:]}
+		settlement.Dead = []edge.Death{{Delivery: leased[0], Reason: edge.DeathRejected}}
+		if err := w.queue.Settle(t.Context(), 1, settlement); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // the commit waits for the disk
+		letters, err := w.queue.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 10)
+		if err != nil || len(letters) != 1 {
+			t.Errorf("got %d dead letters, %v; want the one that was settled", len(letters), err)
+		}
 	})
 }
