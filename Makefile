@@ -41,11 +41,12 @@ test: peers check contracts race crash-states sim e2e ## Everything: installs wh
 	@echo "make test: everything passed"
 
 .PHONY: test-long
-test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 100,000 seeds, every mutant
+test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 100,000 seeds, every mutant, 10,000 kills, 1,000 power cuts, a backlog of 72 hours
 	tools/fuzz 60s
 	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
 	go test -count=1 ./server/queue -run TestQueue_Model -timeout 60m -rapid.checks 5000 -rapid.steps 100
 	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 12h -seeds 100000
+	cd test && go test -count=1 ./crash -run 'TestKill$$|TestPower$$|TestBacklog' -v -timeout 8h -cycles 10000 -cuts 1000 -backlog 26000000
 
 .PHONY: bench
 bench: peers ## Benchmarks with the side-by-side table, 10 to 15 minutes on a quiet machine

@@ -73,7 +73,12 @@ const pollInterval = time.Millisecond
 // gone.
 func (r *rig) await(what string, done func() bool) {
 	r.t.Helper()
-	limit := time.After(patience)
+	r.awaitWithin(patience, what, done)
+}
+
+func (r *rig) awaitWithin(most time.Duration, what string, done func() bool) {
+	r.t.Helper()
+	limit := time.After(most)
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for !done() {
@@ -84,7 +89,7 @@ func (r *rig) await(what string, done func() bool) {
 		case <-r.load.Exited():
 			r.t.Fatalf("the generator ended before %s: %s", what, r.load.LogTail())
 		case <-limit:
-			r.t.Fatalf("%v were not enough for %s: %+v\n%s", patience, what, r.load.Progress(), r.gateway.Process().LogTail())
+			r.t.Fatalf("%v were not enough for %s: %+v\n%s", most, what, r.load.Progress(), r.gateway.Process().LogTail())
 		}
 	}
 }

@@ -26,7 +26,8 @@ type rig struct {
 	t        *testing.T
 	gateway  *harness.Gateway
 	load     *harness.Load
-	address  string // of the receiver process
+	receiver *harness.Process
+	address  string // of the receiver
 	received string // its file
 	random   *rand.Rand
 	lives    []life
@@ -60,15 +61,22 @@ func newRig(t *testing.T, binary string) *rig {
 	})
 	r.address, err = harness.FreeAddress()
 	must(t, err)
-	receiver, err := binaries.StartReceiver(t.Context(), r.address, r.received)
-	must(t, err)
-	t.Cleanup(func() {
-		if err := receiver.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	r.startReceiver()
 	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", r.address))
 	return r
+}
+
+// startReceiver starts the receiver, or starts it again.
+func (r *rig) startReceiver() {
+	r.t.Helper()
+	receiver, err := binaries.StartReceiver(r.t.Context(), r.address, r.received)
+	must(r.t, err)
+	r.receiver = receiver
+	r.t.Cleanup(func() {
+		if err := receiver.Kill(); err != nil {
+			r.t.Error(err)
+		}
+	})
 }
 
 // startLoad starts the generator at full rate; the gateway has to run. A tenth
