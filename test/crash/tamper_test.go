@@ -34,7 +34,7 @@ var tamperings = []tampering{
 		editLines(t, run.Sinks[1].Received, func(lines []string) []string { return without(lines, identityOf(lines[len(lines)-1])) })
 	}},
 	{"CursorBeforeTheDelivery", true, "I1 analytics", sqlTampering("UPDATE sink SET cursor = (SELECT max(id + n) FROM frame), settled = x'' WHERE name = 'analytics'")},
-	{"PendingFrameGone", true, "I1 archive", sqlTampering("DELETE FROM frame WHERE id = (SELECT max(id) FROM frame)")},
+	{"PendingFramesGone", true, "I1 archive", sqlTampering("DELETE FROM frame WHERE id >= (SELECT cursor FROM sink WHERE name = 'archive')")},
 	{"NeverSent", false, "I2 analytics", func(t *testing.T, run *verify.Run) {
 		editLines(t, run.Sinks[1].Received, func(lines []string) []string {
 			return append(lines, strings.Replace(lines[0], `"sequence":1`, `"sequence":9`, 1))
@@ -194,7 +194,7 @@ func sqlTampering(statement string) func(t *testing.T, run *verify.Run) {
 		must(t, err)
 		result, err := db.Exec(statement)
 		must(t, err)
-		if rows, err := result.RowsAffected(); err != nil || rows != 1 {
+		if rows, err := result.RowsAffected(); err != nil || rows == 0 {
 			t.Fatalf("%s: %d rows, %v", statement, rows, err)
 		}
 		must(t, db.Close())

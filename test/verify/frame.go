@@ -18,7 +18,7 @@ type frameRecord struct {
 	payload  []byte
 }
 
-// What the first byte of a record says is there.
+// What the first byte of a record says.
 const (
 	hasBootID = 1 << iota
 	hasSequence
@@ -27,7 +27,7 @@ const (
 	hasTraceParent
 	isVerified
 	hasRevision
-	asBefore
+	isLikeTheLast // source, encoding and owed set are not repeated
 )
 
 var errShort = errors.New("it ends too early")
@@ -49,47 +49,13 @@ func readFrame(first, count int64, body []byte) ([]frameRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &reader{rest: text}
-	var devices, boots []string
-	sequences := map[string]uint64{} // the last one of each boot id, in the frame
+	in := &reader{rest: text, wholeSequences: body[0] == 1, sequences: map[string]uint64{}}
 	records := make([]frameRecord, 0, count)
-	for i := range count {
-		flags := in.take(1)[0]
-		if flags&asBefore == 0 {
-			in.take(1) // source and encoding
-		} else if i == 0 {
-			return nil, errors.New("the first record is like none before")
-		}
-		record := frameRecord{device: in.name(&devices)}
-		in.number() // time since the record before; zigzag makes no difference here
-		if flags&asBefore == 0 {
-			record.owed = int64(in.number())
-		} else {
-			record.owed = records[i-1].owed
-		}
-		if flags&hasBootID != 0 {
-			record.bootID = in.name(&boots)
-		}
-		if flags&hasSequence != 0 {
-			record.sequence = in.number()
-			if body[0] > 1 { // a difference, zigzag
-				record.sequence = sequences[record.bootID] + (record.sequence>>1 ^ -(record.sequence & 1))
-				sequences[record.bootID] = record.sequence
-			}
-		}
-		for _, text := range []byte{hasMessageID, hasTraceParent} {
-			if flags&text != 0 {
-				in.take(in.number())
-			}
-		}
-		if flags&hasRevision != 0 {
-			in.number()
-		}
-		record.payload = in.take(in.number())
+	for range count {
+		records = append(records, in.record())
 		if in.short {
 			return nil, errShort
 		}
-		records = append(records, record)
 	}
 	if len(in.rest) > 0 {
 		return nil, fmt.Errorf("%d bytes lie behind the last record", len(in.rest))
@@ -130,6 +96,46 @@ func openFrame(first, count int64, body []byte) ([]byte, error) {
 type reader struct {
 	rest  []byte
 	short bool
+
+	wholeSequences bool // version 1; later ones say the difference to the last with the same boot id
+	devices, boots []string
+	sequences      map[string]uint64 // the last, by boot id
+	owed           int64             // of the last record
+}
+
+// record reads one record.
+func (r *reader) record() frameRecord {
+	flags := r.take(1)[0]
+	if flags&isLikeTheLast == 0 {
+		r.take(1) // source and encoding
+	}
+	record := frameRecord{device: r.name(&r.devices)}
+	r.number() // time since the record before
+	if flags&isLikeTheLast == 0 {
+		r.owed = int64(r.number())
+	}
+	record.owed = r.owed
+	if flags&hasBootID != 0 {
+		record.bootID = r.name(&r.boots)
+	}
+	if flags&hasSequence != 0 {
+		record.sequence = r.number()
+		if !r.wholeSequences {
+			difference := int64(record.sequence>>1) ^ -int64(record.sequence&1) // zigzag
+			record.sequence = r.sequences[record.bootID] + uint64(difference)
+			r.sequences[record.bootID] = record.sequence
+		}
+	}
+	for _, text := range []byte{hasMessageID, hasTraceParent} {
+		if flags&text != 0 {
+			r.take(r.number())
+		}
+	}
+	if flags&hasRevision != 0 {
+		r.number()
+	}
+	record.payload = r.take(r.number())
+	return record
 }
 
 var zeros [2]byte
