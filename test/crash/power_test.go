@@ -58,7 +58,7 @@ func newPowerRig(t *testing.T, binary string, disk *harness.Disk, name string) *
 		if err := r.gateway.Kill(); err != nil {
 			t.Error(err)
 		}
-		if err := os.RemoveAll(r.gateway.Volume); err != nil {
+		if err := disk.Remove(r.gateway.Volume); err != nil {
 			t.Error(err)
 		}
 	})

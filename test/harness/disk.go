@@ -46,6 +46,16 @@ func (d *Disk) Mount() error { return run("mount", "-t", "ext4", "-o", "loop", d
 // Unmount unmounts the disk. No program may have a file on it open.
 func (d *Disk) Unmount() error { return run("umount", d.path) }
 
+// Remove removes a folder for good: without the sync it would be back after the
+// next cut.
+func (d *Disk) Remove(path string) error {
+	folder, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(path), unix.Syncfs(int(folder.Fd())), folder.Close())
+}
+
 // What linux/ext4.h calls EXT4_IOC_SHUTDOWN and EXT4_GOING_FLAGS_NOLOGFLUSH.
 const (
 	shutdownRequest = 0x8004587D
