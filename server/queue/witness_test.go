@@ -87,6 +87,16 @@ func (w *witness) settling(sink edge.SinkID, settlement edge.Settlement) {
 	}
 }
 
+// unsettled notes that the queue did not want to hear what became of deliveries,
+// and so has changed nothing.
+func (w *witness) unsettled(sink edge.SinkID, deliveries []edge.Delivery) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range deliveries {
+		w.messages[string(deliveries[i].Record.Payload)].fates[sink-1] = fate{settling: never, settled: never}
+	}
+}
+
 // settled notes that everything the queue was told is durable.
 func (w *witness) settled() {
 	w.mu.Lock()

@@ -190,7 +190,9 @@ func (w *workload) deliver(sink edge.SinkID) {
 		settlement.Acked = append(settlement.Acked, delivery)
 	}
 	w.witness.settling(sink, settlement)
-	_ = w.queue.Settle(ctx, sink, settlement) // it may have happened even when it fails
+	if err := w.queue.Settle(ctx, sink, settlement); err != nil {
+		w.witness.unsettled(sink, leased) // the queue has ended between lease and settlement
+	}
 }
 
 // settle gives the queue the time in which it makes settlements durable.
