@@ -67,6 +67,7 @@ type account struct {
 
 	dirty       bool // the totals or the ranges differ from what is saved
 	saving      bool // a transaction that has not ended yet saves what was dirty
+	unsure      bool // the counters were found to be wrong: nothing is decided by them
 	deathsDirty bool // deaths have changed without a letter
 	unsaved     unsaved
 }
@@ -121,7 +122,7 @@ func (a *account) decided(position edge.Position) bool {
 func (a *account) count(g *group, sets *owedSets) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pending() == 0 {
+	if a.pending() == 0 && !a.unsure {
 		a.cursor, a.next, a.frontier, a.settled = g.first, g.first, g.first, nil
 		if !a.dirty {
 			a.durable = g.first
@@ -141,7 +142,7 @@ func (a *account) count(g *group, sets *owedSets) {
 func (a *account) pinned() (edge.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.durable, a.pending() > 0 || a.dirty && a.durable < a.cursor
+	return a.durable, a.pending() > 0 || a.unsure || a.dirty && a.durable < a.cursor
 }
 
 func (a *account) isRemoved() bool {

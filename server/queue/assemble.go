@@ -17,7 +17,7 @@ import (
 // the new generation, forgets what it did above the last durable position, and
 // goes on from there.
 type assembler struct {
-	log     uint16
+	logs    *logs
 	clock   *clock
 	tracer  *observe.Tracer
 	window  *window
@@ -80,7 +80,7 @@ func (a *assembler) decide(g *group, entry *edge.Entry) answer {
 		known, found := a.window.find(record)
 		switch {
 		case found && known.payload == payload:
-			first := edge.NewCorrelationID(time.UnixMilli(known.received), known.position, 0, a.log)
+			first := edge.NewCorrelationID(time.UnixMilli(known.received), known.position, 0, a.logs.of(known.position))
 			return answer{receipt: edge.Receipt{Correlation: first, Duplicate: true}}
 		case found && record.Identity.Explicit:
 			return answer{err: edge.Refuse(edge.Conflict, edge.ReasonConflict, "", "this key was used for another payload before")}
@@ -100,7 +100,7 @@ func (a *assembler) decide(g *group, entry *edge.Entry) answer {
 	g.countOwed(set)
 	a.encoder.add(record, set)
 	return answer{receipt: edge.Receipt{
-		Correlation: edge.NewCorrelationID(record.ReceivedAt, position, 0, a.log),
+		Correlation: edge.NewCorrelationID(record.ReceivedAt, position, 0, a.logs.current),
 		Conflict:    conflict,
 	}}
 }
@@ -130,7 +130,7 @@ func (a *assembler) trace(g *group, record *edge.Record) {
 func (a *assembler) keepRefused(g *group, entry *edge.Entry) answer {
 	record := entry.Record
 	record.Position = edge.Position(a.nextLetter)
-	record.Correlation = edge.NewCorrelationID(record.ReceivedAt, record.Position, ingressIndex, a.log)
+	record.Correlation = edge.NewCorrelationID(record.ReceivedAt, record.Position, ingressIndex, a.logs.current)
 	a.nextLetter++
 	a.letters.reset()
 	a.letters.add(&record, owedMixed)

@@ -61,7 +61,7 @@ func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any)
 		}, arguments...)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read dead letters: %w", err)
+		return nil, fmt.Errorf("read dead letters: %w", q.readFailed(err))
 	}
 	for _, what := range unreadable {
 		if err := q.setAside(ctx, what); err != nil {

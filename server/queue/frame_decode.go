@@ -48,15 +48,15 @@ var (
 // decoder reads frames. It is safe for concurrent use.
 type decoder struct {
 	decompressor *zstd.Decoder
-	log          uint16
+	logs         *logs
 }
 
-func newDecoder(log uint16) (*decoder, error) {
+func newDecoder(logs *logs) (*decoder, error) {
 	decompressor, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxFrameBytes), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, fmt.Errorf("build the decompressor: %w", err)
 	}
-	return &decoder{decompressor: decompressor, log: log}, nil
+	return &decoder{decompressor: decompressor, logs: logs}, nil
 }
 
 // decode reads the frame of count records at first. It fails with a
@@ -73,7 +73,7 @@ func (d *decoder) decode(first edge.Position, count int, body []byte) (*frame, e
 		record := &decoded.records[i]
 		decoded.owed[i] = reader.next(record)
 		record.Position = position
-		record.Correlation = edge.NewCorrelationID(record.ReceivedAt, position, 0, d.log)
+		record.Correlation = edge.NewCorrelationID(record.ReceivedAt, position, 0, d.logs.of(position))
 	}
 	if reader.err == nil && len(reader.rest) > 0 {
 		reader.err = errSize

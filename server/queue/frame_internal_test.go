@@ -22,7 +22,7 @@ func codec(t testing.TB) (*encoder, *decoder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoder, err := newDecoder(testLog)
+	decoder, err := newDecoder(&logs{current: testLog})
 	if err != nil {
 		t.Fatal(err)
 	}

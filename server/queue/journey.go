@@ -17,9 +17,6 @@ func errNoMessage() *edge.Error {
 // Journey tells what became of the record with a correlation id. It is found by
 // its position, without a search.
 func (q *Queue) Journey(ctx context.Context, id edge.CorrelationID) (edge.Journey, error) {
-	if id.Log() != q.log {
-		return edge.Journey{}, errNoMessage()
-	}
 	if isIngress(id) {
 		return q.refusedJourney(ctx, id)
 	}

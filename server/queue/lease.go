@@ -90,6 +90,11 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 		if err != nil && len(lease.deliveries) == 0 {
 			return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 		}
+		if frame != nil && frame.first > next {
+			if err := q.explain(ctx, span{next, frame.first}); err != nil {
+				return nil, fmt.Errorf("lease for %s: %w", a.name, err)
+			}
+		}
 		if frame == nil || !a.leaseFrom(frame, next, q.sets, lease) {
 			return lease.deliveries, nil
 		}
@@ -236,7 +241,7 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 		}
 		letters, err := q.readRequeued(ctx, a, look, lease)
 		if err != nil {
-			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
+			return fmt.Errorf("lease dead letters for %s: %w", a.name, q.readFailed(err))
 		}
 		done, unreadable := a.leaseLetters(q, letters, look, lease)
 		for _, position := range unreadable {

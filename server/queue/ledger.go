@@ -16,6 +16,7 @@ type totals struct {
 	refused     int64             // messages kept as dead letters of ingress; also the number of the last one
 	evicted     int64             // of those
 	quarantined int64             // records ever found damaged
+	salvaged    int64             // files ever replaced because of damage; written by whoever does that
 	deaths      map[string]deaths // of refused messages, by reason; replaced, never changed
 }
 
@@ -47,7 +48,7 @@ func (t totals) add(g *group) totals {
 
 // write saves the totals, the first position that a start reads again, and what
 // the stored attempts take.
-func (t totals) write(conn *sqlite.Conn, replayFrom edge.Position, attemptBytes int64) error {
-	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?, quarantined = ?`,
-		int64(t.counted), int64(replayFrom), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined)
+func (t totals) write(conn *sqlite.Conn, log uint16, replayFrom edge.Position, attemptBytes int64) error {
+	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?, quarantined = ?, checksum = ?`,
+		int64(t.counted), int64(replayFrom), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined, ledgerSum(int64(log), int64(t.counted), int64(replayFrom)))
 }

@@ -57,7 +57,7 @@ func (d *decoder) decodeLetter(l *letter) (edge.Record, error) {
 	}
 	record := frame.records[0]
 	if l.sink == edge.Ingress {
-		record.Correlation = edge.NewCorrelationID(record.ReceivedAt, l.position, ingressIndex, d.log)
+		record.Correlation = edge.NewCorrelationID(record.ReceivedAt, l.position, ingressIndex, d.logs.ofLetter(l.position))
 	}
 	return record, nil
 }

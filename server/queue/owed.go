@@ -71,7 +71,8 @@ func (s *owedSets) count() int { return len(*s.all.Load()) }
 func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 	all := *s.all.Load()
 	for i := count; i < len(all); i++ {
-		if err := conn.Exec("INSERT INTO owed VALUES(?, ?)", int64(i+1), formatSinks(all[i])); err != nil {
+		sinks := formatSinks(all[i])
+		if err := conn.Exec("INSERT INTO owed(id, sinks, checksum) VALUES(?, ?, ?)", int64(i+1), sinks, owedSum(int64(i+1), sinks)); err != nil {
 			return 0, fmt.Errorf("save owed set: %w", err)
 		}
 	}
@@ -81,10 +82,10 @@ func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 // load reads the stored sets and returns how many there are.
 func (s *owedSets) load(conn *sqlite.Conn) (int, error) {
 	var all [][]edge.SinkID
-	err := conn.Query("SELECT id, sinks FROM owed ORDER BY id", func(row sqlite.Row) error {
+	err := conn.Query("SELECT id, sinks, checksum FROM owed ORDER BY id", func(row sqlite.Row) error {
 		set, err := parseSinks(row.Text(1))
-		if err != nil || row.Int(0) != int64(len(all)+1) {
-			return fmt.Errorf("owed set %d is damaged: %q", row.Int(0), row.Text(1))
+		if err != nil || row.Int(0) != int64(len(all)+1) || !sumHolds(row[2], owedSum(row.Int(0), row.Text(1))) {
+			return damagedRowError("owed set %d: %q", row.Int(0), row.Text(1))
 		}
 		all = append(all, set)
 		s.numbers[row.Text(1)] = uint32(len(all))

@@ -132,7 +132,7 @@ type Queue struct {
 	settings Settings
 	observer *observe.Observer
 	db       *sqlite.DB
-	log      uint16
+	logs     logs
 	clock    *clock
 
 	intake    *intake
@@ -162,8 +162,9 @@ type Queue struct {
 	start    recovered // what the committer begins with
 }
 
-// Open opens or creates the file, and recovers what a crash has left. The queue
-// takes records at once, but nothing becomes durable before Run.
+// Open opens or creates the file, and recovers what a crash has left. A file that
+// is damaged is set aside, and what can be read of it is served from a new one.
+// The queue takes records at once, but nothing becomes durable before Run.
 func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*Queue, error) {
 	if settings.RetentionDelivered == 0 {
 		settings.RetentionDelivered = retentionDefault
@@ -171,25 +172,34 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 	if settings.PendingBytes == 0 {
 		settings.PendingBytes = pendingDefault
 	}
+	q, err := openFile(ctx, settings, observer)
+	if err != nil {
+		return nil, fmt.Errorf("open queue: %w%s", err, hint(err))
+	}
+	return q, nil
+}
+
+// openOnce opens the file as it is.
+func openOnce(ctx context.Context, settings Settings, observer *observe.Observer, tail *walTail) (*Queue, error) {
 	migrations, err := fs.Sub(schema, "schema")
 	if err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
+		return nil, err
 	}
 	reserve, err := openReserve(settings.Disk, settings.Path)
 	if err != nil {
-		return nil, fmt.Errorf("open queue: %w%s", err, hint(err))
+		return nil, err
 	}
 	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations, Disk: settings.Disk})
 	if err != nil {
-		return nil, fmt.Errorf("open queue: %w%s", err, hint(err))
+		return nil, err
 	}
 	capacity, err := reserve.capacity()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	bounds := newBounds(settings.MaxBytes, capacity, int64(settings.PendingBytes))
 	if err := db.BoundWAL(ctx, bounds.walHard); err != nil {
-		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	q := &Queue{
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
@@ -197,8 +207,11 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan chan error),
 		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}
+	if err := tail.restore(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	if err := q.recover(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open queue: %w", err), db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	return q, nil
 }

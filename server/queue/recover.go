@@ -12,24 +12,26 @@ import (
 
 // recovered is what a start finds, for the committer to go on with.
 type recovered struct {
-	letters    *encoder
-	attempts   attemptTotals
-	sets       int
-	ingress    ingressKept
-	replayFrom edge.Position
-	retention  retention
-	small      []smallFrame // that may be merged
-	merging    *encoder
-	damaged    []damaged // for the committer to set aside
+	letters     *encoder
+	attempts    attemptTotals
+	sets        int
+	ingress     ingressKept
+	replayFrom  edge.Position
+	retention   retention
+	small       []smallFrame // that may be merged
+	merging     *encoder
+	damaged     []damaged // for the committer to set aside
+	cursorsLost bool      // a sink that is new gets everything there is
 }
 
 // recover brings the state in memory to what the file says. What the last
 // commits appended is counted again and enters the identity window again; how
 // much that is does not depend on the backlog.
 func (q *Queue) recover(ctx context.Context) error {
+	log := int64(rand.IntN(logMax))
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		return conn.Exec(`INSERT OR IGNORE INTO ledger(id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes)
-			VALUES(1, ?, 0, 1, 0, 0, 0, 0, 0)`, int64(rand.IntN(1<<10)))
+		return conn.Exec(`INSERT OR IGNORE INTO ledger(id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, checksum)
+			VALUES(1, ?1, 0, 1, 0, 0, 0, 0, 0, ?2)`, log, ledgerSum(log, 0, 1))
 	})
 	if err != nil {
 		return err
@@ -56,7 +58,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	q.durable.letters.Store(totals.refused)
 	q.sizes.begin(totals.counted)
 	q.assembler = &assembler{
-		log: q.log, clock: q.clock, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
+		logs: &q.logs, clock: q.clock, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
 		durable: &q.durable, next: totals.counted + 1, nextLetter: totals.refused + 1,
 	}
 	return nil
@@ -105,16 +107,22 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 }
 
 func (q *Queue) loadLedger(conn *sqlite.Conn) error {
-	_, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined FROM ledger", func(row sqlite.Row) {
-		q.log = uint16(row.Int(0))
+	damaged, log := false, uint16(0)
+	found, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, checksum, salvaged, cursors_lost FROM ledger", func(row sqlite.Row) {
+		log = uint16(row.Int(0))
+		damaged = !sumHolds(row[9], ledgerSum(row.Int(0), row.Int(1), row.Int(2)))
+		q.start.cursorsLost = row.Int(11) != 0
 		q.start.replayFrom = edge.Position(row.Int(2))
 		q.start.attempts.bytes = row.Int(7)
 		q.ledger.replace(totals{
-			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6), quarantined: row.Int(8),
+			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6), quarantined: row.Int(8), salvaged: row.Int(10),
 		})
 	})
 	if err != nil {
 		return err
+	}
+	if damaged || !found {
+		return damagedRowError("ledger")
 	}
 	saved, err := readClock(conn)
 	if err != nil {
@@ -126,7 +134,10 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 		return err
 	}
 	q.ledger.replace(totals)
-	q.decoder, err = newDecoder(q.log)
+	if q.logs, err = loadLogs(conn, log); err != nil {
+		return err
+	}
+	q.decoder, err = newDecoder(&q.logs)
 	return err
 }
 

@@ -18,14 +18,17 @@ type save struct {
 
 // accountSave is one account as of the transaction.
 type accountSave struct {
-	account *account
-	cursor  edge.Position
-	settled []byte
-	sealed  []byte
-	sealing []*sealedBatch // of those, the new ones
-	totals  accountTotals
-	deaths  map[string]deaths
-	unsaved unsaved
+	account     *account
+	cursor      edge.Position
+	settled     []byte
+	sealed      []byte
+	sealing     []*sealedBatch // of those, the new ones
+	totals      accountTotals
+	deaths      map[string]deaths
+	unsaved     unsaved
+	start       edge.Position
+	backlogFrom edge.Position
+	countsSum   int64
 }
 
 // saveAccounts writes every account that has changed, or simply all of them. An
@@ -50,7 +53,11 @@ func (c *committer) saveAccounts(conn *sqlite.Conn, all bool, now time.Time) (*s
 func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved}
+	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved,
+		start: a.start, backlogFrom: a.backlogFrom, countsSum: countsUnsure}
+	if !a.unsure {
+		taken.countsSum = a.accountTotals.sum(a.id)
+	}
 	taken.sealed, taken.sealing = a.takeSealed()
 	if len(a.unsaved.letters) > 0 || a.deathsDirty {
 		taken.deaths = maps.Clone(a.deaths)
@@ -80,8 +87,9 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 		return err
 	}
 	totals := &s.totals
-	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ? WHERE id = ?`,
-		int64(s.cursor), s.settled, s.sealed, int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired, int64(id))
+	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ?, checksum = ?, counts_checksum = ? WHERE id = ?`,
+		int64(s.cursor), s.settled, s.sealed, int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired,
+		sinkSum(id, s.account.name, s.start, s.backlogFrom, s.cursor, s.settled, s.sealed), s.countsSum, int64(id))
 }
 
 // endSave keeps what was saved, or gives it back to the accounts when the

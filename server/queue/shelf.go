@@ -170,7 +170,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 			}, int64(position), int64(readAheadFrames))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read frames from %d: %w", position, err)
+		return nil, fmt.Errorf("read frames from %d: %w", position, q.readFailed(err))
 	}
 	for i, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
 		decoded, err := q.decoder.decodeStored(stored)

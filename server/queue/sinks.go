@@ -99,7 +99,7 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 		named[spec.Name] = true
 		known := q.registry.byName(spec.Name)
 		if known == nil {
-			added, err := q.addSink(conn, spec, c.nextID())
+			added, err := q.addSink(conn, spec, c.nextID(q.sets))
 			if err != nil {
 				return err
 			}
@@ -112,6 +112,12 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 		}
 		c.ids = append(c.ids, known.id)
 	}
+	if q.start.cursorsLost {
+		c.apply = append(c.apply, func() { q.start.cursorsLost = false })
+		if err := conn.Exec("UPDATE ledger SET cursors_lost = 0"); err != nil {
+			return err
+		}
+	}
 	for _, account := range q.registry.all() {
 		if !named[account.name] && !account.removal().deleted {
 			if err := c.update(conn, account, account.kind, Limits{}, q.clock.now()); err != nil {
@@ -122,12 +128,18 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 	return nil
 }
 
-// nextID follows the largest id; rows are never deleted.
-func (c *sinksChange) nextID() edge.SinkID {
-	if len(c.accounts) == 0 {
-		return edge.Ingress + 1
+// nextID follows the largest id, that of a sink whose row was lost included.
+func (c *sinksChange) nextID(sets *owedSets) edge.SinkID {
+	last := edge.Ingress
+	for _, set := range *sets.all.Load() {
+		for _, sink := range set {
+			last = max(last, sink)
+		}
 	}
-	return c.accounts[len(c.accounts)-1].id + 1
+	for _, account := range c.accounts {
+		last = max(last, account.id)
+	}
+	return last + 1
 }
 
 // sinkRemoved and sinkDeleted are values of the column removed; 0 is a sink that
@@ -163,6 +175,9 @@ func (a *account) removedSince() time.Time {
 
 // addSink stores a new sink.
 func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*account, error) {
+	if q.start.cursorsLost { // it may be an old one, whose row is lost
+		spec.Start = edge.Start{Oldest: true}
+	}
 	added := newAccount(id, spec.Name, spec.Kind)
 	added.limits = spec.Limits
 	head, err := storedHead(conn)
@@ -176,9 +191,10 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 		}
 	}
 	added.cursor, added.durable, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom, added.backlogFrom
-	return added, conn.Exec(`INSERT INTO sink(id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired)
-		VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0)`, int64(id), spec.Name, spec.Kind,
-		int64(added.start), int64(added.backlogFrom), int64(added.cursor), int64(added.counted), added.owed)
+	return added, conn.Exec(`INSERT INTO sink(id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, checksum, counts_checksum)
+		VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0, ?, ?)`, int64(id), spec.Name, spec.Kind,
+		int64(added.start), int64(added.backlogFrom), int64(added.cursor), int64(added.counted), added.owed,
+		sinkSum(id, spec.Name, added.start, added.backlogFrom, added.cursor, nil, nil), added.accountTotals.sum(id))
 }
 
 // storedHead returns the position of the last record that was ever stored.
@@ -229,7 +245,7 @@ func boolean(value bool) int64 {
 // loadSinks reads the accounts as they were saved last.
 func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	var accounts []*account
-	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, removed_at, removed_by
+	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, removed_at, removed_by, checksum, counts_checksum
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
 		name, _, _ := strings.Cut(row.Text(1), "#") // see markDeleted
 		loaded := newAccount(edge.SinkID(row.Int(0)), name, row.Text(2))
@@ -239,7 +255,7 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 		loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor
 		settled, err := parseSpans(row.Bytes(7), loaded.cursor)
 		if err != nil {
-			return fmt.Errorf("sink %s: %w", loaded.name, err)
+			return damagedRowError("sink %s: %v", loaded.name, err)
 		}
 		loaded.settled = settled
 		if len(settled) > 0 {
@@ -249,6 +265,10 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 			counted: edge.Position(row.Int(8)), owed: row.Int(9), delivered: row.Int(10), dead: row.Int(11),
 			held: row.Int(12), discarded: row.Int(13), expired: row.Int(14),
 		}
+		if !sumHolds(row[18], sinkSum(loaded.id, loaded.name, loaded.start, loaded.backlogFrom, loaded.cursor, row.Bytes(7), row.Bytes(15))) {
+			return damagedRowError("sink %d, %q", loaded.id, loaded.name)
+		}
+		loaded.unsure = !sumHolds(row[19], loaded.accountTotals.sum(loaded.id))
 		// Damaged ones are as good as let go of: their records get other names.
 		loaded.sealed, _ = parseSealed(row.Bytes(15))
 		accounts = append(accounts, loaded)

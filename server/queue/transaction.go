@@ -160,7 +160,7 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	if err := c.q.clock.write(conn, time.Now().Round(0)); err != nil {
 		return fmt.Errorf("save the clock: %w", err)
 	}
-	return tx.totals.write(conn, tx.replayFrom, attempts.bytes)
+	return tx.totals.write(conn, c.q.logs.current, tx.replayFrom, attempts.bytes)
 }
 
 // behind reports whether a start would have to read too much again.

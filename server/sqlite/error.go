@@ -27,6 +27,34 @@ func IsFull(err error) bool {
 	return ok && failure.Code&0xFF == sqlite3.SQLITE_FULL
 }
 
+// IsCorrupt reports whether SQLite has found something in a file that does not
+// belong there. On a running database that may be the disk's answer to one read.
+func (e *Error) IsCorrupt() bool {
+	code := e.Code & 0xFF
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
+// IsUnreadable reports whether the disk did not give back what was asked for.
+func (e *Error) IsUnreadable() bool {
+	switch e.Code {
+	case sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA:
+		return true
+	}
+	return false
+}
+
+// IsContent reports whether the content of the file may be the reason, rather
+// than rights, locks, memory, room, or a disk that fails.
+func (e *Error) IsContent() bool {
+	switch e.Code & 0xFF {
+	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_ABORT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+		sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+		sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_AUTH:
+		return false
+	}
+	return true
+}
+
 // SchemaError says that a newer program has written the file. Starting again
 // does not help; the newer program does.
 type SchemaError struct {

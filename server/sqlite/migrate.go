@@ -2,10 +2,15 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // migrate brings the schema from the version that the file names in
@@ -17,16 +22,9 @@ func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
 		return fmt.Errorf("list migrations: %w", err)
 	}
 	slices.Sort(names)
-	version := 0
-	err = db.Write(ctx, func(conn *Conn) error {
-		_, err := conn.One("PRAGMA user_version", func(row Row) { version = int(row.Int(0)) })
-		return err
-	})
+	version, err := db.version(ctx, migrations, names)
 	if err != nil {
 		return err
-	}
-	if version > len(names) {
-		return &SchemaError{Path: db.path, Version: version, Known: len(names)}
 	}
 	for i, name := range names {
 		number := i + 1
@@ -54,4 +52,71 @@ func (db *DB) step(ctx context.Context, migrations fs.FS, name string, version i
 		}
 		return conn.script(fmt.Sprintf("PRAGMA user_version=%d", version))
 	})
+}
+
+// version returns the schema version of the file. The number that the file says
+// is only believed when the schema is what the migrations up to it make: a number
+// that was damaged must not look like the file of a newer program, and a schema
+// that was damaged must not be worked with.
+func (db *DB) version(ctx context.Context, migrations fs.FS, names []string) (version int, err error) {
+	schema := ""
+	err = db.Write(ctx, func(conn *Conn) error {
+		if _, err := conn.One("PRAGMA user_version", func(row Row) { version = int(row.Int(0)) }); err != nil {
+			return err
+		}
+		schema, err = conn.schema()
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	expected, err := expectedSchemas(migrations, names)
+	if err != nil {
+		return 0, err
+	}
+	if 0 <= version && version < len(expected) && expected[version] == schema {
+		return version, nil
+	}
+	if fits := slices.Index(expected, schema); fits >= 0 {
+		return fits, db.Write(ctx, func(conn *Conn) error { return conn.script(fmt.Sprintf("PRAGMA user_version=%d", fits)) })
+	}
+	if version > len(names) {
+		return 0, &SchemaError{Path: db.path, Version: version, Known: len(names)}
+	}
+	return 0, &Error{Statement: "read schema", Code: sqlite3.SQLITE_CORRUPT, Err: fmt.Errorf("it is not that of version %d", version)}
+}
+
+// schema returns the definitions of everything in the database.
+func (c *Conn) schema() (text string, err error) {
+	err = c.Query("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name", func(row Row) error {
+		text += fmt.Sprintf("%q\n", []string{row.Text(0), row.Text(1), row.Text(2), row.Text(3)})
+		return nil
+	})
+	return text, err
+}
+
+// expectedSchemas returns what each version looks like, from 0 on, up to a
+// migration that fails.
+func expectedSchemas(migrations fs.FS, names []string) ([]string, error) {
+	raw, err := new(sqlite.Driver).Open(":memory:")
+	if err != nil {
+		return nil, wrap("open", err)
+	}
+	conn := &Conn{raw: raw, statements: make(map[string]driver.Stmt)}
+	expected := []string{""}
+	for _, name := range names {
+		text, err := fs.ReadFile(migrations, name)
+		if err != nil {
+			return nil, errors.Join(err, conn.close())
+		}
+		if err := conn.script(string(text)); err != nil {
+			break // the file fails there too, and says so
+		}
+		schema, err := conn.schema()
+		if err != nil {
+			return nil, errors.Join(err, conn.close())
+		}
+		expected = append(expected, schema)
+	}
+	return expected, conn.close()
 }

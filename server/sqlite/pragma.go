@@ -78,9 +78,17 @@ func (c *Conn) apply(pragma pragma) error {
 		return err
 	}
 	if !found || value != pragma.reads {
-		return fmt.Errorf("PRAGMA %s is %q after it was set to %s", pragma.name, value, pragma.value)
+		return &PragmaError{Name: pragma.name, Set: pragma.value, Reads: value}
 	}
 	return nil
+}
+
+// PragmaError says that a setting does not hold. A file whose header is damaged
+// can be the reason.
+type PragmaError struct{ Name, Set, Reads string }
+
+func (e *PragmaError) Error() string {
+	return fmt.Sprintf("PRAGMA %s is %q after it was set to %s", e.Name, e.Reads, e.Set)
 }
 
 func (c *Conn) checkVersion() error {

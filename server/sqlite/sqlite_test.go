@@ -126,7 +126,7 @@ func TestOpen(t *testing.T) {
 		if _, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: broken}); err == nil {
 			t.Fatal("a broken migration was accepted")
 		}
-		db := open(t, sqlite.Settings{Path: path, Migrations: migrations("SELECT 1", "SELECT 1")})
+		db := open(t, sqlite.Settings{Path: path, Migrations: migrations("CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT);", "SELECT 1")})
 		if diff := cmp.Diff([]string(nil), texts(t, db)); diff != "" {
 			t.Error(diff)
 		}

@@ -8,7 +8,26 @@ ALTER TABLE ledger ADD COLUMN gateway_time INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN wall_time INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN boot_time INTEGER NOT NULL DEFAULT 0; -- since the machine started
 ALTER TABLE ledger ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';     -- of that start
-ALTER TABLE ledger ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0; -- records ever found damaged
+
+-- What tells whether a row is what was written; see checksum.go. NULL until the
+-- row is saved for the first time after this migration.
+ALTER TABLE ledger ADD COLUMN checksum INTEGER;
+ALTER TABLE owed ADD COLUMN checksum INTEGER;
+ALTER TABLE sink ADD COLUMN checksum INTEGER;        -- of where it is
+ALTER TABLE sink ADD COLUMN counts_checksum INTEGER; -- of what it counts; 0 when that is known to be wrong
+
+ALTER TABLE ledger ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;  -- records ever found damaged
+ALTER TABLE ledger ADD COLUMN salvaged INTEGER NOT NULL DEFAULT 0;     -- files ever replaced because of damage
+ALTER TABLE ledger ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;      -- positions that nothing was ever stored at
+ALTER TABLE ledger ADD COLUMN cursors_lost INTEGER NOT NULL DEFAULT 0; -- 1: a sink that is new gets all there is
+
+-- The logs of this file before it took the place of another one.
+CREATE TABLE earlier_log(
+  before INTEGER PRIMARY KEY, -- positions below, and not of an earlier one
+  letters INTEGER NOT NULL,   -- numbers of refused messages below
+  log INTEGER NOT NULL,       -- as in ledger
+  checksum INTEGER NOT NULL
+) STRICT;
 
 -- Batches that go out under a name made from their members: committed before the
 -- first attempt, repeated as they are after a crash.

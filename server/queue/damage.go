@@ -1,0 +1,129 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// openFile opens the file, and replaces it first when it is damaged. What looks
+// damaged is looked at twice, because an error of the disk may pass for damage.
+func openFile(ctx context.Context, settings Settings, observer *observe.Observer) (*Queue, error) {
+	path, err := filepath.Abs(settings.Path)
+	if err != nil {
+		return nil, err
+	}
+	settings.Path = path
+	if err := finishReplacements(settings.Disk, path); err != nil {
+		return nil, err
+	}
+	q, err := lookAndOpen(ctx, settings, observer)
+	if !isDamage(err) {
+		return q, err
+	}
+	observer.Log.Error("the queue's file looks damaged: it is looked at once more", "path", path, "error", err.Error())
+	if q, err = lookAndOpen(ctx, settings, observer); !isDamage(err) {
+		return q, err
+	}
+	report, aside, failure := salvageFile(ctx, settings.Disk, path)
+	if aside == "" {
+		return nil, fmt.Errorf("salvage a damaged file (%w): %w", err, failure)
+	}
+	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
+		"error", err.Error(), "salvage_error", failure, "kept", aside, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
+		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable,
+		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
+	if err := settings.Disk.Remove(path + suspectSuffix); err != nil {
+		return nil, err
+	}
+	return openOnce(ctx, settings, observer, nil)
+}
+
+// lookAndOpen opens the file unless a look at it finds damage that SQLite would
+// not see.
+func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Observer) (*Queue, error) {
+	tail, err := readTail(settings.Disk, settings.Path)
+	if err != nil {
+		return nil, err
+	}
+	marked, err := exists(settings.Disk, settings.Path+suspectSuffix)
+	if err != nil {
+		return nil, err
+	}
+	q, err := openOnce(ctx, settings, observer, tail)
+	if err != nil || !marked {
+		return q, err
+	}
+	verification, err := q.verify(ctx)
+	if err == nil && verification.Structural > 0 {
+		err = damagedRowError("%s", verification.Problems[0].Detail)
+	}
+	if err != nil {
+		return nil, errors.Join(err, q.Close())
+	}
+	return q, settings.Disk.Remove(settings.Path + suspectSuffix)
+}
+
+// isDamage reports whether an error on opening a file says that what is in it
+// makes no sense. Everything is taken for that which is not known to be
+// something else: a start must not fail for ever.
+func isDamage(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sqlite.ErrClosed) || IsNewer(err) || isPassing(err) {
+		return false
+	}
+	_, ofSQLite := errors.AsType[*sqlite.Error](err)
+	_, ofPragma := errors.AsType[*sqlite.PragmaError](err)
+	return ofSQLite || ofPragma || errors.Is(err, errRow)
+}
+
+// isPassing reports whether an error may be gone with the next try, or is nothing
+// that a new file would mend: no room, no right, no answer of the disk.
+func isPassing(err error) bool {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	return ok && !failure.IsContent()
+}
+
+// readFailed ends Run when a read has met what cannot be in a whole file. The
+// error may come from the disk and be gone with a restart, so nothing is moved
+// now; the next start looks at everything.
+func (q *Queue) readFailed(err error) error {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if ok && failure.IsCorrupt() || errors.Is(err, errRow) {
+		select {
+		case q.broken <- err:
+		default: // the first failure is on its way already
+		}
+	}
+	return err
+}
+
+// explain checks that positions which are in no frame are known to be gone: they
+// lie in front of all frames, or in quarantine. Otherwise the file has lost them.
+func (q *Queue) explain(ctx context.Context, gap span) error {
+	missing := false
+	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		front := edge.Position(0)
+		if _, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) }); err != nil {
+			return err
+		}
+		if front == 0 || front >= gap.end {
+			return nil
+		}
+		var apart spans
+		err := conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 AND position < ?", func(row sqlite.Row) error {
+			apart.add(span{edge.Position(row.Int(0)), edge.Position(row.Int(0) + row.Int(1))})
+			return nil
+		}, int64(gap.end))
+		missing = !apart.contains(span{max(gap.first, front), gap.end})
+		return err
+	})
+	if err == nil && missing {
+		err = damagedRowError("positions %d to %d are in no frame", gap.first, gap.end-1)
+	}
+	return q.readFailed(err)
+}

@@ -1,0 +1,336 @@
+package queue
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// findings gathers the rows of a damaged file that are believed. What there may
+// be much of goes into the fresh file at once.
+type findings struct {
+	columns map[string][]string // names of a table's columns, in order
+	decoder *decoder
+	save    func([]statement) error
+	pending []statement
+	bytes   int
+	err     error
+
+	ledger  foundLedger
+	sinks   map[edge.SinkID]*foundSink
+	owed    map[int64]string
+	deaths  map[deathKey]int64 // ever
+	covered map[string]edge.Position
+}
+
+type statement struct {
+	text   string
+	values []any
+}
+
+type deathKey struct {
+	sink   edge.SinkID
+	reason string
+}
+
+// foundLedger is the newest believed row of ledger.
+type foundLedger struct {
+	found, checked bool
+	values         []any
+	logs           logs
+	counted        edge.Position
+	unrouted       int64
+	refused        int64
+	quarantined    int64
+	salvaged       int64
+	skipped        int64
+	at             time.Time // gateway time
+}
+
+// foundSink is the newest believed row of one sink.
+type foundSink struct {
+	*account
+	sealed  []byte
+	values  []any
+	checked bool
+}
+
+func newFindings(ctx context.Context, fresh *sqlite.DB) (*findings, error) {
+	f := &findings{
+		columns: make(map[string][]string), sinks: make(map[edge.SinkID]*foundSink),
+		owed: make(map[int64]string), deaths: make(map[deathKey]int64), covered: make(map[string]edge.Position),
+	}
+	f.save = func(rows []statement) error {
+		return fresh.Write(ctx, func(conn *sqlite.Conn) error {
+			for _, row := range rows {
+				if err := conn.Exec(row.text, row.values...); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := fresh.Read(ctx, func(conn *sqlite.Conn) error {
+		return conn.Query(`SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+			WHERE tables.type = 'table' ORDER BY tables.name, columns.cid`, func(row sqlite.Row) error {
+			f.columns[row.Text(0)] = append(f.columns[row.Text(0)], row.Text(1))
+			return nil
+		})
+	})
+	if err == nil {
+		f.decoder, err = newDecoder(new(logs))
+	}
+	return f, err
+}
+
+// take judges a row, and returns whether it is what was written.
+func (f *findings) take(row *sqlite.CarvedRow) bool {
+	if f.err != nil {
+		return true // nothing more can be kept
+	}
+	found := &carved{CarvedRow: row, findings: f}
+	if row.Keyed {
+		return found.device() || found.letter() || found.death() || found.apart()
+	}
+	if len(row.Values) < 2 || row.Values[0] != nil {
+		return false // the id stands elsewhere
+	}
+	row.Values[0] = row.ID
+	return found.frame() || found.ledgerRow() || found.sink() || found.set() || found.earlierLog() || found.attempt() || found.loss()
+}
+
+const findingsBytes = 8 << 20
+
+// keep puts a row into the fresh file.
+func (f *findings) keep(text string, bytes int, values ...any) {
+	f.pending = append(f.pending, statement{text: text, values: values})
+	if f.bytes += bytes + entryOverhead; f.bytes > findingsBytes {
+		f.flush()
+	}
+}
+
+func (f *findings) flush() {
+	if f.err == nil {
+		f.err = f.save(f.pending)
+	}
+	f.pending, f.bytes = f.pending[:0], 0
+}
+
+// carved is a row while it is judged.
+type carved struct {
+	*sqlite.CarvedRow
+	findings *findings
+	table    string
+}
+
+// of names the table that the row would be of.
+func (c *carved) of(table string) *carved { c.table = table; return c }
+
+// value returns a column; nil when the row is older than the column.
+func (c *carved) value(name string) any {
+	for i, column := range c.findings.columns[c.table] {
+		if column == name && i < len(c.Values) {
+			return c.Values[i]
+		}
+	}
+	return nil
+}
+
+func (c *carved) int(name string) int64           { value, _ := c.value(name).(int64); return value }
+func (c *carved) text(name string) string         { value, _ := c.value(name).(string); return value }
+func (c *carved) blob(name string) []byte         { value, _ := c.value(name).([]byte); return value }
+func (c *carved) position(n string) edge.Position { return edge.Position(c.int(n)) }
+
+// shaped reports whether the values have the types of a table's columns, given as
+// one letter each: i, t, b. Columns that were added later may be missing, or have
+// any type.
+func (c *carved) shaped(types string) bool {
+	if len(c.Values) < len(types) || len(c.Values) > len(c.findings.columns[c.table]) {
+		return false
+	}
+	for i, kind := range types {
+		ok := false
+		switch c.Values[i].(type) {
+		case int64:
+			ok = kind == 'i'
+		case string:
+			ok = kind == 't'
+		case []byte:
+			ok = kind == 'b'
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// insert keeps the row as it is, instead of another version or only if there is
+// none.
+func (c *carved) insert(instead bool) bool {
+	verb := "INSERT OR IGNORE INTO "
+	if instead {
+		verb = "INSERT OR REPLACE INTO "
+	}
+	bytes := 0
+	for _, value := range c.Values {
+		switch value := value.(type) {
+		case string:
+			bytes += len(value)
+		case []byte:
+			bytes += len(value)
+		}
+	}
+	names := c.findings.columns[c.table][:len(c.Values)]
+	c.findings.keep(verb+c.table+"("+strings.Join(names, ", ")+") VALUES("+strings.Repeat(", ?", len(names))[2:]+")", bytes, c.Values...)
+	return true
+}
+
+func (c *carved) frame() bool {
+	if !c.of("frame").shaped("iiiiib") || c.ID < 1 || c.ID > maxPosition {
+		return false
+	}
+	count, body := c.int("n"), c.blob("body")
+	if count < 1 || count > maxFrameBytes/minRecordBytes {
+		return false
+	}
+	if _, err := c.findings.decoder.decode(edge.Position(c.ID), int(count), body); err == nil {
+		return c.insert(false)
+	} else if c.Live && len(body) >= 2+checksumBytes {
+		row := damagedRow{storedFrame: storedFrame{first: edge.Position(c.ID), count: int(count), body: body}, raw: c.int("raw")}
+		c.findings.keep("INSERT OR IGNORE INTO quarantine VALUES(-1, ?, ?, ?, ?, ?, ?, ?, 0)", len(body),
+			c.ID, int64(plausibleCount(row.storedFrame, row.raw, 0)), c.int("committed"), c.int("owed"), c.int("raw"), body, err.Error())
+	}
+	return false
+}
+
+func (c *carved) letter() bool {
+	if !c.of("dead").shaped("iitttt" + "iiii" + "tb") {
+		return false
+	}
+	_, err := c.findings.decoder.decode(c.position("position"), 1, c.blob("body"))
+	return err == nil && c.int("sink") >= 0 && c.insert(c.Live)
+}
+
+func (c *carved) death() bool {
+	if !c.of("death").shaped("itii") || c.int("sink") < 0 || c.int("now") < 0 || c.int("ever") < c.int("now") || c.int("ever") > maxPosition {
+		return false
+	}
+	key := deathKey{sink: edge.SinkID(c.int("sink")), reason: c.text("reason")}
+	c.findings.deaths[key] = max(c.findings.deaths[key], c.int("ever"))
+	return true
+}
+
+func (c *carved) device() bool {
+	if !c.of("identity_window").shaped("tb") {
+		return false
+	}
+	device, err := parseDevice(edge.DeviceID(c.text("device")), c.blob("body"))
+	if err != nil {
+		return false
+	}
+	if covered, known := c.findings.covered[string(device.name)]; known && covered > device.covered {
+		return true
+	}
+	c.findings.covered[string(device.name)] = device.covered
+	return c.insert(true)
+}
+
+// apart takes what is in quarantine already.
+func (c *carved) apart() bool {
+	return c.of("quarantine").shaped("iiiiiibti") && c.int("sink") >= frameSink && c.int("position") > 0 && c.int("n") > 0 &&
+		c.int("position")+c.int("n") <= maxPosition && c.insert(false)
+}
+
+func (c *carved) ledgerRow() bool {
+	if !c.of("ledger").shaped("iiiiiiiii") || c.ID != 1 || c.int("log") < 0 || c.int("log") >= logMax || c.int("counted") < 0 || c.int("counted") > maxPosition {
+		return false
+	}
+	sum := c.value("checksum")
+	if !sumHolds(sum, ledgerSum(c.int("log"), c.int("counted"), c.int("replay_from"))) {
+		return false
+	}
+	old := &c.findings.ledger
+	if old.checked && sum == nil || old.checked == (sum != nil) && c.position("counted") < old.counted {
+		return true
+	}
+	*old = foundLedger{
+		found: true, checked: sum != nil, values: c.Values, logs: logs{current: uint16(c.int("log")), earlier: old.logs.earlier}, counted: c.position("counted"),
+		unrouted: c.int("unrouted"), refused: c.int("ingress_refused"), quarantined: c.int("quarantined"), salvaged: c.int("salvaged"), skipped: c.int("skipped"),
+		at: fromUnixMicro(c.int("gateway_time")),
+	}
+	return true
+}
+
+func (c *carved) sink() bool {
+	if !c.of("sink").shaped("ittiiiib"+"iiiiiii") || c.ID < 1 || c.int("cursor") < 0 || c.int("cursor") > maxPosition {
+		return false
+	}
+	name, _, _ := strings.Cut(c.text("name"), "#") // see markDeleted
+	found := newAccount(edge.SinkID(c.ID), name, c.text("kind"))
+	found.start, found.backlogFrom, found.cursor = c.position("start"), c.position("backlog_from"), c.position("cursor")
+	settled, err := parseSpans(c.blob("settled"), found.cursor)
+	sum := c.value("checksum")
+	if err != nil || !sumHolds(sum, sinkSum(found.id, found.name, found.start, found.backlogFrom, found.cursor, c.blob("settled"), c.blob("sealed"))) {
+		return false
+	}
+	found.settled = settled
+	found.accountTotals = accountTotals{
+		counted: c.position("counted"), owed: c.int("owed"), delivered: c.int("delivered"), dead: c.int("dead"),
+		held: c.int("held"), discarded: c.int("discarded"), expired: c.int("expired"),
+	}
+	found.unsure = !sumHolds(c.value("counts_checksum"), found.accountTotals.sum(found.id))
+	old := c.findings.sinks[found.id]
+	if old != nil && (old.checked && sum == nil || old.checked == (sum != nil) && (old.cursor > found.cursor || old.cursor == found.cursor && old.counted > found.counted)) {
+		return true
+	}
+	c.findings.sinks[found.id] = &foundSink{account: found, values: c.Values, sealed: c.blob("sealed"), checked: sum != nil}
+	return true
+}
+
+func (c *carved) set() bool {
+	if !c.of("owed").shaped("it") || c.ID < 1 || c.ID > 1<<20 || !sumHolds(c.value("checksum"), owedSum(c.ID, c.text("sinks"))) {
+		return false
+	}
+	if _, err := parseSinks(c.text("sinks")); err != nil {
+		return false
+	}
+	if _, known := c.findings.owed[c.ID]; !known || c.value("checksum") != nil {
+		c.findings.owed[c.ID] = c.text("sinks")
+	}
+	return true
+}
+
+func (c *carved) earlierLog() bool {
+	if !c.of("earlier_log").shaped("iiii") {
+		return false
+	}
+	log := earlierLog{before: c.position("before"), letters: c.int("letters"), log: uint16(c.int("log"))}
+	if c.int("checksum") != log.sum() {
+		return false
+	}
+	earlier := &c.findings.ledger.logs.earlier
+	for _, known := range *earlier {
+		if known == log {
+			return true
+		}
+	}
+	*earlier = append(*earlier, log)
+	return true
+}
+
+// attempt takes what looks like an attempt: it explains, and nothing depends on
+// it.
+func (c *carved) attempt() bool {
+	return c.of("attempt").shaped("iiiiiiiiiii"+"tt") && c.int("sink") > 0 && c.int("class") >= int64(edge.Delivered) && c.int("class") <= int64(edge.Rejected) &&
+		c.int("started") <= c.int("ended") && c.int("first") <= c.int("last") && c.insert(false)
+}
+
+// loss takes what looks like a line of the loss report.
+func (c *carved) loss() bool {
+	return c.of("loss").shaped("iii"+"tt"+"iiiiii"+"t") && c.int("kind") >= 1 && c.int("kind") <= int64(edge.LossQuarantined) &&
+		c.int("first") <= c.int("last") && c.int("count") > 0 && c.insert(c.Live)
+}

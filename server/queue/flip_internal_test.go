@@ -1,0 +1,316 @@
+package queue
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// flipsEnv says how many bits TestOpen_Flips flips, each in a copy of its own.
+// flipSeedEnv repeats a run.
+const (
+	flipsEnv     = "GATEWAY_FLIPS"
+	flipSeedEnv  = "GATEWAY_FLIP_SEED"
+	flipsDefault = 60
+)
+
+// flipped is a queue whose files are damaged bit by bit, and what is known of it
+// from outside.
+type flipped struct {
+	files    map[string][]byte // by suffix
+	payloads map[edge.Position]string
+	frames   map[edge.Position]edge.Position // of a record: the first position of its frame
+	ranges   map[edge.Position][]flipRange   // of a frame: where its bytes lie
+	waiting  map[edge.SinkID]map[edge.Position]bool
+}
+
+// flipRange is where some bytes of a frame lie in a file.
+type flipRange struct {
+	suffix     string
+	first, end int
+}
+
+var flipSpecs = []SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind: "test"}}
+
+// newFlipped fills a queue: frames of one record and of many, in one page and in
+// several, owed to one sink and to both; delivered, dead and waiting; the older
+// half in the database, the newer one in the WAL.
+func newFlipped(t *testing.T) *flipped {
+	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+	f := &flipped{
+		files: map[string][]byte{}, payloads: map[edge.Position]string{}, frames: map[edge.Position]edge.Position{},
+		ranges: map[edge.Position][]flipRange{}, waiting: map[edge.SinkID]map[edge.Position]bool{1: {}, 2: {}},
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	next := 0
+	fill := func(commits int) {
+		for commit := range commits {
+			var entries []edge.Entry
+			for range 1 + (commit%7)*(commit%5) {
+				record := edgetest.Record(edge.DeviceID(fmt.Sprintf("dev-%d", next%5)), next)
+				record.Payload = fmt.Appendf(nil, `{"schema_version":1,"metrics":{"n":%d,"text":"%x"}}`, next, random.Uint64())
+				if commit%6 == 0 {
+					record.Payload = fmt.Appendf(record.Payload, "%0*d", 3000, next)
+				}
+				owed := [][]edge.SinkID{{1}, {2}, {1, 2}}[next%3]
+				if commit%2 == 0 {
+					owed = []edge.SinkID{1, 2}
+				}
+				entries = append(entries, edge.Entry{Record: record, Owed: owed})
+				next++
+			}
+			accepted(t, q, entries)
+		}
+	}
+	decide := func(sink edge.SinkID, count int) {
+		leased, err := q.Lease(t.Context(), sink, edge.LeaseLimit{Records: count, Bytes: 1 << 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bury(t, q, leased[:1])
+		if err := q.Settle(t.Context(), sink, edge.Settlement{Attempt: edge.Attempt{Class: edge.Delivered, Number: 1, First: leased[1].Record.Position, Last: leased[len(leased)-1].Record.Position, Status: "200"}, Acked: leased[1:]}); sink == 1 && err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(40)
+	decide(1, 60)
+	if err := q.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.db.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	fill(40)
+	decide(1, 40)
+	if err := q.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.know(t, q)
+	return f
+}
+
+// know reads the files, and where in them each frame lies.
+func (f *flipped) know(t *testing.T, q *Queue) {
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(q.settings.Path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.files[suffix] = content
+	}
+	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		return conn.Query("SELECT id, n, committed, body FROM frame", func(row sqlite.Row) error {
+			stored := readStoredFrame(row)
+			frame, err := q.decoder.decodeStored(stored)
+			if err != nil {
+				return err
+			}
+			for i := range frame.records {
+				record := &frame.records[i]
+				f.payloads[record.Position] = string(record.Payload)
+				f.frames[record.Position] = frame.first
+				for _, account := range q.registry.all() {
+					if account.owes(record.Position, q.sets.sinks(frame.owed[i])) && !account.decided(record.Position) {
+						f.waiting[account.id][record.Position] = true
+					}
+				}
+			}
+			f.find(frame.first, stored.body)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// find looks for the pieces of a frame: what lies in its leaf page, and what lies
+// in pages of its own, with what leads to them.
+func (f *flipped) find(frame edge.Position, body []byte) {
+	const around = 40 // the row's header and numbers in front, the number of the next page behind
+	for suffix, content := range f.files {
+		for start := 0; start < len(body); {
+			size := min(16, len(body)-start)
+			piece := body[start : start+size]
+			for from := 0; ; {
+				at := bytes.Index(content[from:], piece)
+				if at < 0 {
+					break
+				}
+				at += from
+				end := at
+				for end < len(content) && end-at < len(body)-start && content[end] == body[start+end-at] {
+					end++
+				}
+				f.ranges[frame] = append(f.ranges[frame], flipRange{suffix, at - around, end + around})
+				from = at + 1
+			}
+			start += size
+		}
+	}
+}
+
+// TestOpen_Flips flips one bit of the files of a stopped queue, again and again,
+// and serves what is left. No payload that was altered is ever delivered, every
+// message whose frame was not hit is, and every start serves.
+func TestOpen_Flips(t *testing.T) {
+	flips, seed := flipsDefault, rand.Uint64()
+	if text := os.Getenv(flipsEnv); text != "" {
+		flips, _ = strconv.Atoi(text)
+	}
+	if text := os.Getenv(flipSeedEnv); text != "" {
+		seed, _ = strconv.ParseUint(text, 10, 64)
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
+	f := newFlipped(t)
+	t.Logf("%d flips, %s=%d; %d messages, %d and %d waiting", flips, flipSeedEnv, seed, len(f.payloads), len(f.waiting[1]), len(f.waiting[2]))
+	outcomes := map[string]int{}
+	folder := t.TempDir()
+	for n := range flips {
+		suffix := []string{"", "-wal"}[random.IntN(2)]
+		at, bit := random.IntN(len(f.files[suffix])), random.IntN(8)
+		outcome, err := f.serve(t, filepath.Join(folder, fmt.Sprint(n)), suffix, at, bit)
+		if err != nil {
+			t.Errorf("seed %d, flip %d: bit %d at %d of queue.db%s: %v", seed, n, bit, at, suffix, err)
+		}
+		outcomes[outcome]++
+	}
+	t.Logf("%v", outcomes)
+	if flips >= flipsDefault && (outcomes["salvaged"] == 0 || outcomes["quarantined"] == 0) {
+		t.Errorf("got %v, want files salvaged and frames quarantined", outcomes)
+	}
+}
+
+// serve flips a bit, starts on the result as often as the queue asks for, and
+// leases everything.
+func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outcome string, err error) {
+	t.Helper()
+	path := filepath.Join(folder, "queue.db")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	for name, content := range f.files {
+		content = slices.Clone(content)
+		if name == suffix {
+			content[at] ^= 1 << bit
+		}
+		if err := os.WriteFile(path+name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[edge.SinkID]map[edge.Position]bool{1: {}, 2: {}}
+	for start := 1; ; start++ {
+		outcome, err = f.life(t, path, got)
+		if _, fatal := errors.AsType[*FatalError](err); !fatal {
+			break
+		}
+		if start == 3 {
+			return "", fmt.Errorf("start %d: %w", start, err)
+		}
+	}
+	if err != nil {
+		return outcome, err
+	}
+	missing := map[edge.Position]bool{} // frames
+	for sink, waiting := range f.waiting {
+		for position := range waiting {
+			if !got[sink][position] {
+				missing[f.frames[position]] = true
+			}
+		}
+	}
+	for frame := range missing {
+		hit := slices.ContainsFunc(f.ranges[frame], func(r flipRange) bool { return r.suffix == suffix && r.first <= at && at < r.end })
+		if !hit {
+			return outcome, fmt.Errorf("%s: messages of frame %d are missing, which was not hit; all missing: %v", outcome, frame, missing)
+		}
+		if outcome == "nothing" {
+			return outcome, fmt.Errorf("messages of frame %d are missing and no metric says so", frame)
+		}
+	}
+	return outcome, nil
+}
+
+// life is one start: everything that is due is leased and looked at.
+func (f *flipped) life(t *testing.T, path string, got map[edge.SinkID]map[edge.Position]bool) (outcome string, err error) {
+	q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
+	if err != nil {
+		return "", fmt.Errorf("start: %w", err)
+	}
+	ids, err := q.EnsureSinks(t.Context(), flipSpecs)
+	if err != nil {
+		_ = q.Close()
+		return "", fmt.Errorf("register sinks: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	defer func() {
+		cancel()
+		err = cmp.Or(<-done, err)
+	}()
+	for i, sink := range ids {
+		if err := f.drain(t, q, sink, got[edge.SinkID(i+1)]); err != nil {
+			return "", err
+		}
+	}
+	replies := edgetest.NewReplies()
+	if err := q.Append(t.Context(), edge.Entry{Record: edgetest.Record("dev-9", 1), Owed: ids, Replier: replies}); err != nil {
+		return "", fmt.Errorf("append: %w", err)
+	}
+	if reply := replies.Wait(t, 1)[0]; reply.Err != nil {
+		return "", fmt.Errorf("append: %w", reply.Err)
+	}
+	stats := q.Stats()
+	switch {
+	case q.ledger.read().salvaged > 0:
+		return "salvaged", nil
+	case stats.Quarantined > 0:
+		return "quarantined", nil
+	}
+	return "nothing", nil
+}
+
+// drain leases what is due for a sink.
+func (f *flipped) drain(t *testing.T, q *Queue, sink edge.SinkID, got map[edge.Position]bool) error {
+	for {
+		account, err := q.account(sink)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		deliveries, err := q.leaseNow(ctx, account, edge.LeaseLimit{Records: 200, Bytes: 1 << 30})
+		cancel()
+		if err != nil {
+			return fmt.Errorf("lease: %w", err)
+		}
+		if len(deliveries) == 0 {
+			return nil
+		}
+		for i := range deliveries {
+			record := &deliveries[i].Record
+			if f.payloads[record.Position] != string(record.Payload) {
+				return fmt.Errorf("the payload at %d was altered: %q", record.Position, record.Payload)
+			}
+			got[record.Position] = true
+		}
+		if err := q.Settle(t.Context(), sink, edge.Settlement{Acked: deliveries}); err != nil {
+			return err
+		}
+	}
+}

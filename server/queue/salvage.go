@@ -1,0 +1,363 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// Salvaged is what a rebuilt file holds, and what it could not get back.
+type Salvaged struct {
+	Records     int64 // in frames
+	DeadLetters int64
+	Lost        int64 // records that some sink was still owed, and that are gone
+	Sinks       []string
+	CursorsLost bool // a sink's row is gone: sinks that are new get everything again
+	Unreadable  int  // pages that the disk did not give back
+}
+
+// positionsSkipped lie between what was read of a damaged or restored file and
+// what is stored next. What the file has handed out and does not hold any more,
+// receivers may know by its positions.
+const positionsSkipped = 1 << 20
+
+// salvage writes a fresh file from everything in an old one that is what was
+// written, whatever else is wrong with it. The old one is only read. The fresh
+// one has a log of its own, so that no correlation id is given twice.
+//
+// It trusts no structure of the old file: rows are carved out of its pages, and
+// each is believed for its checksum. Rows that were deleted may come back that
+// way: records that every sink has, which no cursor leads to.
+func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, error) {
+	if err := removeDatabase(disk, to); err != nil {
+		return Salvaged{}, err
+	}
+	image, err := sqlite.OpenImage(disk, from)
+	if err != nil {
+		return Salvaged{}, fmt.Errorf("read %s: %w", from, err)
+	}
+	fresh, err := openFresh(ctx, disk, to)
+	if err != nil {
+		return Salvaged{}, errors.Join(err, image.Close())
+	}
+	report, err := salvageInto(ctx, fresh, image)
+	if err := errors.Join(err, image.Close(), fresh.Close()); err != nil {
+		return report, fmt.Errorf("salvage %s: %w", from, err)
+	}
+	return report, nil
+}
+
+func openFresh(ctx context.Context, disk sqlite.Disk, path string) (*sqlite.DB, error) {
+	migrations, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return nil, err
+	}
+	return sqlite.Open(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
+}
+
+func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (report Salvaged, err error) {
+	found, err := newFindings(ctx, fresh)
+	if err != nil {
+		return report, err
+	}
+	if err := image.Rows(found.take); err != nil {
+		return report, err
+	}
+	if found.flush(); found.err != nil {
+		return report, found.err
+	}
+	rebuild := &rebuild{findings: found}
+	if err := fresh.Write(ctx, rebuild.run); err != nil {
+		return report, err
+	}
+	rebuild.report.Unreadable = image.Unreadable
+	return rebuild.report, nil
+}
+
+// rebuild makes a queue out of what was found.
+type rebuild struct {
+	*findings
+	report  Salvaged
+	sinks   []*sinkCount // in order of id
+	sets    map[uint32][]edge.SinkID
+	lastSet uint32
+	head    edge.Position
+	lost    int64 // records at positions that some sink had not decided
+}
+
+// sinkCount counts one sink's records anew.
+type sinkCount struct {
+	*foundSink
+	beyond  int64 // owed, behind what the counters cover
+	pending int64
+}
+
+func (r *rebuild) run(conn *sqlite.Conn) error {
+	for _, step := range []func(*sqlite.Conn) error{
+		r.unite, r.openSinks, r.dropStale, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger,
+	} {
+		if err := step(conn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unite leaves one frame at each position. Frames lie over one another when small
+// ones were merged.
+func (r *rebuild) unite(conn *sqlite.Conn) error {
+	var covered []int64
+	end, last := int64(0), int64(0)
+	err := conn.Query("SELECT id, n FROM frame ORDER BY id, n DESC", func(row sqlite.Row) error {
+		first, next := row.Int(0), row.Int(0)+row.Int(1)
+		switch {
+		case next <= end:
+			covered = append(covered, first)
+			return nil
+		case first < end:
+			covered = append(covered, last) // a part of a larger one
+		}
+		end, last = next, first
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, first := range covered {
+		if err := conn.Exec("DELETE FROM frame WHERE id = ?", first); err != nil {
+			return err
+		}
+	}
+	// What is whole somewhere else was damaged in a copy only.
+	return conn.Exec(`DELETE FROM quarantine WHERE sink = -1 AND EXISTS
+		(SELECT 1 FROM frame WHERE frame.id < quarantine.position + quarantine.n AND frame.id + frame.n > quarantine.position)`)
+}
+
+// openSinks takes the sinks whose rows are believed. One that records name and
+// that has no row is lost.
+func (r *rebuild) openSinks(*sqlite.Conn) error {
+	r.sets = make(map[uint32][]edge.SinkID)
+	named := map[edge.SinkID]bool{}
+	for number, text := range r.owed {
+		set, err := parseSinks(text)
+		if err != nil {
+			continue // it was believed for its checksum
+		}
+		r.sets[uint32(number)] = set
+		r.lastSet = max(r.lastSet, uint32(number))
+		for _, sink := range set {
+			named[sink] = true
+		}
+	}
+	for _, sink := range r.foundSinks() {
+		r.sinks = append(r.sinks, &sinkCount{foundSink: sink})
+		r.report.Sinks = append(r.report.Sinks, sink.name)
+		delete(named, sink.id)
+	}
+	// A file without any sink may have lost all of them. One that is new then
+	// gets what there is, which is nothing when there never was a sink.
+	r.report.CursorsLost = len(named) > 0 || len(r.sinks) == 0
+	return nil
+}
+
+// dropStale removes frames in front of a hole that no sink needs: they were
+// deleted before, and only their bytes were still there.
+func (r *rebuild) dropStale(conn *sqlite.Conn) error {
+	if r.report.CursorsLost {
+		return nil
+	}
+	needed := edge.Position(maxPosition)
+	for _, sink := range r.sinks {
+		needed = min(needed, sink.cursor)
+	}
+	end, keep := int64(0), int64(0)
+	err := conn.Query("SELECT id, n FROM frame ORDER BY id", func(row sqlite.Row) error {
+		if first := row.Int(0); first > end && edge.Position(first) <= needed {
+			keep = first
+		}
+		end = row.Int(0) + row.Int(1)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := conn.Exec("DELETE FROM quarantine WHERE sink = -1 AND position + n <= ?", keep); err != nil {
+		return err
+	}
+	return conn.Exec("DELETE FROM frame WHERE id < ?", keep)
+}
+
+// count reads every frame once.
+func (r *rebuild) count(conn *sqlite.Conn) error {
+	return conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
+		frame, err := r.decoder.decodeStored(readStoredFrame(row))
+		if err != nil {
+			return fmt.Errorf("a frame changed after it was read: %w", err)
+		}
+		r.report.Records += int64(len(frame.records))
+		for i := range frame.records {
+			r.lastSet = max(r.lastSet, frame.owed[i])
+			for _, sink := range r.sinks {
+				sink.add(frame.first+edge.Position(i), r.members(frame.owed[i]))
+			}
+		}
+		r.head = frame.end() - 1
+		return nil
+	})
+}
+
+// members returns the sinks of a set. Records whose set is lost are owed to every
+// sink: what arrives where nobody asked for it is better than what is lost.
+func (r *rebuild) members(number uint32) []edge.SinkID {
+	set, known := r.sets[number]
+	if !known {
+		for _, sink := range r.sinks {
+			set = append(set, sink.id)
+		}
+		r.sets[number] = set
+	}
+	return set
+}
+
+func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
+	if !s.account.owes(position, set) {
+		return
+	}
+	if position > s.account.counted {
+		s.beyond++
+	}
+	if !s.account.decided(position) {
+		s.pending++
+	}
+}
+
+// nameHoles puts the positions that are gone into quarantine, so that whoever
+// comes to them knows that nothing is to be looked for.
+func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
+	var holes spans
+	end := edge.Position(0)
+	err := conn.Query(`SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY 1`, func(row sqlite.Row) error {
+		first := edge.Position(row.Int(0))
+		if end > 0 && first > end {
+			holes = append(holes, span{end, first})
+		}
+		end = max(end, first+edge.Position(row.Int(1)))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// What was handed out and is not there any more ends where the counters do.
+	highest := max(r.head, r.ledger.counted, end-1)
+	for _, sink := range r.sinks {
+		highest = max(highest, sink.account.counted, sink.cursor-1)
+	}
+	if first := max(end, 1); first <= highest {
+		holes = append(holes, span{first, highest + 1})
+	}
+	for _, hole := range holes {
+		if err := insertHole(conn, hole, "it is not in the file any more"); err != nil {
+			return err
+		}
+	}
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ?", func(row sqlite.Row) { r.lost = row.Int(0) }, int64(r.undecided()))
+	r.head = highest
+	return err
+}
+
+// undecided returns the first position that some sink has not decided.
+func (r *rebuild) undecided() edge.Position {
+	first := edge.Position(maxPosition)
+	for _, sink := range r.sinks {
+		first = min(first, sink.cursor)
+	}
+	if len(r.sinks) == 0 {
+		return 0
+	}
+	return first
+}
+
+func insertHole(conn *sqlite.Conn, hole span, reason string) error {
+	row := damagedRow{storedFrame: storedFrame{first: hole.first, count: int(hole.end - hole.first), body: []byte{}}, reason: errors.New(reason)}
+	return row.insert(conn, frameSink, time.Now())
+}
+
+func (r *rebuild) writeSets(conn *sqlite.Conn) error {
+	for number := uint32(1); number <= r.lastSet; number++ {
+		sinks := formatSinks(r.members(number))
+		if err := conn.Exec("INSERT INTO owed(id, sinks, checksum) VALUES(?, ?, ?)", int64(number), sinks, owedSum(int64(number), sinks)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeLedger writes totals that follow from positions, and a new log.
+func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
+	old := &r.ledger
+	if !old.found {
+		old.values = []any{int64(1), int64(0), int64(0), int64(1), int64(0), int64(0), int64(0), int64(0), int64(0)}
+	}
+	var letters, lettersLast, attemptBytes int64
+	if _, err := conn.One("SELECT count(*), coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
+		letters, lettersLast = row.Int(0), row.Int(1)
+	}); err != nil {
+		return err
+	}
+	if _, err := conn.One("SELECT coalesce(sum(? + length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB))), 0) FROM attempt", func(row sqlite.Row) {
+		attemptBytes = row.Int(0)
+	}, int64(attemptRowBytes)); err != nil {
+		return err
+	}
+	refused := max(old.refused, lettersLast)
+	if err := r.insertOld(conn, "ledger", r.ledger.values); err != nil {
+		return err
+	}
+	log, err := renewLog(conn, old.logs, r.head+1, refused+1, old.found)
+	if err != nil {
+		return err
+	}
+	head := r.head + positionsSkipped
+	if err := insertHole(conn, span{r.head + 1, head + 1}, reasonSkipped); err != nil {
+		return err
+	}
+	replayFrom := max(1, r.head-replayRecords)
+	return conn.Exec(`UPDATE ledger SET log = ?, counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?,
+		attempt_bytes = ?, quarantined = ?, salvaged = ?, cursors_lost = ?, skipped = ?, checksum = ?`,
+		int64(log), int64(head), int64(replayFrom), int64(head)-old.skipped-positionsSkipped, old.unrouted, refused, refused-letters,
+		attemptBytes, old.quarantined+r.lost, old.salvaged+1, boolean(r.report.CursorsLost), old.skipped+positionsSkipped,
+		ledgerSum(int64(log), int64(head), int64(replayFrom)))
+}
+
+// reasonSkipped marks positions that nothing was ever stored at.
+const reasonSkipped = "skipped, so that no position is used twice"
+
+// renewLog gives a file a log that it has not had, and keeps the earlier ones for
+// the positions below.
+func renewLog(conn *sqlite.Conn, known logs, before edge.Position, letters int64, keep bool) (uint16, error) {
+	used := map[uint16]bool{known.current: true}
+	for i := range known.earlier {
+		used[known.earlier[i].log] = true
+		if err := known.earlier[i].insert(conn); err != nil {
+			return 0, err
+		}
+	}
+	if keep {
+		last := earlierLog{before: before, letters: letters, log: known.current}
+		if err := last.insert(conn); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		log := uint16(rand.IntN(logMax))
+		if !used[log] || len(used) == logMax {
+			return log, nil
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package queue
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// stopped returns the path of a queue that was closed: six records, the first
+// three of them delivered, refused and lost to nobody.
+func stopped(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	q, stop := run(t, Settings{Path: path})
+	defer stop()
+	for i := range 3 {
+		accepted(t, q, large(2*i, 2))
+	}
+	leased := leaseAll(t, q, 1)
+	bury(t, q, leased[1:2])
+	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: []edge.Delivery{leased[0], leased[2]}}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// rewrite changes the bytes of a file.
+func rewrite(t *testing.T, path string, change func(content []byte) []byte) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, change(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inFile runs a statement on a file that nobody serves.
+func inFile(t *testing.T, path, statement string, arguments ...any) {
+	t.Helper()
+	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Write(t.Context(), func(conn *sqlite.Conn) error { return conn.Exec(statement, arguments...) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leftBeside lists the files that stand beside a database, without the time in
+// their names.
+func leftBeside(t *testing.T, path string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		name, _, _ := strings.Cut(entry.Name(), "-2")
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestOpen_WholeFile starts on files that no database is found in any more, or
+// whose most important rows are damaged.
+func TestOpen_WholeFile(t *testing.T) {
+	all, undecided := []edge.Position{1, 2, 3, 4, 5, 6}, []edge.Position{4, 5, 6}
+	for name, test := range map[string]struct {
+		damage func(t *testing.T, path string)
+		want   []edge.Position // leased after the start
+		dead   int64
+	}{
+		"ZeroFilled": {func(t *testing.T, path string) {
+			rewrite(t, path, func(b []byte) []byte { return make([]byte, len(b)) })
+		}, nil, 0},
+		"NotADatabase": {func(t *testing.T, path string) {
+			rewrite(t, path, func([]byte) []byte { return bytes.Repeat([]byte("no database "), 999) })
+		}, nil, 0},
+		"HeaderDamaged": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:100]); return b }) }, undecided, 1},
+		"FirstPageGone": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:4096]); return b }) }, undecided, 1},
+		"SinkRow":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE sink SET cursor = 7") }, all, 0},
+		"LedgerRow":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET counted = 3") }, undecided, 1},
+		"LedgerGone":    {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET log = log + 1") }, undecided, 1},
+		"OwedSet":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE owed SET sinks = '2'") }, undecided, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := stopped(t)
+			test.damage(t, path)
+			q, stop := run(t, Settings{Path: path})
+			defer stop()
+			// Rows that a statement has changed may still stand in free space, so what
+			// is known of a sink may be more than the damage has left.
+			got := leaseAll(t, q, q.registry.all()[0].id)
+			if positions := positionsOf(got); !slices.Equal(positions, test.want) && !(name == "SinkRow" && slices.Equal(positions, undecided)) {
+				t.Errorf("leased %v, want %v", positions, test.want)
+			}
+			for _, delivery := range got {
+				if want := large(int(delivery.Record.Position)-1, 1)[0].Record.Payload; !bytes.Equal(want, delivery.Record.Payload) {
+					t.Errorf("the payload at %d was altered", delivery.Record.Position)
+				}
+			}
+			if q.ledger.read().salvaged != 1 || q.Head() < positionsSkipped {
+				t.Errorf("ledger %+v, head %d: want a salvaged file that goes on far above", q.ledger.read(), q.Head())
+			}
+			if diff := cmp.Diff([]string{"queue.db", "queue.db-reserve", "queue.db-shm", "queue.db-wal", "queue.db.damaged"}, leftBeside(t, path)); diff != "" {
+				t.Error(diff)
+			}
+			accepted(t, q, owedTo(large(20, 2), q.registry.all()[0].id))
+			if more := leaseAll(t, q, q.registry.all()[0].id); len(more) != 2 {
+				t.Errorf("leased %v of what came after", positionsOf(more))
+			}
+			if verification, err := q.verify(t.Context()); err != nil || verification.Found > 0 {
+				t.Errorf("verify: %+v, %v", verification, err)
+			}
+			if recount, err := q.Recount(t.Context()); err != nil || !recount.Balanced() {
+				t.Errorf("recount: %+v, %v", recount, err)
+			}
+		})
+	}
+}
+
+// No correlation id is given twice, and the old ones still lead to their records.
+func TestOpen_WholeFile_correlation(t *testing.T) {
+	path := stopped(t)
+	q, stop := run(t, Settings{Path: path})
+	before := leaseAll(t, q, 1)
+	log := q.logs.current
+	stop()
+	rewrite(t, path, func(b []byte) []byte { clear(b[:100]); return b })
+	q, stop = run(t, Settings{Path: path})
+	defer stop()
+	after := leaseAll(t, q, 1)
+	if diff := cmp.Diff(before, after); diff != "" || len(after) != 3 {
+		t.Errorf("the records are others now: %s", diff)
+	}
+	if q.logs.current == log {
+		t.Errorf("log %d is used on", log)
+	}
+	if journey, err := q.Journey(t.Context(), before[0].Record.Correlation); err != nil || journey.Record.Position != 4 {
+		t.Errorf("journey of an old id: %+v, %v", journey.Record, err)
+	}
+	reply := answers(t, q, large(0, 1))[0] // its device sends it again
+	if !reply.Receipt.Duplicate || reply.Receipt.Correlation.Log() != log {
+		t.Errorf("got %+v, want a duplicate with its first id", reply)
+	}
+}
+
+// A replacement that a crash interrupts is finished by the next start.
+func TestReplacement_interrupted(t *testing.T) {
+	steps := []func(path string) error{
+		func(path string) error { return os.Rename(path+suffixBuilding, path+becauseDamaged.suffix) },
+		func(path string) error { return os.Rename(path+"-wal", path+".damaged-20260101T000000Z-wal") },
+		func(path string) error { return os.Rename(path, path+".damaged-20260101T000000Z") },
+	}
+	for done := range len(steps) + 1 {
+		path := stopped(t)
+		q, stop := run(t, Settings{Path: path})
+		source := crashed(t, q) // with a WAL
+		stop()
+		if _, err := salvage(t.Context(), sqlite.Disk{}, source, source+suffixBuilding); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range steps[:done] {
+			if err := step(source); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q, stop = run(t, Settings{Path: source})
+		if got := positionsOf(leaseAll(t, q, 1)); !slices.Equal(got, []edge.Position{4, 5, 6}) {
+			t.Errorf("after %d steps: leased %v", done, got)
+		}
+		if salvaged := q.ledger.read().salvaged; (salvaged == 1) != (done > 0) {
+			t.Errorf("after %d steps: %d files were salvaged", done, salvaged)
+		}
+		stop()
+	}
+}
+
+// SQLite's complaint about a running file ends the process and moves nothing. The
+// next start looks at the whole file, and serves it when there is nothing.
+func TestQueue_SuspectIsLookedAt(t *testing.T) {
+	path := stopped(t)
+	if err := suspect(sqlite.Disk{}, path, errRow); err != nil {
+		t.Fatal(err)
+	}
+	q, stop := run(t, Settings{Path: path})
+	if q.ledger.read().salvaged != 0 || isThere(t, path+suspectSuffix) {
+		t.Errorf("a whole file was not left as it is")
+	}
+	stop()
+	inFile(t, path, "DELETE FROM frame WHERE id = 3") // messages are gone, and nothing says why
+	q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := q.registry.all()[0]
+	account.cursor, account.next, account.frontier = 3, 3, 3
+	if _, err := q.leaseNow(t.Context(), account, edge.LeaseLimit{Records: 9, Bytes: 1 << 20}); err == nil {
+		t.Error("messages that are gone were passed over without a word")
+	}
+	committer := newCommitter(q)
+	committer.suspect(<-q.broken)
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q, stop = run(t, Settings{Path: path})
+	defer stop()
+	if q.ledger.read().salvaged != 1 || isThere(t, path+suspectSuffix) {
+		t.Errorf("ledger %+v, want a salvaged file", q.ledger.read())
+	}
+}
+
+func isThere(t *testing.T, path string) bool {
+	t.Helper()
+	there, err := exists(sqlite.Disk{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return there
+}
