@@ -157,6 +157,7 @@ func correlationAt(t *testing.T, q *running, position edge.Position) edge.Correl
 var one = []edge.SinkID{1}
 
 func TestQueue_Append_identity(t *testing.T) {
+	t.Parallel()
 	t.Run("DuplicateInTheSameCommit", identityDuplicateInTheSameCommit)
 	t.Run("TheLatestOfConflictingMessagesIsKnown", identityTheLatestOfConflictingMessagesIsKnown)
 	t.Run("SurvivesACrashAndAStop", identitySurvivesACrashAndAStop)

@@ -18,6 +18,7 @@ import (
 // Nothing expires that is not over the limit of its own sink, and nothing that is
 // leased is lost without a report.
 func TestQueue_Expire_property(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		var caught any
 		synctest.Test(t, func(t *testing.T) {

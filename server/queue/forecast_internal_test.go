@@ -13,6 +13,7 @@ import (
 )
 
 func TestQueue_Forecast(t *testing.T) {
+	t.Parallel()
 	bubble(t, "FullAtAConstantRate", forecastFull)
 	bubble(t, "FullAfterTheSinkStopped", forecastSinkStops)
 	bubble(t, "DeliveredRecordsDoNotCount", forecastDelivered)

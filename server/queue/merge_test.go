@@ -16,6 +16,7 @@ import (
 )
 
 func TestQueue_Merge(t *testing.T) {
+	t.Parallel()
 	t.Run("EveryPositionReadsTheSame", func(t *testing.T) {
 		for seed := range uint64(2) {
 			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { mergeReadsTheSame(t, seed) }) })

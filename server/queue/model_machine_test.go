@@ -25,6 +25,7 @@ import (
 //
 //	go test ./server/queue -run TestQueue_Model -rapid.checks 5000 -rapid.steps 100
 func TestQueue_Model(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		var caught any
 		synctest.Test(t, func(t *testing.T) {

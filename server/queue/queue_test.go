@@ -13,6 +13,7 @@ import (
 )
 
 func TestQueue_Contract(t *testing.T) {
+	t.Parallel()
 	build := func(t *testing.T, sinks ...edge.SinkID) edgetest.AppendLeaser {
 		return start(t, queue.Settings{}, len(sinks))
 	}

@@ -37,6 +37,7 @@ func (r *running) seal(t *testing.T, batch []edge.Delivery) {
 }
 
 func TestQueue_Seal(t *testing.T) {
+	t.Parallel()
 	t.Run("ACrashRepeatsTheBatch", func(t *testing.T) {
 		q := start(t, queue.Settings{}, 1)
 		edgetest.Append(t, q, edgetest.Entries(20, 4, 1)...)

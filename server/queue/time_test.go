@@ -27,6 +27,7 @@ func (r *running) files(t *testing.T) [2][]byte {
 }
 
 func TestQueue_Time(t *testing.T) {
+	t.Parallel()
 	t.Run("NothingIsWrittenWhileIdle", func(t *testing.T) { synctest.Test(t, timeNothingIsWrittenWhileIdle) })
 	t.Run("SettledWithin50Milliseconds", func(t *testing.T) { synctest.Test(t, timeSettledWithin50Milliseconds) })
 	t.Run("ADayLaterDeliveredRecordsGo", func(t *testing.T) { synctest.Test(t, timeADayLaterDeliveredRecordsGo) })
