@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -75,7 +76,7 @@ func twoSinks(t *testing.T, settings Settings) *Queue {
 }
 
 func TestQueue_Quarantine(t *testing.T) {
-	t.Run("EverythingElseIsServed", func(t *testing.T) {
+	bubble(t, "EverythingElseIsServed", func(t *testing.T) {
 		q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 		for i := range 5 {
 			accepted(t, q, owedTo(large(2*i, 2), 1, 2))
@@ -106,7 +107,7 @@ func TestQueue_Quarantine(t *testing.T) {
 			t.Errorf("read %d records behind the damage, %v; want 6", len(records), err)
 		}
 	})
-	t.Run("MixedFrameIsCountedExactly", func(t *testing.T) {
+	bubble(t, "MixedFrameIsCountedExactly", func(t *testing.T) {
 		q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 		accepted(t, q, owedTo(large(0, 2), 1, 2))
 		mixed := append(owedTo(large(2, 3), 1), owedTo(large(5, 1), 2)...) // in one commit
@@ -126,7 +127,9 @@ func TestQueue_Quarantine(t *testing.T) {
 }
 
 // What is leased was read before the damage, and is still delivered.
-func TestQueue_Quarantine_Leased(t *testing.T) {
+func TestQueue_Quarantine_Leased(t *testing.T) { synctest.Test(t, quarantineLeased) }
+
+func quarantineLeased(t *testing.T) {
 	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	accepted(t, q, owedTo(large(0, 4), 1, 2))
 	leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 2, Bytes: 1 << 30})
