@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -222,6 +223,24 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 		if start == 3 {
 			return "", fmt.Errorf("start %d: %w", start, err)
 		}
+		// The process would be gone; here its connections are still open.
+		after := filepath.Join(folder, fmt.Sprint("start-", start+1))
+		for _, name := range []string{"", "-wal", suspectSuffix} {
+			content, err := os.ReadFile(path + name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err == nil {
+				err = os.MkdirAll(after, 0o700)
+			}
+			if err == nil {
+				err = os.WriteFile(filepath.Join(after, "queue.db"+name), content, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		path = filepath.Join(after, "queue.db")
 	}
 	if err != nil {
 		return outcome, err
