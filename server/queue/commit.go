@@ -118,6 +118,11 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			stop = nil // refuse what is under way, then end
 		}
 	}
+	select {
+	case err := <-c.q.broken: // it came together with the end
+		_ = c.fail(err)
+	default:
+	}
 	if err := c.transact(&transaction{saving: saveEverything, now: c.q.clock.now()}); err != nil && c.failed == nil {
 		// A start will read some frames again; nothing is lost by that.
 		c.q.observer.Log.Warn("the queue closes without saving all of its state", "error", err)

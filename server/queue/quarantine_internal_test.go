@@ -272,3 +272,14 @@ func TestAccount_Release_passedOver(t *testing.T) {
 	leaseAll(t, q, 1)
 	expectBalance(t, q, 4)
 }
+
+// Damage may make a row say that its body is no blob, or hide the row from
+// whoever looks for it by its position.
+func TestQueue_Quarantine_strangeRows(t *testing.T) {
+	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+	defer stop()
+	row := damagedRow{storedFrame: storedFrame{first: 7, count: 2}, reason: errChecksum}
+	if err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error { return row.insert(conn, frameSink, time.Now()) }); err != nil {
+		t.Errorf("a row without a body is not kept: %v", err)
+	}
+}

@@ -117,19 +117,20 @@ func (s *shelf) drop(first edge.Position) {
 	})
 }
 
-// damageTries bounds how often one call asks to have damage set aside. Every time
-// takes one frame out of the way, so more means that memory is not to be trusted.
-const damageTries = 1000
-
 // frameAt returns the frame that holds a position, or the first one behind it;
-// nil when there is none. Frames that are damaged are set aside on the way.
+// nil when there is none. Frames that are damaged are set aside on the way; where
+// that does not help, the trees of the database are damaged.
 func (q *Queue) frameAt(ctx context.Context, position edge.Position) (*frame, error) {
-	for try := 1; ; try++ {
+	for last := edge.Position(0); ; {
 		found, err := q.findFrame(ctx, position)
 		damage, isDamage := errors.AsType[*DamageError](err)
-		if !isDamage || try == damageTries {
+		if !isDamage {
 			return found, err
 		}
+		if damage.Frame == last {
+			return nil, q.readFailed(damagedRowError("frame %d is damaged, and is not found where it should be", last))
+		}
+		last = damage.Frame
 		if err := q.setAside(ctx, damaged{sink: frameSink, position: damage.Frame}); err != nil {
 			return nil, err
 		}
