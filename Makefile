@@ -83,7 +83,7 @@ unit: ## Unit and architecture tests
 
 # Tests that go through thousands of states one after the other: minutes with the
 # race detector, and nothing runs at the same time in them that does not in others.
-ENUMERATING := TestQueue_(CrashStates|Sweep|FailedSync|Forecast|Expire_property)|TestOpen_Flips
+ENUMERATING := TestQueue_(CrashStates|Sweep|FailedSync|Forecast|Expire_property)|TestOpen_(Flips|Migration)
 
 .PHONY: race
 race: ## Unit tests again, with the race detector
@@ -97,7 +97,7 @@ sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 see
 
 .PHONY: crash-states
 crash-states: ## 5,000 states that a power cut can leave, and a fault at every call of the queue
-	go test -count=1 ./server/queue -run 'TestQueue_(CrashStates|Sweep)$$' -v -timeout 30m -states 5000 -sweep-stride 1
+	go test -count=1 ./server/queue -run 'Test(Queue_(CrashStates|Sweep)|Open_Migration)$$' -v -timeout 30m -states 5000 -sweep-stride 1
 
 .PHONY: mutants
 mutants: ## Plant one known fault after the other; the simulation has to find each within 1,000 seeds

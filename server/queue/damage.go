@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"combotto.io/gateway/server/edge"
@@ -23,8 +24,14 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, err
 	}
 	q, err := lookAndOpen(ctx, settings, observer)
+	if err == nil {
+		if err := reportCopies(settings.Disk, path, observer); err != nil {
+			observer.Log.Warn("whether there are copies of the queue's file is not known", "error", err)
+		}
+		return q, nil
+	}
 	if !isDamage(err) {
-		return q, err
+		return nil, err
 	}
 	observer.Log.Error("the queue's file looks damaged: it is looked at once more", "path", path, "error", err.Error())
 	if q, err = lookAndOpen(ctx, settings, observer); !isDamage(err) {
@@ -42,6 +49,28 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, err
 	}
 	return openOnce(ctx, settings, observer, nil)
+}
+
+// reportCopies names the copies that migrations have left: they take room, and
+// nobody removes the last one but an operator.
+func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
+	names, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return err
+	}
+	for version := 1; version < len(names); version++ {
+		copied := sqlite.SchemaCopy(path, version)
+		size, err := disk.Size(copied)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		observer.Log.Info("the queue's file was migrated, and a copy from before is kept", "copy", copied, "bytes", size, "schema", version,
+			"hint", "remove it when you will not go back to the program that wrote it")
+	}
+	return nil
 }
 
 // lookAndOpen opens the file unless a look at it finds damage that SQLite would

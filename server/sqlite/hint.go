@@ -24,6 +24,9 @@ func Hint(err error) string {
 	case errors.Is(err, syscall.EIO):
 		return diskHint
 	}
+	if room, ok := errors.AsType[*RoomError](err); ok {
+		return "make so much room on the file system of " + room.Path + "; nothing was changed, and the program that wrote the file still opens it"
+	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return ""

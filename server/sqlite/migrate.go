@@ -15,7 +15,8 @@ import (
 
 // migrate brings the schema from the version that the file names in
 // user_version to the newest one, each step in a transaction of its own, so that
-// a crash leaves one version or the next and never something in between.
+// a crash leaves one version or the next and never something in between. A file
+// that holds something is copied before, for whoever has to go back.
 func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
 	names, err := fs.Glob(migrations, "*.sql")
 	if err != nil {
@@ -25,6 +26,11 @@ func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
 	version, err := db.version(ctx, migrations, names)
 	if err != nil {
 		return err
+	}
+	if 0 < version && version < len(names) {
+		if err := db.keepSchema(version); err != nil {
+			return fmt.Errorf("keep the file of schema version %d: %w", version, err)
+		}
 	}
 	for i, name := range names {
 		number := i + 1
