@@ -115,9 +115,9 @@ type MessageCommit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Place in the order of commits. Rises; gaps are allowed.
 	Position uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
-	// Commit that holds the message: the position of the first message in it.
+	// Frame that holds the message: the position of the first message in it.
 	Frame uint64 `protobuf:"varint,2,opt,name=frame,proto3" json:"frame,omitempty"`
-	// Messages of that commit.
+	// Messages of that frame: of the commit, or of several that were merged.
 	FrameMessages uint32 `protobuf:"varint,3,opt,name=frame_messages,json=frameMessages,proto3" json:"frame_messages,omitempty"`
 	// When the commit was durable. Gateway clock.
 	CommitTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`

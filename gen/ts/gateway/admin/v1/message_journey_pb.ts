@@ -86,14 +86,14 @@ export type MessageCommit = Message<"gateway.admin.v1.MessageCommit"> & {
   position: bigint;
 
   /**
-   * Commit that holds the message: the position of the first message in it.
+   * Frame that holds the message: the position of the first message in it.
    *
    * @generated from field: uint64 frame = 2;
    */
   frame: bigint;
 
   /**
-   * Messages of that commit.
+   * Messages of that frame: of the commit, or of several that were merged.
    *
    * @generated from field: uint32 frame_messages = 3;
    */
