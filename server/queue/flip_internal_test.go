@@ -22,7 +22,7 @@ import (
 )
 
 // flipsEnv says how many bits TestOpen_Flips flips, each in a copy of its own.
-// flipSeedEnv repeats a run.
+// flipSeedEnv chooses others.
 const (
 	flipsEnv     = "GATEWAY_FLIPS"
 	flipSeedEnv  = "GATEWAY_FLIP_SEED"
@@ -172,7 +172,7 @@ func (f *flipped) find(frame edge.Position, body []byte) {
 // and serves what is left. No payload that was altered is ever delivered, every
 // message whose frame was not hit is, and every start serves.
 func TestOpen_Flips(t *testing.T) {
-	flips, seed := flipsDefault, rand.Uint64()
+	flips, seed := flipsDefault, uint64(1)
 	if text := os.Getenv(flipsEnv); text != "" {
 		flips, _ = strconv.Atoi(text)
 	}
