@@ -8,7 +8,7 @@ import (
 
 func TestConfigExplain(t *testing.T) {
 	t.Parallel()
-	g := &gateway{values: []*adminv1.ConfigValue{
+	g := &fakeGateway{values: []*adminv1.ConfigValue{
 		{Key: "http.addr", Value: "127.0.0.1:8080", Layer: adminv1.ConfigLayer_CONFIG_LAYER_FLAG, Origin: "--http-addr"},
 		{Key: "ops.addr", Layer: adminv1.ConfigLayer_CONFIG_LAYER_DEFAULT},
 		{Key: "sinks.up.http.token", Secret: true, Layer: adminv1.ConfigLayer_CONFIG_LAYER_FILE, Origin: "gateway.yaml:7"},

@@ -24,7 +24,7 @@ func letters(n int) []*dlqv1.DeadLetter {
 
 func TestDLQ_List(t *testing.T) {
 	t.Parallel()
-	g := &gateway{letters: letters(5)}
+	g := &fakeGateway{letters: letters(5)}
 	got := command(t, g, "", "dlq", "list", "--sink", "analytics", "--reason", `a"b`, "--limit", "3")
 	rows := strings.Split(trimmed(got).Stdout, "\n")
 	if len(rows) != 5 || got.Code != exitDone || got.Stderr != "gatewayctl: there are more than 3; --limit 0 lists all\n" {
@@ -39,7 +39,7 @@ func TestDLQ_List(t *testing.T) {
 		t.Error(diff)
 	}
 
-	everything := command(t, &gateway{letters: letters(5)}, "", "dlq", "list", "--limit", "0", "-o", "json")
+	everything := command(t, &fakeGateway{letters: letters(5)}, "", "dlq", "list", "--limit", "0", "-o", "json")
 	if strings.Count(everything.Stdout, "\n") != 5 || everything.Stderr != "" {
 		t.Errorf("got %+v, want 5 lines", everything)
 	}
@@ -64,11 +64,11 @@ func TestDLQ_Show(t *testing.T) {
 
 		STARTED                   SINK       TRY  OUTCOME  STATUS  TOOK  BATCH  REPLY
 		2026-11-22T18:00:01.123Z  analytics  1    busy     503     12ms  40     over\x1b[2Jloaded
-	`)}, trimmed(command(t, &gateway{letters: letters(1)}, "", "dlq", "show", "2-1")))
+	`)}, trimmed(command(t, &fakeGateway{letters: letters(1)}, "", "dlq", "show", "2-1")))
 	expect(t, result{Code: exitFailed, Stderr: text(`
 		gatewayctl: not_found: no dead letter of this id
 		  hint: gatewayctl dlq list shows the ids; one that was requeued and delivered is gone
-	`)}, command(t, &gateway{}, "", "dlq", "show", "9-9"))
+	`)}, command(t, &fakeGateway{}, "", "dlq", "show", "9-9"))
 }
 
 func TestDLQ_Requeue(t *testing.T) {
@@ -94,7 +94,7 @@ func TestDLQ_Requeue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := &gateway{letters: letters(5)}
+			g := &fakeGateway{letters: letters(5)}
 			expect(t, row.want, command(t, g, row.input, append([]string{"dlq", "requeue"}, row.arguments...)...))
 			if diff := cmp.Diff(row.requests, requests(g.requeued), protocmp.Transform()); diff != "" {
 				t.Error(diff)

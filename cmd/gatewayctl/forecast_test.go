@@ -27,7 +27,7 @@ func TestForecast(t *testing.T) {
 	}
 
 	t.Run("Table", func(t *testing.T) {
-		asked := &gateway{forecast: forecast}
+		asked := &fakeGateway{forecast: forecast}
 		expect(t, result{Stdout: text(`
 			measured over  5m0s
 			ingest         120.0 messages/s
@@ -54,17 +54,17 @@ func TestForecast(t *testing.T) {
 			full           not at this rate
 
 			SINK  DELIVERED/S  CAUGHT UP  FIRST LOSS  MESSAGE
-		`)}, trimmed(command(t, &gateway{forecast: shrinking}, "", "forecast")))
+		`)}, trimmed(command(t, &fakeGateway{forecast: shrinking}, "", "forecast")))
 	})
 
 	t.Run("TooEarly", func(t *testing.T) {
 		t.Parallel()
-		expect(t, result{Stdout: "the gateway has not run long enough to tell\n"}, command(t, &gateway{forecast: &adminv1.Forecast{}}, "", "forecast"))
+		expect(t, result{Stdout: "the gateway has not run long enough to tell\n"}, command(t, &fakeGateway{forecast: &adminv1.Forecast{}}, "", "forecast"))
 	})
 
 	t.Run("JSON", func(t *testing.T) {
 		t.Parallel()
-		got := command(t, &gateway{forecast: forecast}, "", "forecast", "-o", "json")
+		got := command(t, &fakeGateway{forecast: forecast}, "", "forecast", "-o", "json")
 		var object struct{ TimeToFull string }
 		if err := json.Unmarshal([]byte(got.Stdout), &object); err != nil || object.TimeToFull != "7200s" {
 			t.Errorf("got %q, %v", got.Stdout, err)
@@ -74,7 +74,7 @@ func TestForecast(t *testing.T) {
 	t.Run("WindowOutOfBoundsIsUsage", func(t *testing.T) {
 		t.Parallel()
 		for _, window := range []string{"59s", "24h1s"} {
-			got := command(t, &gateway{forecast: forecast}, "", "forecast", "--window", window)
+			got := command(t, &fakeGateway{forecast: forecast}, "", "forecast", "--window", window)
 			if diff := cmp.Diff(exitUsage, got.Code); diff != "" || got.Stderr == "" {
 				t.Errorf("%s: %s, stderr %q", window, diff, got.Stderr)
 			}

@@ -25,8 +25,8 @@ import (
 	"combotto.io/gateway/gen/go/gateway/telemetry/v1/telemetryv1connect"
 )
 
-// gateway is a fake: it answers what a test put in and keeps what it was asked.
-type gateway struct {
+// fakeGateway answers what a test put in and keeps what it was asked.
+type fakeGateway struct {
 	adminv1connect.UnimplementedAdminServiceHandler
 	dlqv1connect.UnimplementedDLQServiceHandler
 	sinkv1connect.UnimplementedSinkServiceHandler
@@ -52,27 +52,27 @@ type gateway struct {
 	prefix     string
 }
 
-func (g *gateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
+func (g *fakeGateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
 	return &adminv1.GetStatusResponse{Status: g.status}, g.failWith
 }
 
-func (g *gateway) GetForecast(_ context.Context, request *adminv1.GetForecastRequest) (*adminv1.GetForecastResponse, error) {
+func (g *fakeGateway) GetForecast(_ context.Context, request *adminv1.GetForecastRequest) (*adminv1.GetForecastResponse, error) {
 	g.forecasted = request
 	return &adminv1.GetForecastResponse{Forecast: g.forecast}, g.failWith
 }
 
-func (g *gateway) GetMessage(_ context.Context, request *adminv1.GetMessageRequest) (*adminv1.GetMessageResponse, error) {
+func (g *fakeGateway) GetMessage(_ context.Context, request *adminv1.GetMessageRequest) (*adminv1.GetMessageResponse, error) {
 	g.message = request
 	return &adminv1.GetMessageResponse{Journey: g.journey}, g.failWith
 }
 
-func (g *gateway) GetConfig(_ context.Context, request *adminv1.GetConfigRequest) (*adminv1.GetConfigResponse, error) {
+func (g *fakeGateway) GetConfig(_ context.Context, request *adminv1.GetConfigRequest) (*adminv1.GetConfigResponse, error) {
 	g.prefix = request.KeyPrefix
 	return &adminv1.GetConfigResponse{Values: g.values}, g.failWith
 }
 
 // ListDeadLetters answers pages of at most two.
-func (g *gateway) ListDeadLetters(_ context.Context, request *dlqv1.ListDeadLettersRequest) (*dlqv1.ListDeadLettersResponse, error) {
+func (g *fakeGateway) ListDeadLetters(_ context.Context, request *dlqv1.ListDeadLettersRequest) (*dlqv1.ListDeadLettersResponse, error) {
 	g.listed = append(g.listed, request)
 	start := len(request.PageToken) // the token has one letter per dead letter that was listed
 	end := min(start+min(int(request.PageSize), 2), len(g.letters))
@@ -83,7 +83,7 @@ func (g *gateway) ListDeadLetters(_ context.Context, request *dlqv1.ListDeadLett
 	return response, g.failWith
 }
 
-func (g *gateway) GetDeadLetter(_ context.Context, request *dlqv1.GetDeadLetterRequest) (*dlqv1.GetDeadLetterResponse, error) {
+func (g *fakeGateway) GetDeadLetter(_ context.Context, request *dlqv1.GetDeadLetterRequest) (*dlqv1.GetDeadLetterResponse, error) {
 	for _, letter := range g.letters {
 		if letter.DeadLetterId == request.DeadLetterId {
 			return &dlqv1.GetDeadLetterResponse{DeadLetter: letter}, nil
@@ -92,7 +92,7 @@ func (g *gateway) GetDeadLetter(_ context.Context, request *dlqv1.GetDeadLetterR
 	return nil, connect.NewError(connect.CodeNotFound, errNoDeadLetter)
 }
 
-func (g *gateway) RequeueDeadLetters(_ context.Context, request *dlqv1.RequeueDeadLettersRequest) (*dlqv1.RequeueDeadLettersResponse, error) {
+func (g *fakeGateway) RequeueDeadLetters(_ context.Context, request *dlqv1.RequeueDeadLettersRequest) (*dlqv1.RequeueDeadLettersResponse, error) {
 	g.requeued = append(g.requeued, request)
 	count := len(request.DeadLetterIds)
 	if request.Filter != "" {
@@ -102,7 +102,7 @@ func (g *gateway) RequeueDeadLetters(_ context.Context, request *dlqv1.RequeueDe
 }
 
 // ListLosses answers pages of one.
-func (g *gateway) ListLosses(_ context.Context, request *adminv1.ListLossesRequest) (*adminv1.ListLossesResponse, error) {
+func (g *fakeGateway) ListLosses(_ context.Context, request *adminv1.ListLossesRequest) (*adminv1.ListLossesResponse, error) {
 	g.lost = append(g.lost, request)
 	start := len(request.PageToken)
 	end := min(start+1, len(g.losses))
@@ -113,12 +113,12 @@ func (g *gateway) ListLosses(_ context.Context, request *adminv1.ListLossesReque
 	return response, g.failWith
 }
 
-func (g *gateway) DeleteSink(_ context.Context, request *sinkv1.DeleteSinkRequest) (*sinkv1.DeleteSinkResponse, error) {
+func (g *fakeGateway) DeleteSink(_ context.Context, request *sinkv1.DeleteSinkRequest) (*sinkv1.DeleteSinkResponse, error) {
 	g.deleted = append(g.deleted, request)
 	return &sinkv1.DeleteSinkResponse{DiscardedCount: 42}, g.failWith
 }
 
-func (g *gateway) Tail(ctx context.Context, request *telemetryv1.TailRequest, stream *connect.ServerStream[telemetryv1.TailResponse]) error {
+func (g *fakeGateway) Tail(ctx context.Context, request *telemetryv1.TailRequest, stream *connect.ServerStream[telemetryv1.TailResponse]) error {
 	g.tailed = request
 	for _, event := range g.events {
 		if err := stream.Send(event); err != nil {
@@ -139,7 +139,7 @@ type result struct {
 }
 
 // serve starts the fake.
-func serve(t *testing.T, g *gateway) string {
+func serve(t *testing.T, g *fakeGateway) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle(adminv1connect.NewAdminServiceHandler(g))
@@ -152,7 +152,7 @@ func serve(t *testing.T, g *gateway) string {
 }
 
 // command runs a command line against the fake, with input on standard input.
-func command(t *testing.T, g *gateway, input string, arguments ...string) result {
+func command(t *testing.T, g *fakeGateway, input string, arguments ...string) result {
 	t.Helper()
 	return runCommand(t.Context(), input, append([]string{"--url", serve(t, g)}, arguments...)...)
 }

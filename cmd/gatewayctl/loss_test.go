@@ -14,7 +14,7 @@ import (
 
 func TestLoss_List(t *testing.T) {
 	t.Parallel()
-	g := &gateway{losses: []*adminv1.Loss{
+	g := &fakeGateway{losses: []*adminv1.Loss{
 		{
 			LossId: "2", SinkName: "archive", Kind: adminv1.LossKind_LOSS_KIND_EXPIRED, Reason: "max_lag_bytes", FirstPosition: 1, LastPosition: 90, Count: 60,
 			FirstReceiveTs: at(0), LastReceiveTs: at(time.Second), LossTime: at(time.Minute),
@@ -52,7 +52,7 @@ func TestSink_Delete(t *testing.T) {
 		"not yes":   {input: "n\n", arguments: []string{"--discard"}, code: exitFailed, want: []*sinkv1.DeleteSinkRequest{{Sink: "lake", Discard: true, ValidateOnly: true}}},
 		"confirmed": {input: "y\n", arguments: []string{"--discard"}, want: []*sinkv1.DeleteSinkRequest{{Sink: "lake", Discard: true, ValidateOnly: true}, {Sink: "lake", Discard: true}}},
 	} {
-		g := &gateway{}
+		g := &fakeGateway{}
 		got := command(t, g, test.input, append([]string{"sink", "delete", "lake"}, test.arguments...)...)
 		if got.Code != test.code {
 			t.Errorf("%s: %+v", name, got)

@@ -44,7 +44,7 @@ func TestMessage(t *testing.T) {
 			STARTED                   SINK       TRY  OUTCOME  STATUS  TOOK  BATCH  REPLY
 			2026-11-22T18:00:01.123Z  analytics  1    busy     503     12ms  40     over\x1b[2Jloaded
 			2026-11-22T18:00:03.123Z  analytics  2    running                40
-		`)}, trimmed(command(t, &gateway{journey: journey}, "", "message", journey.Record.CorrelationId)))
+		`)}, trimmed(command(t, &fakeGateway{journey: journey}, "", "message", journey.Record.CorrelationId)))
 	})
 
 	for name, row := range map[string]struct {
@@ -64,7 +64,7 @@ func TestMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := &gateway{journey: journey}
+			g := &fakeGateway{journey: journey}
 			got := command(t, g, "", append([]string{"message"}, row.arguments...)...)
 			if code := map[bool]int{true: exitUsage}[row.want == nil]; got.Code != code {
 				t.Errorf("got %+v, want code %d", got, code)
@@ -77,7 +77,7 @@ func TestMessage(t *testing.T) {
 
 	t.Run("NotFoundSaysWhatToType", func(t *testing.T) {
 		t.Parallel()
-		got := command(t, &gateway{failWith: connect.NewError(connect.CodeNotFound, errors.New("no such message"))}, "", "message", "x-1")
+		got := command(t, &fakeGateway{failWith: connect.NewError(connect.CodeNotFound, errors.New("no such message"))}, "", "message", "x-1")
 		expect(t, result{Code: exitFailed, Stderr: text(`
 			gatewayctl: not_found: no such message
 			  hint: it was never accepted, or retention.delivered has passed; gatewayctl dlq list shows what was refused, gatewayctl tail what comes in

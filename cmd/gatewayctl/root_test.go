@@ -54,7 +54,7 @@ func TestExitCodes(t *testing.T) {
 
 	t.Run("NotBuiltYet", func(t *testing.T) {
 		t.Parallel()
-		got := command(t, &gateway{failWith: connect.NewError(connect.CodeUnimplemented, errors.New("later"))}, "", "config", "explain")
+		got := command(t, &fakeGateway{failWith: connect.NewError(connect.CodeUnimplemented, errors.New("later"))}, "", "config", "explain")
 		expect(t, result{Code: exitFailed, Stderr: "gatewayctl: unimplemented: later\n  hint: this gateway does not have this yet; gatewayctl status shows its version\n"}, got)
 	})
 }
@@ -88,7 +88,7 @@ func TestCommandLine(t *testing.T) {
 }
 
 func TestURL_FromTheEnvironment(t *testing.T) {
-	t.Setenv(urlVariable, serve(t, &gateway{status: healthy()}))
+	t.Setenv(urlVariable, serve(t, &fakeGateway{status: healthy()}))
 	if got := runCommand(t.Context(), "", "status", "-o", "json"); got.Code != exitDone {
 		t.Errorf("got %+v", got)
 	}

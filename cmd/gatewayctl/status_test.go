@@ -33,7 +33,7 @@ func TestStatus(t *testing.T) {
 
 			DOOR  RESULT    MESSAGES
 			mqtt  accepted  120
-		`)}, trimmed(command(t, &gateway{status: healthy()}, "", "status")))
+		`)}, trimmed(command(t, &fakeGateway{status: healthy()}, "", "status")))
 	})
 
 	t.Run("WhatNeedsAnOperatorExitsWith4", func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestStatus(t *testing.T) {
 		status.Sinks[0].State, status.Sinks[0].StateDetail = sinkv1.SinkState_SINK_STATE_WAITING, "disk full,"
 		status.Sinks[0].LastErrorStatus, status.Sinks[0].LastErrorTime, status.Sinks[0].NextAttemptTime = "no space left on device", at(0), at(time.Second)
 		status.Sinks[0].DeadLetterCount = 2
-		got := command(t, &gateway{status: status}, "", "status")
+		got := command(t, &fakeGateway{status: status}, "", "status")
 		_, findings, _ := strings.Cut(got.Stdout, "NEEDS ATTENTION\n")
 		want := text(`
 			the gateway is not ready
@@ -64,7 +64,7 @@ func TestStatus(t *testing.T) {
 		for headroom, want := range map[time.Duration]int{3 * time.Hour: exitFound, 48 * time.Hour: exitDone} {
 			status := healthy()
 			status.Queue.Headroom = durationpb.New(headroom)
-			got := command(t, &gateway{status: status}, "", "status")
+			got := command(t, &fakeGateway{status: status}, "", "status")
 			if told := strings.Contains(got.Stdout, "the queue is full in 3h0m0s at the present rate: gatewayctl forecast"); got.Code != want || told != (want == exitFound) {
 				t.Errorf("%v: code %d, %q", headroom, got.Code, got.Stdout)
 			}
@@ -73,7 +73,7 @@ func TestStatus(t *testing.T) {
 
 	t.Run("JSONIsOneObject", func(t *testing.T) {
 		t.Parallel()
-		got := command(t, &gateway{status: healthy()}, "", "status", "-o", "json")
+		got := command(t, &fakeGateway{status: healthy()}, "", "status", "-o", "json")
 		var object struct{ GatewayID string }
 		if err := json.Unmarshal([]byte(got.Stdout), &object); err != nil || object.GatewayID != "site-7" || strings.Count(got.Stdout, "\n") != 1 || strings.Contains(got.Stdout, ": ") {
 			t.Errorf("got %q, error %v, want one compact line", got.Stdout, err)

@@ -24,7 +24,7 @@ func TestTail(t *testing.T) {
 
 	t.Run("CountEndsIt", func(t *testing.T) {
 		t.Parallel()
-		g := &gateway{events: []*telemetryv1.TailResponse{event(0), heartbeat, event(3), event(3)}, holding: make(chan struct{})}
+		g := &fakeGateway{events: []*telemetryv1.TailResponse{event(0), heartbeat, event(3), event(3)}, holding: make(chan struct{})}
 		expect(t, result{Stdout: line + line, Stderr: "gatewayctl: 3 records were left out because this terminal did not keep up\n"},
 			command(t, g, "", "tail", "--count", "2", "--device", "dev-1,dev-2", "--device", "dev-3"))
 		if diff := cmp.Diff(&telemetryv1.TailRequest{DeviceIds: []string{"dev-1", "dev-2", "dev-3"}}, g.tailed, protocmp.Transform()); diff != "" {
@@ -34,7 +34,7 @@ func TestTail(t *testing.T) {
 
 	t.Run("JSONIsOneObjectPerLine", func(t *testing.T) {
 		t.Parallel()
-		got := command(t, &gateway{events: []*telemetryv1.TailResponse{event(0), event(0)}, holding: make(chan struct{})}, "", "tail", "-n", "2", "-o", "json")
+		got := command(t, &fakeGateway{events: []*telemetryv1.TailResponse{event(0), event(0)}, holding: make(chan struct{})}, "", "tail", "-n", "2", "-o", "json")
 		for line := range strings.Lines(got.Stdout) {
 			var object struct{ DeviceID string }
 			if err := json.Unmarshal([]byte(line), &object); err != nil || object.DeviceID != "dev-1" {
@@ -50,7 +50,7 @@ func TestTail(t *testing.T) {
 		t.Parallel()
 		for _, events := range [][]*telemetryv1.TailResponse{nil, {event(0)}} {
 			ctx, interrupt := context.WithCancel(t.Context())
-			g := &gateway{holding: make(chan struct{}), events: events}
+			g := &fakeGateway{holding: make(chan struct{}), events: events}
 			go func() { <-g.holding; interrupt() }()
 			got := runCommand(ctx, "", "--url", serve(t, g), "tail")
 			if got.Code != exitDone || got.Stderr != "" {
@@ -61,7 +61,7 @@ func TestTail(t *testing.T) {
 
 	t.Run("StoppingGateway", func(t *testing.T) {
 		t.Parallel()
-		got := command(t, &gateway{failWith: connect.NewError(connect.CodeUnavailable, errors.New("stopping"))}, "", "tail")
+		got := command(t, &fakeGateway{failWith: connect.NewError(connect.CodeUnavailable, errors.New("stopping"))}, "", "tail")
 		expect(t, result{Code: exitFailed, Stderr: text(`
 			gatewayctl: unavailable: stopping
 			  hint: the gateway is full or stopping; gatewayctl status shows which

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"combotto.io/gateway/server/edge"
 )
@@ -30,18 +29,12 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "gateway.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock of data folder: %w", err)
 	}
-	// A lock of the kernel goes with the process, however it ends; a file with a
-	// process id would outlive a power cut.
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s (stop it, or choose another --data-dir)", ErrInUse, path)
-		}
-		return nil, fmt.Errorf("lock data folder: %w", err)
+	if err := lockFolder(lock, path); err != nil {
+		return nil, err
 	}
 	return &dataDir{path: path, lock: lock}, nil
 }

@@ -248,7 +248,7 @@ func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
 		return nil, err
 	}
 	return queue.Open(ctx, queue.Settings{
-		Path: filepath.Join(g.Config.DataDir, "queue.db"), MaxBytes: limit,
+		Path: filepath.Join(g.Config.DataDir, queueFile), MaxBytes: limit,
 		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
 		RetentionDeliveredBytes: g.Config.Retention.DeliveredBytes.Of(limit), RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),
 		RetentionRemovedSink: time.Duration(g.Config.Retention.RemovedSink),

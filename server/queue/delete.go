@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -60,6 +61,13 @@ func (a *account) left() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.pending() + a.dead
+}
+
+// storedName returns the name that a sink has, or had before it was deleted; see
+// markDeleted.
+func storedName(column string) string {
+	name, _, _ := strings.Cut(column, "#")
+	return name
 }
 
 // markDeleted makes sure that a removed sink is never served again. Its row stays,

@@ -269,7 +269,7 @@ func (c *carved) sink() bool {
 	if !c.of("sink").shaped("ittiiiib"+"iiiiiii") || c.ID < 1 || c.int("cursor") < 0 || c.int("cursor") > maxPosition {
 		return false
 	}
-	name, _, _ := strings.Cut(c.text("name"), "#") // see markDeleted
+	name := storedName(c.text("name"))
 	found := newAccount(edge.SinkID(c.ID), name, c.text("kind"))
 	found.start, found.backlogFrom, found.cursor = c.position("start"), c.position("backlog_from"), c.position("cursor")
 	settled, err := parseSpans(c.blob("settled"), found.cursor)

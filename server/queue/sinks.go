@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -247,7 +246,7 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	var accounts []*account
 	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, removed_at, removed_by, checksum, counts_checksum
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
-		name, _, _ := strings.Cut(row.Text(1), "#") // see markDeleted
+		name := storedName(row.Text(1))
 		loaded := newAccount(edge.SinkID(row.Int(0)), name, row.Text(2))
 		loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = row.Int(3) != 0, row.Int(3) == sinkDeleted, fromUnixMicro(row.Int(16)), row.Text(17)
 		loaded.start, loaded.backlogFrom = edge.Position(row.Int(4)), edge.Position(row.Int(5))

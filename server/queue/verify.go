@@ -1,8 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -33,6 +37,9 @@ type Problem struct {
 // Verification is what was checked, and what was found.
 type Verification struct {
 	Path        string    `json:"path"`
+	Bytes       int64     `json:"bytes"`      // of the file
+	WALBytes    int64     `json:"wal_bytes"`  // read as well
+	FreeBytes   int64     `json:"free_bytes"` // in the file, that a compaction gives back
 	Frames      int64     `json:"frames"`
 	Records     int64     `json:"messages"`
 	DeadLetters int64     `json:"dead_letters"`
@@ -43,6 +50,7 @@ type Verification struct {
 	Structural  int64     `json:"structural"` // problems that only a repair removes
 	Problems    []Problem `json:"problems"`   // the first problemsMax
 	Found       int64     `json:"found"`      // all of them
+	Notes       []string  `json:"notes"`      // what is no problem, and worth knowing
 }
 
 // problemsMax bounds what is listed.
@@ -59,26 +67,100 @@ func (v *Verification) add(problem Problem) {
 	}
 }
 
-// verify reads the whole file and checks everything that has a checksum, the
-// trees of the database, and the ledger. It fails only when it could not look.
+// Verify reads the whole file that lies at path, and the WAL beside it, and checks
+// everything that has a checksum, the trees of the database, and the ledger. It
+// changes nothing, and nobody may work with the file meanwhile: it fails with an
+// error that [IsInUse] knows when somebody does, with one that [IsNewer] knows for
+// another schema, and with fs.ErrNotExist when there is no file. Damage is no
+// error, it is in the Verification.
+func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Verification{}, err
+	}
+	v := Verification{Path: path, Problems: []Problem{}, Notes: []string{}}
+	if v.Bytes, err = disk.Size(path); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	if v.WALBytes, err = disk.Size(path + "-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	if err := v.lookAtWAL(disk); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	migrations, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return v, err
+	}
+	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
+	if isDamage(err) {
+		v.add(Problem{Kind: ProblemStructure, Detail: err.Error()})
+		return v, nil
+	}
+	if err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	return v, cmp.Or(v.run(ctx, db), db.Close())
+}
+
+// lookAtWAL finds what SQLite does not read of the WAL.
+func (v *Verification) lookAtWAL(disk sqlite.Disk) error {
+	image, err := sqlite.OpenImage(disk, v.Path)
+	if err != nil {
+		return err
+	}
+	if image.WALDamaged() {
+		v.add(Problem{Kind: ProblemStructure, Detail: "the WAL is damaged, and commits that were on disk lie behind the damage"})
+	} else if image.HasTail() {
+		v.Notes = append(v.Notes, "the WAL ends with a transaction that a crash has cut off; the next start keeps the whole frames in it")
+	}
+	return image.Close()
+}
+
+// verify is Verify for a file that is open and that nobody writes to.
 func (q *Queue) verify(ctx context.Context) (Verification, error) {
 	v := Verification{Path: q.settings.Path, Problems: []Problem{}}
-	for _, check := range []func(*sqlite.Conn, *Verification) error{
-		verifyTrees, q.verifyFrames, q.verifyLetters, verifyDevices, verifyCounts,
-	} {
-		err := q.db.Read(ctx, func(conn *sqlite.Conn) error { return check(conn, &v) })
+	return v, v.run(ctx, q.db)
+}
+
+// verifier is one look at a file, in one snapshot per check.
+type verifier struct {
+	*Verification
+	conn    *sqlite.Conn
+	decoder *decoder
+	names   map[edge.SinkID]string
+	head    edge.Position // highest that any row knows
+}
+
+// run makes the checks. It fails only when it could not look.
+func (v *Verification) run(ctx context.Context, db *sqlite.DB) error {
+	decoder, err := newDecoder(new(logs))
+	if err != nil {
+		return err
+	}
+	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}}
+	for _, check := range []func() error{look.trees, look.ledgerRow, look.sets, look.sinks, look.frames, look.letters, look.devices, look.counts, look.recount} {
+		err := db.Read(ctx, func(conn *sqlite.Conn) error {
+			look.conn = conn
+			return check()
+		})
 		switch {
 		case isDamage(err):
 			v.add(Problem{Kind: ProblemStructure, Detail: err.Error()})
 		case err != nil:
-			return v, fmt.Errorf("verify: %w", err)
+			return fmt.Errorf("verify: %w", err)
 		}
 	}
-	return v, nil
+	return nil
 }
 
-func verifyTrees(conn *sqlite.Conn, v *Verification) error {
-	return conn.Query("PRAGMA integrity_check(100)", func(row sqlite.Row) error {
+func (v *verifier) trees() error {
+	usage, err := v.conn.Usage()
+	if err != nil {
+		return err
+	}
+	v.FreeBytes = usage.Spare
+	return v.conn.Query("PRAGMA integrity_check(100)", func(row sqlite.Row) error {
 		if text := row.Text(0); text != "ok" {
 			v.add(Problem{Kind: ProblemStructure, Detail: text})
 		}
@@ -86,9 +168,65 @@ func verifyTrees(conn *sqlite.Conn, v *Verification) error {
 	})
 }
 
-// verifyFrames reads every frame, and looks for positions that are nowhere.
-func (q *Queue) verifyFrames(conn *sqlite.Conn, v *Verification) error {
-	apart, err := quarantinedSpans(conn)
+// ledgerRow checks the one row of the ledger, and the logs before this one.
+func (v *verifier) ledgerRow() error {
+	log := uint16(0)
+	found, err := v.conn.One("SELECT log, counted, replay_from, quarantined, checksum FROM ledger", func(row sqlite.Row) {
+		log, v.head, v.Quarantined = uint16(row.Int(0)), edge.Position(row.Int(1)), row.Int(3)
+		if !sumHolds(row[4], ledgerSum(row.Int(0), row.Int(1), row.Int(2))) {
+			v.add(Problem{Kind: ProblemRow, Detail: "ledger: where the file is, is not what was written"})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if !found {
+		v.add(Problem{Kind: ProblemRow, Detail: "ledger: there is no row"})
+	}
+	if _, err := loadLogs(v.conn, log); errors.Is(err, errRow) {
+		v.add(Problem{Kind: ProblemRow, Detail: err.Error()})
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (v *verifier) sets() error {
+	last := int64(0)
+	return v.conn.Query("SELECT id, sinks, checksum FROM owed ORDER BY id", func(row sqlite.Row) error {
+		_, err := parseSinks(row.Text(1))
+		if last++; err != nil || row.Int(0) != last || !sumHolds(row[2], owedSum(row.Int(0), row.Text(1))) {
+			v.add(Problem{Kind: ProblemRow, Detail: fmt.Sprintf("owed set %d, %q, is not what was written", row.Int(0), row.Text(1))})
+			last = row.Int(0)
+		}
+		return nil
+	})
+}
+
+// sinks checks where each sink is, and what it counts.
+func (v *verifier) sinks() error {
+	return v.conn.Query(`SELECT id, name, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, checksum, counts_checksum
+		FROM sink ORDER BY id`, func(row sqlite.Row) error {
+		v.Sinks++
+		id, name := edge.SinkID(row.Int(0)), storedName(row.Text(1))
+		v.names[id] = name
+		cursor := edge.Position(row.Int(4))
+		_, err := parseSpans(row.Bytes(5), cursor)
+		if err != nil || !sumHolds(row[14], sinkSum(id, name, edge.Position(row.Int(2)), edge.Position(row.Int(3)), cursor, row.Bytes(5), row.Bytes(13))) {
+			v.add(Problem{Kind: ProblemRow, Position: cursor, Sink: name, Detail: "the cursor and ranges of the sink are not what was written"})
+		}
+		totals := accountTotals{counted: edge.Position(row.Int(6)), owed: row.Int(7), delivered: row.Int(8), dead: row.Int(9), held: row.Int(10), discarded: row.Int(11), expired: row.Int(12)}
+		if !sumHolds(row[15], totals.sum(id)) {
+			v.add(Problem{Kind: ProblemLedger, Sink: name, Detail: "the counters of the sink are not what was written"})
+		}
+		v.head = max(v.head, totals.counted, cursor-1)
+		return nil
+	})
+}
+
+// frames reads every frame, and looks for positions that are nowhere.
+func (v *verifier) frames() error {
+	apart, err := quarantinedSpans(v.conn)
 	if err != nil {
 		return err
 	}
@@ -98,12 +236,15 @@ func (q *Queue) verifyFrames(conn *sqlite.Conn, v *Verification) error {
 			v.add(Problem{Kind: ProblemGap, Position: next, Detail: fmt.Sprintf("messages %d to %d are in no frame", next, end-1)})
 		}
 	}
-	err = conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
+	err = v.conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
 		stored := readStoredFrame(row)
 		v.Frames++
 		gap(stored.first)
+		if stored.first < next {
+			v.add(Problem{Kind: ProblemGap, Position: stored.first, Detail: fmt.Sprintf("messages %d to %d are in two frames", stored.first, next-1)})
+		}
 		next = stored.first + edge.Position(stored.count)
-		if _, err := q.decoder.decodeStored(stored); err != nil {
+		if _, err := v.decoder.decodeStored(stored); err != nil {
 			v.add(Problem{Kind: ProblemFrame, Position: stored.first, Detail: err.Error()})
 			return nil
 		}
@@ -111,7 +252,7 @@ func (q *Queue) verifyFrames(conn *sqlite.Conn, v *Verification) error {
 		return nil
 	})
 	if err == nil {
-		gap(q.Head() + 1)
+		gap(v.head + 1)
 	}
 	return err
 }
@@ -124,29 +265,20 @@ func quarantinedSpans(conn *sqlite.Conn) (apart spans, err error) {
 	return apart, err
 }
 
-func (q *Queue) verifyLetters(conn *sqlite.Conn, v *Verification) error {
-	return conn.Query(selectLetters+" ORDER BY sink, position", func(row sqlite.Row) error {
+func (v *verifier) letters() error {
+	return v.conn.Query(selectLetters+" ORDER BY sink, position", func(row sqlite.Row) error {
 		letter := readLetter(row)
 		v.DeadLetters++
-		if _, err := q.decoder.decodeLetter(&letter); err != nil {
-			v.add(Problem{Kind: ProblemLetter, Position: letter.position, Sink: q.sinkName(letter.sink), Detail: err.Error()})
+		if _, err := v.decoder.decodeLetter(&letter); err != nil {
+			name := cmp.Or(v.names[letter.sink], fmt.Sprint(letter.sink))
+			v.add(Problem{Kind: ProblemLetter, Position: letter.position, Sink: name, Detail: err.Error()})
 		}
 		return nil
 	})
 }
 
-func (q *Queue) sinkName(id edge.SinkID) string {
-	if account, err := q.account(id); err == nil {
-		return account.name
-	}
-	if id == edge.Ingress {
-		return edge.IngressName
-	}
-	return fmt.Sprint(id)
-}
-
-func verifyDevices(conn *sqlite.Conn, v *Verification) error {
-	return conn.Query("SELECT device, body FROM identity_window", func(row sqlite.Row) error {
+func (v *verifier) devices() error {
+	return v.conn.Query("SELECT device, body FROM identity_window", func(row sqlite.Row) error {
 		v.Devices++
 		if _, err := parseDevice(edge.DeviceID(row.Text(0)), row.Bytes(1)); err != nil {
 			v.add(Problem{Kind: ProblemDevice, Detail: fmt.Sprintf("%s: %v", row.Text(0), err)})
@@ -155,9 +287,42 @@ func verifyDevices(conn *sqlite.Conn, v *Verification) error {
 	})
 }
 
-func verifyCounts(conn *sqlite.Conn, v *Verification) error {
-	_, err := conn.One("SELECT (SELECT count(*) FROM attempt), (SELECT count(*) FROM sink), (SELECT quarantined FROM ledger)", func(row sqlite.Row) {
-		v.Attempts, v.Sinks, v.Quarantined = row.Int(0), row.Int(1), row.Int(2)
-	})
+func (v *verifier) counts() error {
+	_, err := v.conn.One("SELECT count(*) FROM attempt", func(row sqlite.Row) { v.Attempts = row.Int(0) })
 	return err
+}
+
+// recount compares the counters with what is stored. Where rows are damaged, what
+// they count says nothing.
+func (v *verifier) recount() error {
+	if v.Structural > 0 {
+		v.Notes = append(v.Notes, "the ledger was not recounted: what it counts cannot all be read")
+		return nil
+	}
+	sinks, err := recountSinks(v.conn)
+	if err != nil {
+		return err
+	}
+	recount := Recount{Contiguous: true}
+	if err := recount.frames(v.conn, v.decoder, sinks); err != nil {
+		return err
+	}
+	if len(recount.Damaged) > 0 {
+		v.Notes = append(v.Notes, "the ledger was not compared with the file: what lies in damaged frames is still counted as pending")
+		return nil
+	}
+	for _, sink := range sinks {
+		for _, pair := range []struct {
+			what            string
+			counted, stored int64
+		}{
+			{"pending", sink.Counted.Pending, sink.Pending}, {"dead", sink.Counted.Dead, sink.Dead},
+			{"discarded", sink.Counted.Discarded, sink.Discarded}, {"expired", sink.Counted.Expired, sink.Expired},
+		} {
+			if pair.counted != pair.stored {
+				v.add(Problem{Kind: ProblemLedger, Sink: storedName(sink.Name), Detail: fmt.Sprintf("%s: the counter says %d, the file holds %d", pair.what, pair.counted, pair.stored)})
+			}
+		}
+	}
+	return nil
 }

@@ -42,7 +42,11 @@ func (r Row) Bytes(column int) []byte {
 
 // openConn opens a connection and verifies its settings.
 func openConn(disk Disk, path string, role role) (*Conn, error) {
-	raw, err := new(sqlite.Driver).Open(dsn(disk, path))
+	uri := dsn(disk, path)
+	if role == roleInspector {
+		uri = inspectorDSN(disk, path)
+	}
+	raw, err := new(sqlite.Driver).Open(uri)
 	if err != nil {
 		return nil, wrap("open", err)
 	}

@@ -56,7 +56,8 @@ func (e *Error) IsContent() bool {
 }
 
 // SchemaError says that a newer program has written the file. Starting again
-// does not help; the newer program does.
+// does not help; the newer program does. Whoever only looks at a file meets it for
+// an older one, too, which a start would bring up to date.
 type SchemaError struct {
 	Path    string
 	Version int // of the file
@@ -64,6 +65,9 @@ type SchemaError struct {
 }
 
 func (e *SchemaError) Error() string {
+	if e.Version < e.Known {
+		return fmt.Sprintf("%s has schema version %d, this program looks at version %d: start the gateway on it once, which brings it up to date", e.Path, e.Version, e.Known)
+	}
 	return fmt.Sprintf("%s has schema version %d, this program knows up to %d: use the newer program, or restore a backup", e.Path, e.Version, e.Known)
 }
 

@@ -89,7 +89,12 @@ func (db *DB) version(ctx context.Context, migrations fs.FS, names []string) (ve
 	if version > len(names) {
 		return 0, &SchemaError{Path: db.path, Version: version, Known: len(names)}
 	}
-	return 0, &Error{Statement: "read schema", Code: sqlite3.SQLITE_CORRUPT, Err: fmt.Errorf("it is not that of version %d", version)}
+	return 0, damagedSchema(version)
+}
+
+// damagedSchema says that the schema is none that a migration makes.
+func damagedSchema(version int) error {
+	return &Error{Statement: "read schema", Code: sqlite3.SQLITE_CORRUPT, Err: fmt.Errorf("it is not that of version %d", version)}
 }
 
 // schema returns the definitions of everything in the database.

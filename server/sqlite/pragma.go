@@ -12,6 +12,7 @@ type role int
 const (
 	roleWriter role = iota
 	roleReader
+	roleInspector // of a file that nobody works with and that is not to be changed
 )
 
 // pragma is a setting that is applied and then read back, because SQLite
@@ -47,6 +48,8 @@ var pragmas = []pragma{
 var rolePragmas = map[role][]pragma{
 	roleWriter: {{"cache_size", "-8192", "-8192"}, {"query_only", "OFF", "0"}},
 	roleReader: {{"cache_size", "-2048", "-2048"}, {"query_only", "ON", "1"}},
+	roleInspector: {{"busy_timeout", "5000", "5000"}, {"temp_store", "MEMORY", "2"}, {"mmap_size", "0", "0"},
+		{"cache_size", "-8192", "-8192"}, {"query_only", "ON", "1"}},
 }
 
 // versionMin is the first SQLite without the WAL-reset race, which could lose
@@ -58,7 +61,11 @@ func (c *Conn) configure(role role) error {
 	if err := c.checkVersion(); err != nil {
 		return err
 	}
-	for _, group := range [][]pragma{pragmas, rolePragmas[role]} {
+	groups := [][]pragma{pragmas, rolePragmas[role]}
+	if role == roleInspector { // whatever is about writing cannot be set
+		groups = groups[1:]
+	}
+	for _, group := range groups {
 		for _, pragma := range group {
 			if err := c.apply(pragma); err != nil {
 				return err

@@ -49,6 +49,7 @@ const readersDefault = 4
 type DB struct {
 	path    string
 	disk    Disk
+	reading role       // of the readers
 	writer  chan *Conn // holds the writer while nobody writes
 	readers chan *Conn // holds the readers that are free; nil stands for one that is not open yet
 	closing atomic.Bool
@@ -81,7 +82,7 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err := renewWAL(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
-	db := &DB{path: path, disk: settings.Disk, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
+	db := &DB{path: path, disk: settings.Disk, reading: roleReader, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
 	for range settings.Readers {
 		db.readers <- nil
 	}
@@ -126,11 +127,16 @@ func createFile(disk Disk, path string) error {
 // dsn names the file as a URI, without which the driver would take settings for
 // a part of the name.
 func dsn(disk Disk, path string) string {
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
+	return name(disk, path, url.Values{})
+}
+
+func name(disk Disk, path string, settings url.Values) string {
+	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
 	if disk.VFS != "" {
-		name.RawQuery = url.Values{"vfs": {disk.VFS}}.Encode()
+		settings.Set("vfs", disk.VFS)
 	}
-	return name.String()
+	uri.RawQuery = settings.Encode()
+	return uri.String()
 }
 
 // Close checkpoints, removes the WAL and closes every connection. It waits for
@@ -147,6 +153,9 @@ func (db *DB) Close() error {
 		errs = append(errs, (<-db.readers).close())
 	}
 	errs = append(errs, db.checkpointer.close(), (<-db.writer).close())
+	if db.reading == roleInspector {
+		errs = append(errs, db.removeIndex())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close database %s: %w", db.path, err)
 	}
@@ -165,6 +174,9 @@ func (db *DB) Write(ctx context.Context, fn func(conn *Conn) error) error {
 		return fmt.Errorf("wait for the writer: %w", err)
 	}
 	defer func() { db.writer <- conn }()
+	if conn == nil {
+		return ErrReadOnly
+	}
 	return conn.transact("BEGIN IMMEDIATE", fn)
 }
 
@@ -177,7 +189,7 @@ func (db *DB) Read(ctx context.Context, fn func(conn *Conn) error) error {
 	}
 	defer func() { db.readers <- conn }()
 	if conn == nil {
-		opened, err := openConn(db.disk, db.path, roleReader)
+		opened, err := openConn(db.disk, db.path, db.reading)
 		if err != nil {
 			return fmt.Errorf("open a reader of %s: %w", db.path, err)
 		}

@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/sqlite"
+)
+
+const (
+	queueFile = "queue.db"
+	lockFile  = "gateway.lock"
+)
+
+// Offline is the queue of a gateway that does not run: the one of a data folder,
+// or a copy of one anywhere else. As long as it is open no gateway starts on it.
+type Offline struct {
+	path string   // of the queue's file
+	lock *os.File // of its folder; nil where no gateway has ever run
+}
+
+// OpenOffline takes a data folder or the path of a queue's file. It changes
+// nothing, and fails with [ErrInUse] when a gateway works there. The file itself
+// may be missing.
+func OpenOffline(path string) (*Offline, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, queueFile)
+	}
+	// A folder without a lock is no gateway's, and one that cannot be written to
+	// can be looked at all the same.
+	lock, err := os.Open(filepath.Join(filepath.Dir(path), lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Offline{path: path}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open lock of data folder: %w", err)
+	}
+	if err := lockFolder(lock, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	return &Offline{path: path, lock: lock}, nil
+}
+
+// lockFolder takes the lock of a data folder, or closes the file.
+func lockFolder(lock *os.File, folder string) error {
+	// A lock of the kernel goes with the process, however it ends; a file with a
+	// process id would outlive a power cut.
+	err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return nil
+	}
+	_ = lock.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%w: %s (stop it, or choose another --data-dir)", ErrInUse, folder)
+	}
+	return fmt.Errorf("lock data folder: %w", err)
+}
+
+// Close lets a gateway start again.
+func (o *Offline) Close() error {
+	if o.lock == nil {
+		return nil
+	}
+	return o.lock.Close()
+}
+
+// Path returns where the queue's file is.
+func (o *Offline) Path() string { return o.path }
+
+// VerifyQueue looks at the whole file and changes nothing; see [queue.Verify].
+func (o *Offline) VerifyQueue(ctx context.Context) (queue.Verification, error) {
+	found, err := queue.Verify(ctx, sqlite.Disk{}, o.path)
+	return found, inUse(err)
+}
+
+// inUse translates what the queue says of a file that somebody has open.
+func inUse(err error) error {
+	if queue.IsInUse(err) {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	return err
+}

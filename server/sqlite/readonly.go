@@ -1,0 +1,98 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"slices"
+)
+
+// ErrReadOnly is returned by a write to a database that was opened to be looked
+// at.
+var ErrReadOnly = errors.New("database was opened to be read only")
+
+// OpenReadOnly opens a file that no process works with, and changes nothing of
+// it: not the file, not its WAL, not its schema. What the WAL holds is read. Only
+// Read and Close may be called.
+//
+// It fails with fs.ErrNotExist when there is no file, with an [*InUseError] when
+// some process has it open, and with a [*SchemaError] when it is not of the newest
+// schema that the migrations make.
+func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
+	path, err := filepath.Abs(settings.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if _, err := settings.Disk.Size(path); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db := &DB{path: path, disk: settings.Disk, reading: roleInspector, writer: make(chan *Conn, 1), readers: make(chan *Conn, 1), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
+	db.writer <- nil
+	db.readers <- nil
+	if settings.Disk.Files == nil {
+		used, err := inUse(path)
+		if err == nil && used {
+			err = &InUseError{Path: path}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open database %s: %w", path, err)
+		}
+	}
+	if err := db.checkSchema(ctx, settings.Migrations); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+// checkSchema refuses a schema that is not the newest one.
+func (db *DB) checkSchema(ctx context.Context, migrations fs.FS) error {
+	names, err := fs.Glob(migrations, "*.sql")
+	if err != nil {
+		return fmt.Errorf("list migrations: %w", err)
+	}
+	slices.Sort(names)
+	expected, err := expectedSchemas(migrations, names)
+	if err != nil {
+		return err
+	}
+	version, schema := 0, ""
+	err = db.Read(ctx, func(conn *Conn) error {
+		if _, err := conn.One("PRAGMA user_version", func(row Row) { version = int(row.Int(0)) }); err != nil {
+			return err
+		}
+		schema, err = conn.schema()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	switch fits := slices.Index(expected, schema); {
+	case fits == len(names) && version == fits:
+		return nil
+	case fits > 0 || fits < 0 && version > len(names):
+		return &SchemaError{Path: db.path, Version: version, Known: len(names)}
+	}
+	return damagedSchema(version)
+}
+
+// inspectorDSN names a file to be looked at. Without a WAL nothing beside the file
+// is needed for that, not even the right to write to its folder.
+func inspectorDSN(disk Disk, path string) string {
+	settings := url.Values{"mode": {"ro"}}
+	if size, err := disk.Size(path + "-wal"); err != nil || size == 0 {
+		settings.Set("immutable", "1")
+	}
+	return name(disk, path, settings)
+}
+
+// removeIndex removes the index that SQLite makes to read a WAL. Whoever opens the
+// file next makes a new one.
+func (db *DB) removeIndex() error {
+	if _, err := db.disk.Size(db.path + "-shm"); errors.Is(err, fs.ErrNotExist) {
+		return nil // and maybe no right to remove anything
+	}
+	return db.disk.Remove(db.path + "-shm")
+}
