@@ -2,6 +2,7 @@ package crash_test
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"path"
 	"strings"
@@ -13,7 +14,7 @@ import (
 )
 
 // killsPerPoint is how often the gateway dies at each point.
-const killsPerPoint = 10
+var killsPerPoint = flag.Int("kills-per-point", 3, "how often the gateway of TestPoint dies at each place")
 
 // point is a place in the product's source at which the gateway kills itself:
 // before a text that a file holds exactly once, or where instead says.
@@ -107,16 +108,16 @@ func pointsOverlay() harness.Overlay {
 	return overlay
 }
 
-// TestPoint kills the gateway at every named place, ten times each.
+// TestPoint kills the gateway at every named place, again and again.
 func TestPoint(t *testing.T) {
-	skipShort(t, "two minutes")
+	skipShort(t, "half a minute")
 	binary, err := binaries.BuildOverlay(t.Context(), "points", pointsOverlay())
 	must(t, err)
 	for _, point := range points {
 		t.Run(point.name, func(t *testing.T) {
-			runs, kills := 1, killsPerPoint
+			runs, kills := 1, *killsPerPoint
 			if point.when == firstStart {
-				runs, kills = killsPerPoint, 1
+				runs, kills = *killsPerPoint, 1
 			}
 			for range runs {
 				r := newRig(t, binary)

@@ -12,7 +12,7 @@ import (
 )
 
 // outage is how long the sink of TestOutage is away.
-var outage = flag.Duration("outage", time.Minute, "how long the sink of TestOutage is away")
+var outage = flag.Duration("outage", 15*time.Second, "how long the sink of TestOutage is away")
 
 // What the mission allows an outage to cost.
 const (
@@ -20,8 +20,8 @@ const (
 	outageRSSMax      = 64 << 20
 	outageLatencyMax  = 2.0
 	outageWarmUp      = 5 * time.Second // not measured: connections, first files
-	outageBefore      = 15 * time.Second
-	outageAfter       = 10 * time.Second
+	outageBefore      = 9 * time.Second
+	outageAfter       = 5 * time.Second
 	outageConnections = 50
 )
 
