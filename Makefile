@@ -84,7 +84,7 @@ unit: ## Unit and architecture tests
 
 # Tests that go through thousands of states one after the other: minutes with the
 # race detector, and nothing runs at the same time in them that does not in others.
-ENUMERATING := TestQueue_(CrashStates|Sweep|FailedSync|Forecast|Expire_property)|TestOpen_(Flips|Migration)
+ENUMERATING := TestQueue_(CrashStates|Sweep|FailedSync|Forecast|Expire_property)|TestOpen_(Flips|Migration)|TestOperations_PowerCut
 
 .PHONY: race
 race: ## Unit tests again, with the race detector

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,7 +21,7 @@ const dataDirVariable = "GATEWAY_DATA_DIR"
 const defaultDataDir = "./data"
 
 func (a *application) queueCommand() *cobra.Command {
-	return group("queue", "Look after the file that holds the messages", a.queueVerifyCommand())
+	return group("queue", "Look after the file that holds the messages", a.queueVerifyCommand(), a.queueRepairCommand(), a.queueCompactCommand())
 }
 
 // dataDirFlag gives a command --data-dir.
@@ -56,9 +55,12 @@ func offlineFailure(path string, err error) error {
 		return err
 	}
 	failed := &failure{code: exitFailed, message: printable(err.Error())}
+	failed.hint = gateway.Hint(err)
 	switch {
 	case errors.Is(err, gateway.ErrInUse):
 		failed.hint = "stop the gateway first; while it runs, gatewayctl queue backup makes a copy that can be verified"
+	case gateway.IsDamaged(err):
+		failed.hint = "gatewayctl queue repair " + path + " shows what can be kept"
 	case errors.Is(err, fs.ErrNotExist):
 		failed.message = "there is no queue at " + path
 		failed.hint = "--data-dir is the gateway's data folder; gateway config explain shows data_dir"
@@ -81,11 +83,7 @@ Exit code 4 says that something was found.`,
 		Example: "  gatewayctl queue verify --data-dir /var/lib/gateway\n  gatewayctl queue verify /backup/queue-monday.db -o json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			path := dir
-			if len(arguments) > 0 {
-				path = arguments[0]
-			}
-			return offline(path, func(files *gateway.Offline) error { return a.verifyQueue(command.Context(), files) })
+			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error { return a.verifyQueue(command.Context(), files) })
 		},
 	}
 	dataDirFlag(command, &dir)
@@ -98,8 +96,8 @@ func (a *application) verifyQueue(ctx context.Context, files *gateway.Offline) e
 		return err
 	}
 	if a.output == "json" {
-		if err := json.NewEncoder(a.stdout).Encode(found); err != nil {
-			return &failure{code: exitFailed, message: "write JSON: " + err.Error()}
+		if err := a.printValue(found); err != nil {
+			return err
 		}
 	} else {
 		out := newTable(a.stdout)

@@ -18,6 +18,13 @@ const (
 	lockFile  = "gateway.lock"
 )
 
+// What operations on files tell; see package queue.
+type (
+	Verification = queue.Verification
+	Repaired     = queue.Repaired
+	Restored     = queue.Restored
+)
+
 // Offline is the queue of a gateway that does not run: the one of a data folder,
 // or a copy of one anywhere else. As long as it is open no gateway starts on it.
 type Offline struct {
@@ -83,6 +90,19 @@ func (o *Offline) VerifyQueue(ctx context.Context) (queue.Verification, error) {
 	return found, inUse(err)
 }
 
+// RepairQueue rebuilds a damaged file, or with apply unset only tells what that
+// would bring; see [queue.Repair].
+func (o *Offline) RepairQueue(ctx context.Context, apply bool) (queue.Repaired, error) {
+	done, err := queue.Repair(ctx, sqlite.Disk{}, o.path, apply)
+	return done, inUse(err)
+}
+
+// CompactQueue makes the file as small as what it holds; see [queue.Compact].
+func (o *Offline) CompactQueue(ctx context.Context) (queue.Compaction, error) {
+	done, err := queue.Compact(ctx, sqlite.Disk{}, o.path)
+	return done, inUse(err)
+}
+
 // inUse translates what the queue says of a file that somebody has open.
 func inUse(err error) error {
 	if queue.IsInUse(err) {
@@ -90,3 +110,13 @@ func inUse(err error) error {
 	}
 	return err
 }
+
+// IsDamaged reports whether an operation was refused because a file has problems.
+func IsDamaged(err error) bool {
+	_, damaged := errors.AsType[*queue.DamagedError](err)
+	return damaged
+}
+
+// Hint tells an operator what to check after an error of an operation on files;
+// empty when there is nothing to say.
+func Hint(err error) string { return sqlite.Hint(err) }

@@ -201,12 +201,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 	if err := db.BoundWAL(ctx, bounds.walHard); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	q := &Queue{
-		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
-		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
-		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan chan error),
-		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
-	}
+	q := newQueue(settings, observer, db, bounds, reserve)
 	if err := tail.restore(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -214,6 +209,16 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, errors.Join(err, db.Close())
 	}
 	return q, nil
+}
+
+// newQueue puts a queue around an open database.
+func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, bounds bounds, reserve *reserve) *Queue {
+	return &Queue{
+		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
+		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
+		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan chan error),
+		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
+	}
 }
 
 // IsInUse reports whether Open has refused a file because another process has it

@@ -108,10 +108,11 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 
 func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 	damaged, log := false, uint16(0)
-	found, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, checksum, salvaged, cursors_lost FROM ledger", func(row sqlite.Row) {
+	found, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, checksum, salvaged, cursors_lost, restored_at FROM ledger", func(row sqlite.Row) {
 		log = uint16(row.Int(0))
 		damaged = !sumHolds(row[9], ledgerSum(row.Int(0), row.Int(1), row.Int(2)))
 		q.start.cursorsLost = row.Int(11) != 0
+		q.window.forgot = row.Int(12) / 1000
 		q.start.replayFrom = edge.Position(row.Int(2))
 		q.start.attempts.bytes = row.Int(7)
 		q.ledger.replace(totals{

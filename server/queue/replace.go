@@ -60,8 +60,14 @@ func (r replacement) finish(disk sqlite.Disk, path string) (aside string, err er
 	return aside, nil
 }
 
-// finishReplacements does what a crash has interrupted.
+// finishReplacements does what a crash has interrupted, and removes what it left
+// half made.
 func finishReplacements(disk sqlite.Disk, path string) error {
+	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
+		if err := removeDatabase(disk, path+suffix); err != nil {
+			return fmt.Errorf("remove what is half made: %w", err)
+		}
+	}
 	for _, replacement := range replacements {
 		found, err := exists(disk, path+replacement.suffix)
 		if err != nil {
@@ -127,7 +133,7 @@ func exists(disk sqlite.Disk, path string) (bool, error) {
 }
 
 func removeDatabase(disk sqlite.Disk, path string) error {
-	for _, suffix := range []string{"-wal", "-shm", ""} {
+	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
 		if err := disk.Remove(path + suffix); err != nil {
 			return err
 		}

@@ -14,16 +14,16 @@ import (
 
 // Salvaged is what a rebuilt file holds, and what it could not get back.
 type Salvaged struct {
-	Records     int64 // in frames
-	DeadLetters int64
-	Lost        int64 // records that some sink was still owed, and that are gone
-	Sinks       []string
-	CursorsLost bool // a sink's row is gone: sinks that are new get everything again
-	Unreadable  int  // pages that the disk did not give back
+	Records     int64    `json:"messages"` // in frames
+	DeadLetters int64    `json:"dead_letters"`
+	Lost        int64    `json:"lost"` // records that some sink was still owed, and that are gone
+	Sinks       []string `json:"sinks"`
+	CursorsLost bool     `json:"cursors_lost"`     // a sink's row is gone: sinks that are new get everything again
+	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
 }
 
-// positionsSkipped lie between what was read of a damaged or restored file and
-// what is stored next. What the file has handed out and does not hold any more,
+// positionsSkipped lie between what was read of a damaged file and what is stored
+// next. What the file has handed out and does not hold any more,
 // receivers may know by its positions.
 const positionsSkipped = 1 << 20
 
@@ -266,7 +266,8 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 			return err
 		}
 	}
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ?", func(row sqlite.Row) { r.lost = row.Int(0) }, int64(r.undecided()))
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?",
+		func(row sqlite.Row) { r.lost = row.Int(0) }, int64(r.undecided()), reasonSkipped)
 	r.head = highest
 	return err
 }

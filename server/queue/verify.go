@@ -79,6 +79,10 @@ func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, e
 		return Verification{}, err
 	}
 	v := Verification{Path: path, Problems: []Problem{}, Notes: []string{}}
+	if err := v.lookForUnfinished(disk); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	path = v.Path
 	if v.Bytes, err = disk.Size(path); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
@@ -101,6 +105,22 @@ func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, e
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	return v, cmp.Or(v.run(ctx, db), db.Close())
+}
+
+// lookForUnfinished finds a replacement that a crash has interrupted: the next
+// start finishes it, and serves that file.
+func (v *Verification) lookForUnfinished(disk sqlite.Disk) error {
+	for _, replacement := range replacements {
+		switch _, err := disk.Size(v.Path + replacement.suffix); {
+		case err == nil:
+			v.Notes = append(v.Notes, "a crash has interrupted the replacement of "+v.Path+"; the next start serves this file")
+			v.Path += replacement.suffix
+			return nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
 }
 
 // lookAtWAL finds what SQLite does not read of the WAL.

@@ -50,7 +50,7 @@ func TestVerify(t *testing.T) {
 		return func(t *testing.T, path string) { inFile(t, path, text) }
 	}
 	spoil := func(table, where string) func(t *testing.T, path string) {
-		return statement("UPDATE " + table + " SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB) WHERE " + where)
+		return statement("UPDATE " + table + " SET body = CAST(substr(body, 1, length(body) - 1) || CASE substr(body, -1) WHEN x'00' THEN x'01' ELSE x'00' END AS BLOB) WHERE " + where)
 	}
 	bytesOf := func(change func([]byte) []byte) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) { rewrite(t, path, change) }

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -19,18 +21,20 @@ const (
 // Nothing was changed.
 type RoomError struct {
 	Path        string // of what is to be copied
+	Folder      string // where to
 	Needs, Free int64  // bytes
 }
 
 func (e *RoomError) Error() string {
-	return fmt.Sprintf("a copy of %s takes %d bytes, and %d are free on its file system", e.Path, e.Needs, e.Free)
+	return fmt.Sprintf("a copy of %s takes %d bytes, and %d are free on the file system of %s", e.Path, e.Needs, e.Free, e.Folder)
 }
 
 // Copy writes what the database holds into a file of its own, as one transaction
 // sees it, and returns when that file is durable. A file that has the name already
 // is replaced as a whole. Writers go on meanwhile, but the WAL cannot be used from
-// its beginning again. Without room for it Copy returns a [*RoomError].
-func (db *DB) Copy(to string) (err error) {
+// its beginning again. Without room for it Copy returns a [*RoomError]. When ctx
+// ends, so does the copy, and nothing is left of it.
+func (db *DB) Copy(ctx context.Context, to string) (err error) {
 	building := to + buildingSuffix
 	if err := db.removeBuilding(building); err != nil {
 		return fmt.Errorf("copy %s: %w", db.path, err)
@@ -40,15 +44,11 @@ func (db *DB) Copy(to string) (err error) {
 			err = errors.Join(fmt.Errorf("copy %s: %w", db.path, err), db.removeBuilding(building))
 		}
 	}()
-	if err := db.copyInto(building); err != nil {
+	if err := db.copyInto(ctx, building); err != nil {
 		return err
 	}
 	// SQLite syncs with the settings of the original; that it does is not promised.
-	file, err := db.disk.Open(building, os.O_RDWR)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+	if err := db.syncFile(building); err != nil {
 		return err
 	}
 	return db.disk.Rename(building, to)
@@ -56,29 +56,59 @@ func (db *DB) Copy(to string) (err error) {
 
 // copyInto uses a connection of its own: readers may not write, and the writer has
 // other things to do.
-func (db *DB) copyInto(path string) error {
-	conn, err := openConn(db.disk, db.path, roleWriter)
+func (db *DB) copyInto(ctx context.Context, path string) error {
+	role := roleWriter
+	if db.reading == roleInspector {
+		role = roleInspector
+	}
+	conn, err := openConn(db.disk, db.path, role)
 	if err != nil {
 		return err
 	}
-	err = db.checkRoom(conn)
+	err = createFile(db.disk, path) // SQLite would let everybody read it
 	if err == nil {
-		err = conn.Exec("VACUUM INTO ?", dsn(db.disk, path))
+		err = db.checkRoom(conn, path)
+	}
+	if err == nil {
+		// What it forbids is to write to the original, too, and that is not to be
+		// written to anyway.
+		err = conn.script("PRAGMA query_only=OFF")
+	}
+	if err == nil {
+		err = conn.interruptible(ctx, "VACUUM INTO ?", dsn(db.disk, path))
 	}
 	return errors.Join(err, conn.close())
 }
 
-func (db *DB) checkRoom(conn *Conn) error {
+// interruptible runs a statement that may take long, and ends it with ctx.
+func (c *Conn) interruptible(ctx context.Context, query string, argument string) error {
+	_, err := c.raw.(driver.ExecerContext).ExecContext(ctx, query, []driver.NamedValue{{Ordinal: 1, Value: argument}})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return wrap(query, err)
+}
+
+func (db *DB) syncFile(path string) error {
+	file, err := db.disk.Open(path, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
+// checkRoom looks whether there is room for a copy.
+func (db *DB) checkRoom(conn *Conn, to string) error {
 	usage, err := conn.Usage()
 	if err != nil {
 		return err
 	}
-	system, err := db.disk.Stat(filepath.Dir(db.path))
+	system, err := db.disk.Stat(filepath.Dir(to))
 	if err != nil {
 		return err
 	}
 	if needs := usage.Used + copyRoom; needs > system.Free {
-		return &RoomError{Path: db.path, Needs: needs, Free: system.Free}
+		return &RoomError{Path: db.path, Folder: filepath.Dir(to), Needs: needs, Free: system.Free}
 	}
 	return nil
 }
@@ -95,8 +125,8 @@ func SchemaCopy(path string, version int) string {
 }
 
 // keepSchema copies a file that is about to be migrated.
-func (db *DB) keepSchema(version int) error {
-	if err := db.Copy(SchemaCopy(db.path, version)); err != nil {
+func (db *DB) keepSchema(ctx context.Context, version int) error {
+	if err := db.Copy(ctx, SchemaCopy(db.path, version)); err != nil {
 		return err
 	}
 	for earlier := 1; earlier < version; earlier++ {

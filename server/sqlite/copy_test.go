@@ -19,7 +19,7 @@ func TestDB_Copy(t *testing.T) {
 		if err := os.WriteFile(path+".copy", []byte("what was there before"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(db.Write(t.Context(), insert("second")), db.Copy(path+".copy"), db.Write(t.Context(), insert("third"))); err != nil {
+		if err := errors.Join(db.Write(t.Context(), insert("second")), db.Copy(t.Context(), path+".copy"), db.Write(t.Context(), insert("third"))); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff([]string{"first", "second"}, texts(t, open(t, sqlite.Settings{Path: path + ".copy", Migrations: notes}))); diff != "" {
@@ -31,7 +31,7 @@ func TestDB_Copy(t *testing.T) {
 		disk := simdisk.New(simdisk.Settings{Capacity: 1 << 20})
 		t.Cleanup(disk.Close)
 		db := open(t, sqlite.Settings{Path: "/data/notes.db", Migrations: notes, Disk: disk.Port()})
-		err := db.Copy("/data/notes.copy")
+		err := db.Copy(t.Context(), "/data/notes.copy")
 		if refusal, ok := errors.AsType[*sqlite.RoomError](err); !ok || refusal.Needs <= refusal.Free || sqlite.Hint(err) == "" {
 			t.Errorf("got %v, hint %q", err, sqlite.Hint(err))
 		}

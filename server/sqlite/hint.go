@@ -25,7 +25,7 @@ func Hint(err error) string {
 		return diskHint
 	}
 	if room, ok := errors.AsType[*RoomError](err); ok {
-		return "make so much room on the file system of " + room.Path + "; nothing was changed, and the program that wrote the file still opens it"
+		return "make so much room on the file system of " + room.Folder + "; nothing was changed"
 	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {

@@ -28,7 +28,7 @@ func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
 		return err
 	}
 	if 0 < version && version < len(names) {
-		if err := db.keepSchema(version); err != nil {
+		if err := db.keepSchema(ctx, version); err != nil {
 			return fmt.Errorf("keep the file of schema version %d: %w", version, err)
 		}
 	}

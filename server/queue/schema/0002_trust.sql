@@ -21,6 +21,10 @@ ALTER TABLE ledger ADD COLUMN salvaged INTEGER NOT NULL DEFAULT 0;     -- files 
 ALTER TABLE ledger ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;      -- positions that nothing was ever stored at
 ALTER TABLE ledger ADD COLUMN cursors_lost INTEGER NOT NULL DEFAULT 0; -- 1: a sink that is new gets all there is
 
+-- Gateway time at which this file was made from a backup, 0 when it was not. What
+-- came between the backup and then is not recognised when it comes again.
+ALTER TABLE ledger ADD COLUMN restored_at INTEGER NOT NULL DEFAULT 0;
+
 -- The logs of this file before it took the place of another one.
 CREATE TABLE earlier_log(
   before INTEGER PRIMARY KEY, -- positions below, and not of an earlier one

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"combotto.io/gateway/server/gateway"
+)
+
+func (a *application) queueRepairCommand() *cobra.Command {
+	dir, yes := "", false
+	command := &cobra.Command{
+		Use:   "repair [FILE]",
+		Short: "Rebuild a damaged queue from what is whole in it",
+		Long: `Rebuild a damaged queue from everything in it that is what was written, as a start of the gateway does by itself when it meets
+damage that it cannot serve around. Without --yes nothing is replaced: the report says what would be kept and what is lost.
+The old file is kept beside the new one, and there has to be room for both. A kill at any moment leaves one or the other.`,
+		Example: "  gatewayctl queue repair --data-dir /var/lib/gateway\n  gatewayctl queue repair --data-dir /var/lib/gateway --yes",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, arguments []string) error {
+			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error { return a.repairQueue(command.Context(), files, yes) })
+		},
+	}
+	dataDirFlag(command, &dir)
+	command.Flags().BoolVar(&yes, "yes", false, "replace the file; without it only the report is made")
+	return command
+}
+
+// fileOr returns the file that a command was given, or the data folder.
+func fileOr(arguments []string, dir string) string {
+	if len(arguments) > 0 {
+		return arguments[0]
+	}
+	return dir
+}
+
+func (a *application) repairQueue(ctx context.Context, files *gateway.Offline, apply bool) error {
+	done, err := files.RepairQueue(ctx, apply)
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		if err := a.printValue(struct {
+			Problems int64 `json:"problems"`
+			gateway.Repaired
+		}{done.Found.Found, done}); err != nil {
+			return err
+		}
+	} else {
+		a.showRepair(&done)
+	}
+	if done.Found.Found > 0 && !apply {
+		return &failure{exitFound, "nothing was changed", "the same command with --yes does it, and keeps the old file"}
+	}
+	return nil
+}
+
+func (a *application) showRepair(done *gateway.Repaired) {
+	if done.Found.Found == 0 {
+		a.print("there is nothing to repair in %s\n", done.Found.Path)
+		return
+	}
+	out := newTable(a.stdout)
+	out.row("problems", strconv.FormatInt(done.Found.Found, 10)+", the first: "+done.Found.Problems[0].Detail)
+	out.row("messages kept", strconv.FormatInt(done.Records, 10))
+	out.row("dead letters kept", strconv.FormatInt(done.DeadLetters, 10))
+	out.row("lost, that a sink was still owed", strconv.FormatInt(done.Lost, 10))
+	out.row("sinks", strings.Join(done.Sinks, ", "))
+	if done.CursorsLost {
+		out.row("note", "where a sink was is lost: sinks that are new get everything again")
+	}
+	if done.Unreadable > 0 {
+		out.row("note", fmt.Sprintf("the disk did not give back %d pages: look at dmesg", done.Unreadable))
+	}
+	if done.Kept != "" {
+		out.row("the old file", done.Kept)
+	}
+	out.flush()
+}
+
+func (a *application) queueCompactCommand() *cobra.Command {
+	dir := ""
+	command := &cobra.Command{
+		Use:   "compact [FILE]",
+		Short: "Give back the room that a queue does not use any more",
+		Long: `Rewrite a queue into a file that takes only what is used. The gateway never makes its file shorter by itself: room that is free
+in it is used again. It needs as much room beside the file as is used in it, and says so when there is less; gatewayctl queue
+verify shows both. The file is verified before and after. A kill at any moment leaves the old file or the new one.`,
+		Example: "  gatewayctl queue compact --data-dir /var/lib/gateway",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, arguments []string) error {
+			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error {
+				done, err := files.CompactQueue(command.Context())
+				if err != nil {
+					return err
+				}
+				if a.output == "json" {
+					return a.printValue(done)
+				}
+				a.print("%s takes %s now, and took %s\n", files.Path(), size(uint64(done.After)), size(uint64(done.Before)))
+				return nil
+			})
+		},
+	}
+	dataDirFlag(command, &dir)
+	return command
+}
+
+// printValue writes a value as JSON on one line.
+func (a *application) printValue(value any) error {
+	if err := json.NewEncoder(a.stdout).Encode(value); err != nil {
+		return &failure{code: exitFailed, message: "write JSON: " + err.Error()}
+	}
+	return nil
+}

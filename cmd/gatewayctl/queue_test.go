@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queue"
+)
+
+// dataDir returns a data folder with six messages, two in each commit, that wait
+// for a sink.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	q, err := queue.Open(t.Context(), queue.Settings{Path: filepath.Join(dir, "queue.db")}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinks, err := q.EnsureSinks(t.Context(), []queue.SinkSpec{{Name: "archive", Kind: "file"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	for n := range 3 {
+		replies := edgetest.NewReplies()
+		var entries []edge.Entry
+		for i := range 2 {
+			entries = append(entries, edge.Entry{Record: edgetest.Record("dev-1", 2*n+i), Owed: sinks, Replier: replies})
+		}
+		if err := q.Append(t.Context(), entries...); err != nil {
+			t.Fatal(err)
+		}
+		replies.Wait(t, len(entries))
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "gateway.lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// spoil changes the payload of the last message in a file.
+func spoil(t *testing.T, path string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.LastIndex(content, []byte("dev-1"))
+	content[at+20] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestQueueVerify(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+
+	got := runCommand(t.Context(), "", "queue", "verify", "--data-dir", dir)
+	if got.Code != exitDone || got.Stderr != "" || !strings.Contains(got.Stdout, "6 in 3 frames") || !strings.Contains(got.Stdout, "problems           0") {
+		t.Errorf("got %+v", got)
+	}
+	lock, err := os.Open(filepath.Join(dir, "gateway.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range []string{"verify", "repair", "compact"} {
+		got := runCommand(t.Context(), "", "queue", operation, "--data-dir", dir)
+		if got.Code != exitFailed || !strings.Contains(got.Stderr, "in use") || !strings.Contains(got.Stderr, "hint: stop the gateway first") {
+			t.Errorf("beside a gateway, %s: got %+v", operation, got)
+		}
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got = runCommand(t.Context(), "", "queue", "verify", filepath.Join(dir, "none.db"))
+	if got.Code != exitFailed || !strings.Contains(got.Stderr, "there is no queue at "+filepath.Join(dir, "none.db")) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestQueueRepair(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	path := filepath.Join(dir, "queue.db")
+	spoil(t, path)
+
+	got := runCommand(t.Context(), "", "queue", "verify", "-o", "json", path)
+	if got.Code != exitFound || !strings.Contains(got.Stdout, `"problems":[{"kind":"`) || !strings.Contains(got.Stderr, "hint: gatewayctl queue repair") {
+		t.Errorf("got %+v", got)
+	}
+	if got = runCommand(t.Context(), "", "queue", "compact", "--data-dir", dir); got.Code != exitFailed || !strings.Contains(got.Stderr, "hint: gatewayctl queue repair "+path) {
+		t.Errorf("got %+v", got)
+	}
+	got = runCommand(t.Context(), "", "queue", "repair", "--data-dir", dir)
+	if got.Code != exitFound || !strings.Contains(got.Stdout, "messages kept") || !strings.Contains(got.Stderr, "nothing was changed") {
+		t.Errorf("got %+v", got)
+	}
+	got = runCommand(t.Context(), "", "queue", "repair", "--data-dir", dir, "--yes")
+	if got.Code != exitDone || !strings.Contains(got.Stdout, path+".damaged-") {
+		t.Errorf("got %+v", got)
+	}
+	if got = runCommand(t.Context(), "", "queue", "repair", "--data-dir", dir, "--yes"); got.Code != exitDone || !strings.HasPrefix(got.Stdout, "there is nothing to repair") {
+		t.Errorf("got %+v", got)
+	}
+	got = runCommand(t.Context(), "", "queue", "compact", "--data-dir", dir)
+	if got.Code != exitDone || !strings.HasPrefix(got.Stdout, path+" takes ") {
+		t.Errorf("got %+v", got)
+	}
+	if got = runCommand(t.Context(), "", "queue", "verify", "--data-dir", dir); got.Code != exitDone {
+		t.Errorf("got %+v", got)
+	}
+}
