@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
@@ -113,8 +114,11 @@ func isDamage(err error) bool {
 // isPassing reports whether an error may be gone with the next try, or is nothing
 // that a new file would mend: no room, no right, no answer of the disk.
 func isPassing(err error) bool {
-	failure, ok := errors.AsType[*sqlite.Error](err)
-	return ok && !failure.IsContent()
+	if failure, ok := errors.AsType[*sqlite.Error](err); ok {
+		return !failure.IsContent()
+	}
+	_, ofSystem := errors.AsType[syscall.Errno](err)
+	return ofSystem
 }
 
 // readFailed ends Run when a read has met what cannot be in a whole file. The

@@ -47,7 +47,7 @@ func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, 
 		return Salvaged{}, errors.Join(err, image.Close())
 	}
 	report, err := salvageInto(ctx, fresh, image)
-	if err := errors.Join(err, image.Close(), fresh.Close()); err != nil {
+	if err := errors.Join(err, image.Close(), closeWhole(fresh)); err != nil {
 		return report, fmt.Errorf("salvage %s: %w", from, err)
 	}
 	return report, nil

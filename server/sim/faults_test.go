@@ -83,18 +83,9 @@ var mutants = []mutant{
 		New:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, edge.Position(row.Int(8))+1, loaded.cursor",
 	}}},
 	{name: "WALPastBadChecksum", changes: []overlay.Change{{
-		File: "server/sqlite/wal.go",
-		Old:  "\tsalts := header[walSaltsAt : walSaltsAt+saltsBytes]\n",
-		New: "\tsalts := header[walSaltsAt : walSaltsAt+saltsBytes]\n" +
-			"\tsums := [2]uint32{binary.BigEndian.Uint32(header[24:]), binary.BigEndian.Uint32(header[28:])}\n",
-	}, {
-		File: "server/sqlite/wal.go",
-		Old:  "\t\tif _, err := to.Write(frame); err != nil {\n",
-		New: "\t\tadd := func(b []byte) {\n\t\t\tvar order binary.ByteOrder = binary.LittleEndian\n" +
-			"\t\t\tif header[3]&1 == 1 {\n\t\t\t\torder = binary.BigEndian\n\t\t\t}\n" +
-			"\t\t\tfor ; len(b) > 0; b = b[8:] {\n\t\t\t\tsums[0] += order.Uint32(b) + sums[1]\n\t\t\t\tsums[1] += order.Uint32(b[4:]) + sums[0]\n\t\t\t}\n\t\t}\n" +
-			"\t\tadd(frame[:8])\n\t\tadd(frame[walFrameHeader:])\n" +
-			"\t\tbinary.BigEndian.PutUint32(frame[16:], sums[0])\n\t\tbinary.BigEndian.PutUint32(frame[20:], sums[1])\n" +
-			"\t\tif _, err := to.Write(frame); err != nil {\n",
+		File: "server/sqlite/walreader.go",
+		Old:  " || !sum.continues(r.frame) {\n\t\treturn false\n\t}\n",
+		New: " {\n\t\treturn false\n\t}\n\tsum.continues(r.frame)\n" +
+			"\tbinary.BigEndian.PutUint32(r.frame[frameSumAt:], sum.a)\n\tbinary.BigEndian.PutUint32(r.frame[frameSumAt+4:], sum.b)\n",
 	}}},
 }

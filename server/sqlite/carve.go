@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 )
@@ -51,7 +52,34 @@ func OpenImage(disk Disk, path string) (*Image, error) {
 		image.latest[page.number] = page.offset
 		image.pages = max(image.pages, page.number)
 	}
+	if image.scan.headless && image.scan.damaged {
+		image.scan.damaged = !image.isMoved()
+	}
 	return image, nil
+}
+
+// isMoved reports whether the database has all that the WAL holds. It does when
+// the WAL is written from its beginning again; a header that a crash has cut off
+// then takes nothing away.
+func (i *Image) isMoved() bool {
+	committed, latest := map[uint32]int64{}, map[uint32]int64{}
+	for n, page := range i.scan.pages {
+		if n > 0 && !page.holds {
+			break
+		}
+		latest[page.number] = page.offset
+		if page.commit {
+			maps.Copy(committed, latest)
+			clear(latest)
+		}
+	}
+	inWAL, inDatabase := make([]byte, PageBytes), make([]byte, PageBytes)
+	for number, offset := range committed {
+		if _, err := i.wal.ReadAt(inWAL, offset); err != nil || !i.read(number, inFile, inDatabase) || !bytes.Equal(inWAL, inDatabase) {
+			return false
+		}
+	}
+	return true
 }
 
 func (i *Image) open(disk Disk, path string) (io.ReaderAt, int64, error) {

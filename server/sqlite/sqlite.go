@@ -79,14 +79,15 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err := createFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := renewWAL(settings.Disk, path); err != nil {
+	frames, err := renewWAL(settings.Disk, path)
+	if err != nil {
 		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
 	db := &DB{path: path, disk: settings.Disk, reading: roleReader, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
 	for range settings.Readers {
 		db.readers <- nil
 	}
-	if err := db.connect(ctx, settings.Migrations); err != nil {
+	if err := db.connect(ctx, settings.Migrations, frames); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
 	if settings.Disk.Opened != nil {
@@ -95,13 +96,16 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) connect(ctx context.Context, migrations fs.FS) error {
+func (db *DB) connect(ctx context.Context, migrations fs.FS, frames int64) error {
 	writer, err := openConn(db.disk, db.path, roleWriter)
 	if err != nil {
 		db.writer <- nil
 		return err
 	}
 	db.writer <- writer
+	if err := writer.checkWAL(frames); err != nil {
+		return err
+	}
 	if err := db.migrate(ctx, migrations); err != nil {
 		return err
 	}

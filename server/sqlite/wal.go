@@ -2,24 +2,13 @@ package sqlite
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
-)
 
-// The parts of SQLite's WAL format that say where it ends.
-const (
-	walHeaderBytes = 32 // magic, version, page size, checkpoint number, salts, checksum
-	walFrameHeader = 24 // page, size of the database after a commit, salts, checksum
-	walMagic       = 0x377f0682
-	walSaltsAt     = 16 // in the header
-	frameSaltsAt   = 8  // in the header of a frame
-	saltsBytes     = 8
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // InUseError says that another process has the database open. Two WALs of one
@@ -43,14 +32,19 @@ func (e *InUseError) Error() string {
 //
 // The database file needs no such care. A checkpoint that fails leaves the WAL in
 // use, and after a start all of it is moved again.
-func renewWAL(disk Disk, path string) error {
+//
+// The copy is what will be read from then on, so what is copied has to hold; see
+// [walReader]. What lies behind that is copied as it is: SQLite does not read it,
+// but a look for damage may. renewWAL returns how many frames SQLite has to find,
+// up to the end of the last transaction that is complete.
+func renewWAL(disk Disk, path string) (frames int64, err error) {
 	wal, fresh := path+"-wal", path+"-wal.new"
 	size, err := disk.Size(wal)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && size == 0 {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if disk.Files == nil {
 		used, err := inUse(path)
@@ -58,83 +52,76 @@ func renewWAL(disk Disk, path string) error {
 			err = &InUseError{Path: path}
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
-	err = copyWAL(disk, wal, fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+	frames, err = copyWAL(disk, wal, fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		// A full disk must not keep the gateway from starting, because only a
 		// started one can make room. In place, what is on the disk already is
 		// written over with the same bytes.
 		if err := disk.Remove(fresh); err != nil {
-			return err
+			return 0, err
 		}
 		return copyWAL(disk, wal, wal, os.O_WRONLY)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return disk.Rename(fresh, wal)
+	return frames, disk.Rename(fresh, wal)
 }
 
 // copyWAL copies what SQLite may read from one file to another, or to the same
 // one, and syncs it.
-func copyWAL(disk Disk, from, to string, flag int) error {
-	source, err := disk.Open(from, os.O_RDONLY)
+func copyWAL(disk Disk, from, to string, flag int) (frames int64, err error) {
+	source, err := openWAL(disk, from)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	target, err := disk.Open(to, flag)
 	if err != nil {
-		return errors.Join(err, source.Close())
+		return 0, errors.Join(err, source.close())
 	}
-	buffered := bufio.NewWriterSize(target, 1<<20)
-	err = copyFrames(buffered, bufio.NewReaderSize(source, 1<<20))
-	if err == nil {
-		err = buffered.Flush()
-	}
+	frames, err = source.copyTo(target)
 	if err == nil {
 		err = target.Sync()
 	}
-	return errors.Join(err, source.Close(), target.Close())
+	return frames, errors.Join(err, source.close(), target.Close())
 }
 
-// copyFrames stops at the first frame that belongs to an earlier round through the
-// file, where SQLite stops at the latest. It judges nothing else: what a checksum
-// says is SQLite's business, and a header that makes no sense is copied with
-// everything behind it.
-func copyFrames(to io.Writer, from io.Reader) error {
-	header := make([]byte, walHeaderBytes)
-	n, err := io.ReadFull(from, header)
-	if _, err := to.Write(header[:n]); err != nil {
-		return err
+// copyTo writes every frame of this round through the file.
+func (r *walReader) copyTo(target File) (frames int64, err error) {
+	buffered := bufio.NewWriterSize(target, walBufferBytes)
+	if _, err := buffered.Write(r.header); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		return ignoreEnd(err)
-	}
-	pageBytes := binary.BigEndian.Uint32(header[8:])
-	if binary.BigEndian.Uint32(header)&^1 != walMagic || pageBytes < 512 || pageBytes > 65536 {
-		_, err := io.Copy(to, from)
-		return err
-	}
-	salts := header[walSaltsAt : walSaltsAt+saltsBytes]
-	frame := make([]byte, walFrameHeader+pageBytes)
-	for {
-		if _, err := io.ReadFull(from, frame); err != nil {
-			return ignoreEnd(err) // half a frame was never committed
+	for copied := int64(1); ; copied++ {
+		frame, err := r.next()
+		if err != nil {
+			return 0, err
 		}
-		if !bytes.Equal(frame[frameSaltsAt:frameSaltsAt+saltsBytes], salts) {
-			return nil
+		if frame == nil {
+			return frames, buffered.Flush()
 		}
-		if _, err := to.Write(frame); err != nil {
-			return err
+		if _, err := buffered.Write(frame); err != nil {
+			return 0, err
+		}
+		if !r.ended && isCommit(frame) {
+			frames = copied
 		}
 	}
 }
 
-func ignoreEnd(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil
+// checkWAL compares what SQLite has found in the WAL with what is there. SQLite
+// takes a frame that it has read wrongly for the end, without a word, and the next
+// commit would be written over everything behind it.
+func (c *Conn) checkWAL(frames int64) error {
+	found := int64(0)
+	if _, err := c.One("PRAGMA wal_checkpoint(NOOP)", func(row Row) { found = row.Int(1) }); err != nil {
+		return err
 	}
-	return err
+	if found < frames {
+		return &Error{Statement: "read the WAL", Code: sqlite3.SQLITE_CORRUPT, Err: fmt.Errorf("%d of %d pages were found", found, frames)}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bufio"
 	"encoding/binary"
 	"io"
 )
@@ -20,11 +21,15 @@ type walPage struct {
 // follows the one that does not hold, the bytes were on disk and have changed.
 //
 // The checksum of a frame continues that of the frame before. Since both are
-// stored, a frame behind damage can be verified from what its predecessor says.
+// stored, a frame behind damage can be verified from what its predecessor says, or,
+// where it is that which has changed, from what its predecessor's content says. So
+// it shows that one transaction really follows another: what a full disk has cut
+// off earlier, and shorter transactions were written over since, continues nothing.
 type walScan struct {
-	pages   []walPage // in order, those that do not hold included
-	whole   int       // as many SQLite reads
-	damaged bool
+	pages    []walPage // in order, those that do not hold included
+	whole    int       // as many SQLite reads
+	damaged  bool
+	headless bool // the header does not hold: SQLite reads nothing
 }
 
 // scanWAL reads a WAL of a size.
@@ -36,64 +41,55 @@ func scanWAL(wal io.ReaderAt, size int64) (scan walScan, err error) {
 	if _, err := wal.ReadAt(header, 0); err != nil {
 		return scan, err
 	}
-	order := binary.ByteOrder(binary.LittleEndian)
-	if header[3]&1 != 0 {
-		order = binary.BigEndian
-	}
-	sum := walSum{order: order}
-	sum.add(header[:24])
-	intact := sum.equals(header[24:32]) && binary.BigEndian.Uint32(header)&^1 == walMagic
-	salt := [8]byte(header[16:24])
-	if !intact { // the frames say which generation they belong to
-		if _, err := wal.ReadAt(salt[:], walHeaderBytes+8); err != nil {
+	sum := walSum{order: walOrder(header)}
+	sum.add(header[:walSumAt])
+	scan.headless = !isWAL(header, sum)
+	salt := [8]byte(header[walSaltsAt:walSumAt])
+	frame := make([]byte, walFrameBytes)
+	content := bufio.NewReaderSize(io.NewSectionReader(wal, walHeaderBytes, size-walHeaderBytes), walBufferBytes)
+	if scan.headless { // the frames say which generation they belong to
+		first, err := content.Peek(walFrameHeader)
+		if err != nil {
 			return scan, err
 		}
+		salt = [8]byte(first[frameSaltsAt:])
 	}
-	chain, ended := intact, false // the chain of SQLite holds up to here; a transaction ended behind its end
-	frame, last := make([]byte, walFrameBytes), 0
+	stored := walSum{order: sum.order} // what the frame before says; sum is what its content says
+	stored.set(header[walSumAt:])
+	chain, commit, last := !scan.headless, true, 0 // the chain of SQLite holds up to here; a transaction may begin
 	for offset := int64(walHeaderBytes); offset+walFrameBytes <= size; offset += walFrameBytes {
-		if _, err := wal.ReadAt(frame, offset); err != nil {
+		if _, err := io.ReadFull(content, frame); err != nil {
 			return scan, err
 		}
-		sum.add(frame[:8])
-		sum.add(frame[walFrameHeader:])
-		page := walPage{number: binary.BigEndian.Uint32(frame), commit: binary.BigEndian.Uint32(frame[4:]) > 0, offset: offset + walFrameHeader}
-		ours := [8]byte(frame[8:16]) == salt
-		page.holds = ours && sum.equals(frame[16:24]) && page.number > 0
-		sum.set(frame[16:24])
+		ours := [8]byte(frame[frameSaltsAt:]) == salt
+		page := walPage{number: binary.BigEndian.Uint32(frame), commit: isCommit(frame), offset: offset + walFrameHeader}
+		page.holds = continues(&sum, stored, frame) && ours
+		stored.set(frame[frameSumAt:])
 		scan.pages = append(scan.pages, page)
 		if ours {
 			last = len(scan.pages) // what comes behind is of an earlier round through the file
 		}
-		if chain = chain && page.holds; chain && page.commit {
+		chain = chain && page.holds
+		if chain && page.commit {
 			scan.whole = len(scan.pages)
 		}
-		if !chain && ours {
-			scan.damaged = scan.damaged || ended && page.holds
-			ended = ended || page.commit
-		}
+		scan.damaged = scan.damaged || !chain && commit && page.holds
+		commit = ours && page.commit
 	}
 	scan.pages = scan.pages[:last]
 	return scan, nil
 }
 
-// walSum is the checksum of a WAL.
-type walSum struct {
-	order binary.ByteOrder
-	a, b  uint32
-}
-
-func (s *walSum) add(bytes []byte) {
-	for ; len(bytes) >= 8; bytes = bytes[8:] {
-		s.a += s.order.Uint32(bytes) + s.b
-		s.b += s.order.Uint32(bytes[4:]) + s.a
+// continues adds a frame to the sum of the one before it, by what that contains or
+// by what it says, and reports whether the frame holds.
+func continues(sum *walSum, stored walSum, frame []byte) bool {
+	said := *sum != stored
+	if sum.continues(frame) {
+		return true
 	}
-}
-
-func (s *walSum) equals(stored []byte) bool {
-	return s.a == binary.BigEndian.Uint32(stored) && s.b == binary.BigEndian.Uint32(stored[4:])
-}
-
-func (s *walSum) set(stored []byte) {
-	s.a, s.b = binary.BigEndian.Uint32(stored), binary.BigEndian.Uint32(stored[4:])
+	if said {
+		*sum = stored
+		return sum.continues(frame)
+	}
+	return false
 }

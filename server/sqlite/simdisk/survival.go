@@ -1,6 +1,7 @@
 package simdisk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
@@ -20,7 +21,7 @@ const (
 	Pages      // any subset of pieces of 4096 bytes
 	AllButOne  // one piece of 512 bytes is missing
 	OnlyLast   // the newest write overtook all others
-	Garbage    // as Sectors, and some pieces hold random bytes
+	Garbage    // as Sectors, and some pieces that were to change hold random bytes
 )
 
 // Survivals lists every way but AnySurvival.
@@ -67,7 +68,7 @@ func survive(content []byte, unsynced []step, survives Survival, random *rand.Ra
 		missing := random.IntN(len(all))
 		keep(slices.Delete(all, missing, missing+1))
 	case Garbage:
-		keep(spoil(subset(pieces(unsynced, sectorBytes), random), random))
+		keep(spoil(content, subset(pieces(unsynced, sectorBytes), random), random))
 	default:
 		keep(subset(pieces(unsynced, sectorBytes), random))
 	}
@@ -101,10 +102,16 @@ func subset(steps []step, random *rand.Rand) []step {
 	return kept
 }
 
-// spoil puts random bytes into some of the writes.
-func spoil(steps []step, random *rand.Rand) []step {
+// spoil puts random bytes into some of the writes. Where a write would change
+// nothing it leaves nothing else either: on a disk that is full to the last block
+// a WAL is written over in place (see sqlite.Open), and no drive of today mixes up
+// a sector that it is interrupted in.
+func spoil(content []byte, steps []step, random *rand.Rand) []step {
 	for i, s := range steps {
 		if s.act != actWrite || random.IntN(8) > 0 {
+			continue
+		}
+		if end := s.offset + int64(len(s.data)); end <= int64(len(content)) && bytes.Equal(content[s.offset:end], s.data) {
 			continue
 		}
 		noise := make([]byte, len(s.data)+8)
