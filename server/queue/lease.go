@@ -141,7 +141,7 @@ func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, le
 			a.decide(here)
 			continue
 		}
-		if a.capacity() == 0 || !lease.takes(&frame.records[index], edge.Live) {
+		if a.awaitsWhole(here) || a.capacity() == 0 || !lease.takes(&frame.records[index], edge.Live) {
 			return false
 		}
 		a.unseal(here)

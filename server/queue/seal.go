@@ -197,15 +197,26 @@ func (a *account) nextSealed() *sealedBatch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, b := range a.sealed {
-		leased := slices.ContainsFunc(b.members, func(members span) bool {
-			index := a.leased.find(members.first)
-			return index < len(a.leased) && a.leased[index].first < members.end
-		})
-		if !leased {
+		if !a.isOut(b) {
 			return b
 		}
 	}
 	return nil
+}
+
+// isOut reports whether a member of a batch is leased.
+func (a *account) isOut(b *sealedBatch) bool {
+	return slices.ContainsFunc(b.members, func(members span) bool {
+		index := a.leased.find(members.first)
+		return index < len(a.leased) && a.leased[index].first < members.end
+	})
+}
+
+// awaitsWhole reports whether a position is a member of a batch that a lease has
+// to hand out whole. A lane that stops gives its batches back while it still
+// leases, and so may do that after the lease has looked for sealed ones.
+func (a *account) awaitsWhole(here span) bool {
+	return slices.ContainsFunc(a.sealed, func(b *sealedBatch) bool { return b.overlaps(here) && !a.isOut(b) })
 }
 
 // readSealed reads the members of a batch, none when one of them is gone.
