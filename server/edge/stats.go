@@ -18,6 +18,8 @@ type QueueStats struct {
 	Accepted            int64            // records ever stored
 	Unrouted            int64            // of those, owed to nobody
 	Quarantined         int64            // of those, ever found damaged and set aside
+	Salvaged            int64            // files ever replaced because they were damaged
+	LedgerMismatches    int64            // counters that the start, or the last VerifyLedger, found wrong
 	IngressRefused      int64            // messages ever kept as dead letters of Ingress
 	IngressEvicted      int64            // of those, ever evicted by the bound
 	IngressByReason     map[string]int64 // dead letters of Ingress now, by Reason

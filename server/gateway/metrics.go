@@ -20,6 +20,8 @@ func (g *gateway) collect(emit observe.Emit) {
 	emit("queue_accepting", truth(stats.Accepting))
 	emit("queue_unrouted_messages_total", float64(stats.Unrouted))
 	emit("queue_quarantined_messages_total", float64(stats.Quarantined))
+	emit("queue_salvaged_files_total", float64(stats.Salvaged))
+	emit("queue_ledger_mismatches", float64(stats.LedgerMismatches))
 	emit("dead_letters_evicted_total", float64(stats.IngressEvicted))
 	for _, sink := range stats.Sinks {
 		emit("queue_depth_messages", float64(sink.Pending), sink.Name)

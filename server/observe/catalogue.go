@@ -133,6 +133,10 @@ func queueMetrics() []Metric {
 			Help: "Records that an operator gave up, or that went with a removed sink."},
 		{Name: "queue_quarantined_messages_total", Type: TypeCounter,
 			Help: "Stored records that could not be read back and were set aside. Anything above 0 is a damaged disk."},
+		{Name: "queue_salvaged_files_total", Type: TypeCounter,
+			Help: "Files of the queue that were damaged, set aside, and replaced at a start by what could be read of them. Anything above 0 is a damaged disk."},
+		{Name: "queue_ledger_mismatches", Type: TypeGauge,
+			Help: "Counters of the queue that are not what was written or not what is stored: found by the last start, or by the last gatewayctl ledger verify. Anything above 0 is a damaged disk, or a file that somebody has edited."},
 		{Name: "idempotency_window_seconds", Type: TypeGauge,
 			Help: "How far back a repeated message is still recognised."},
 	}

@@ -14,7 +14,7 @@ import (
 // SQLite has no checksums for the pages of a database, so every row that a
 // record's fate depends on has one of its own: frames and dead letters in their
 // bodies, devices of the identity window in theirs, and where a sink is, what it
-// counts, the owed sets and the positions of the ledger in a column.
+// counts, the owed sets, the ledger and the counters of dead letters in a column.
 //
 // A row whose place is wrong cannot be served from: the file is salvaged. A row
 // whose counters are wrong says nothing about records, so it is kept as it is,
@@ -58,6 +58,15 @@ func sinkSum(id edge.SinkID, name string, start, backlogFrom, cursor edge.Positi
 
 func (t *accountTotals) sum(id edge.SinkID) int64 {
 	return rowSum("counts", int64(id), int64(t.counted), t.owed, t.delivered, t.dead, t.held, t.discarded, t.expired)
+}
+
+// sum is the checksum of the totals, and of what the stored attempts take.
+func (t *totals) sum(attemptBytes int64) int64 {
+	return rowSum("ledger_counts", int64(t.counted), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined, t.salvaged, t.skipped)
+}
+
+func deathSum(sink edge.SinkID, reason string, count deaths) int64 {
+	return rowSum("death", int64(sink), reason, count.now, count.ever)
 }
 
 func owedSum(id int64, sinks string) int64 { return rowSum("owed", id, sinks) }

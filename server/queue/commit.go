@@ -99,8 +99,8 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 		case <-c.save.C:
 			c.waiting = false
 			_ = c.commit(nil) // tried again after a full disk
-		case saved := <-c.q.flushes:
-			saved <- c.commit(nil)
+		case flush := <-c.q.flushes:
+			flush.saved <- c.transact(&transaction{saving: flush.saving, now: c.q.clock.now()})
 		case report := <-c.q.damaged:
 			report.done <- c.quarantine(report.damaged)
 		case result := <-c.merger.ready:

@@ -250,9 +250,20 @@ func (q *Queue) flush(ctx context.Context) error {
 	if !unsaved {
 		return nil
 	}
+	return q.save(ctx, saveSettled)
+}
+
+// flush is a request to save so much, and who waits for it.
+type flush struct {
+	saving saving
+	saved  chan error
+}
+
+// save has the committer save so much, and returns when that is durable.
+func (q *Queue) save(ctx context.Context, much saving) error {
 	saved := make(chan error, 1)
 	select {
-	case q.flushes <- saved:
+	case q.flushes <- flush{saving: much, saved: saved}:
 		return <-saved
 	case <-ctx.Done():
 		return ctx.Err()

@@ -220,6 +220,9 @@ func (c *carved) death() bool {
 		return false
 	}
 	key := deathKey{sink: edge.SinkID(c.int("sink")), reason: c.text("reason")}
+	if !sumHolds(c.value("checksum"), deathSum(key.sink, key.reason, deaths{now: c.int("now"), ever: c.int("ever")})) {
+		return false
+	}
 	c.findings.deaths[key] = max(c.findings.deaths[key], c.int("ever"))
 	return true
 }

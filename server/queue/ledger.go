@@ -17,6 +17,8 @@ type totals struct {
 	evicted     int64             // of those
 	quarantined int64             // records ever found damaged
 	salvaged    int64             // files ever replaced because of damage; written by whoever does that
+	skipped     int64             // positions that nothing was ever stored at; likewise
+	unsure      bool              // the totals were found to be wrong
 	deaths      map[string]deaths // of refused messages, by reason; replaced, never changed
 }
 
@@ -49,6 +51,10 @@ func (t totals) add(g *group) totals {
 // write saves the totals, the first position that a start reads again, and what
 // the stored attempts take.
 func (t totals) write(conn *sqlite.Conn, log uint16, replayFrom edge.Position, attemptBytes int64) error {
-	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?, quarantined = ?, checksum = ?`,
-		int64(t.counted), int64(replayFrom), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined, ledgerSum(int64(log), int64(t.counted), int64(replayFrom)))
+	sum := int64(countsUnsure)
+	if !t.unsure {
+		sum = t.sum(attemptBytes)
+	}
+	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?, quarantined = ?, checksum = ?, counts_checksum = ?`,
+		int64(t.counted), int64(replayFrom), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined, ledgerSum(int64(log), int64(t.counted), int64(replayFrom)), sum)
 }

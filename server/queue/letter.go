@@ -147,7 +147,10 @@ func parseHistory(text string) []edge.Attempt {
 }
 
 // deaths count the dead letters of one reason.
-type deaths struct{ now, ever int64 }
+type deaths struct {
+	now, ever int64
+	unsure    bool // they were found to be wrong
+}
 
 func countDeath(counts map[string]deaths, reason string, now, ever int64) {
 	count := counts[reason]
@@ -158,8 +161,12 @@ func countDeath(counts map[string]deaths, reason string, now, ever int64) {
 
 func writeDeaths(conn *sqlite.Conn, sink edge.SinkID, counts map[string]deaths) error {
 	for reason, count := range counts {
-		err := conn.Exec("INSERT INTO death VALUES(?, ?, ?, ?) ON CONFLICT(sink, reason) DO UPDATE SET now = excluded.now, ever = excluded.ever",
-			int64(sink), reason, count.now, count.ever)
+		sum := int64(countsUnsure)
+		if !count.unsure {
+			sum = deathSum(sink, reason, count)
+		}
+		err := conn.Exec("INSERT INTO death VALUES(?, ?, ?, ?, ?) ON CONFLICT(sink, reason) DO UPDATE SET now = excluded.now, ever = excluded.ever, checksum = excluded.checksum",
+			int64(sink), reason, count.now, count.ever, sum)
 		if err != nil {
 			return fmt.Errorf("count dead letters: %w", err)
 		}
@@ -169,8 +176,10 @@ func writeDeaths(conn *sqlite.Conn, sink edge.SinkID, counts map[string]deaths) 
 
 func readDeaths(conn *sqlite.Conn, sink edge.SinkID) (map[string]deaths, error) {
 	counts := make(map[string]deaths)
-	err := conn.Query("SELECT reason, now, ever FROM death WHERE sink = ?", func(row sqlite.Row) error {
-		counts[row.Text(0)] = deaths{now: row.Int(1), ever: row.Int(2)}
+	err := conn.Query("SELECT reason, now, ever, checksum FROM death WHERE sink = ?", func(row sqlite.Row) error {
+		count := deaths{now: row.Int(1), ever: row.Int(2)}
+		count.unsure = !sumHolds(row[3], deathSum(sink, row.Text(0), count))
+		counts[row.Text(0)] = count
 		return nil
 	}, int64(sink))
 	return counts, err

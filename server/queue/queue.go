@@ -150,16 +150,20 @@ type Queue struct {
 	room      atomic.Pointer[room] // as of the last look at the disk
 	history   *history
 
-	grown    signal          // the head has moved
-	settled  chan struct{}   // nudged by Settle
-	seals    chan struct{}   // nudged by Seal
-	enlarged chan struct{}   // nudged when much was appended
-	flushes  chan chan error // somebody waits until settlements are saved
-	broken   chan error      // a write outside the committer failed
+	grown    signal        // the head has moved
+	settled  chan struct{} // nudged by Settle
+	seals    chan struct{} // nudged by Seal
+	enlarged chan struct{} // nudged when much was appended
+	flushes  chan flush    // somebody waits until settlements are saved
+	auditing chan struct{} // full while somebody counts the file
+	broken   chan error    // a write outside the committer failed
 	damaged  chan damageReport
 	closed   chan struct{} // closed when Run has ended
 	running  atomic.Bool
-	start    recovered // what the committer begins with
+	// mismatches is how many counters were found wrong by the start, or by whoever
+	// counted last.
+	mismatches atomic.Int64
+	start      recovered // what the committer begins with
 }
 
 // Open opens or creates the file, and recovers what a crash has left. A file that
@@ -216,7 +220,7 @@ func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, boun
 	return &Queue{
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
-		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan chan error),
+		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan flush), auditing: make(chan struct{}, 1),
 		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
 	}
 }

@@ -2,7 +2,10 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -12,12 +15,15 @@ import (
 // number with the counters that it is compared with, beyond the cursors and
 // ranges that say what is decided.
 type Recount struct {
-	Stored        int64           // records in frames
-	Unrouted      int64           // of those, owed to nobody
-	Contiguous    bool            // no position is missing between the oldest frame and the head, but those in quarantine
-	Damaged       []edge.Position // frames that cannot be read
+	Accepted      int64 // positions that were ever given, up to where the counters count
+	Stored        int64 // records in frames
+	Unrouted      int64 // of those that are counted, owed to nobody
+	Whole         bool  // nothing was ever removed or damaged: what was ever owed can be counted
 	IngressStored int64
 	Sinks         []SinkRecount
+	Mismatches    []edge.LedgerMismatch // the first mismatchesMax
+	Found         int64                 // all of them
+	unrouted      int64                 // as counted
 }
 
 // SinkRecount sets what is stored about one sink against its counters, both as
@@ -37,138 +43,223 @@ type SinkRecount struct {
 // Count is what the counters of one sink say.
 type Count struct{ Owed, Delivered, Dead, Held, Discarded, Expired, Pending int64 }
 
-// Balanced reports whether the counters of every sink agree with the file.
-func (r *Recount) Balanced() bool {
-	for _, sink := range r.Sinks {
-		counted := &sink.Counted
-		if sink.Pending != counted.Pending || sink.Dead != counted.Dead || sink.Discarded != counted.Discarded || sink.Expired != counted.Expired {
-			return false
-		}
+// mismatchesMax bounds what is listed.
+const mismatchesMax = 1000
+
+// Balanced reports whether the counters agree with the file.
+func (r *Recount) Balanced() bool { return r.Found == 0 }
+
+// expect compares a counter with what it should be.
+func (r *Recount) expect(account, field string, counted, recounted int64) {
+	if counted != recounted {
+		r.mismatch(account, field, counted, recounted)
 	}
-	return r.Contiguous && len(r.Damaged) == 0
 }
 
-// Recount reads every frame, in one snapshot. While it does, the WAL cannot be
-// used from its beginning again.
+// expectSum compares the checksum of a row of counters with what it should be.
+func (r *Recount) expectSum(account, field string, stored any, want int64) {
+	if !sumHolds(stored, want) {
+		sum, _ := stored.(int64)
+		r.mismatch(account, field, sum, want)
+	}
+}
+
+func (r *Recount) mismatch(account, field string, counted, recounted int64) {
+	if r.Found++; r.Found <= mismatchesMax {
+		r.Mismatches = append(r.Mismatches, edge.LedgerMismatch{Account: account, Field: field, Counted: counted, Recounted: recounted})
+	}
+}
+
+// Recount saves what was settled, and reads every frame.
 func (q *Queue) Recount(ctx context.Context) (Recount, error) {
 	if err := q.flush(ctx); err != nil {
 		return Recount{}, err
 	}
-	recount := Recount{Contiguous: true}
-	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
-		sinks, err := recountSinks(conn)
-		if err != nil {
-			return err
-		}
-		if err := recount.frames(conn, q.decoder, sinks); err != nil {
-			return err
-		}
-		for _, sink := range sinks {
-			recount.Sinks = append(recount.Sinks, sink.SinkRecount)
-		}
-		_, err = conn.One("SELECT count(*) FROM dead WHERE sink = 0", func(row sqlite.Row) { recount.IngressStored = row.Int(0) })
-		return err
-	})
-	if err != nil {
-		return Recount{}, fmt.Errorf("recount: %w", err)
-	}
-	return recount, nil
+	return recountFile(ctx, q.db, q.decoder)
 }
 
-// recounting is one sink while frames are counted.
+// recountsMax is how often a recount begins anew because records that it had not
+// read yet were removed.
+const recountsMax = 3
+
+// errMoved says that records are gone which a recount was about to read.
+var errMoved = errors.New("messages are removed faster than they are counted")
+
+// recountFile counts what a file says. It may be written to meanwhile: the
+// counters are those of one moment, and what is stored up to there is read piece by
+// piece, so that the WAL can be used from its beginning again in between.
+func recountFile(ctx context.Context, db *sqlite.DB, decoder *decoder) (Recount, error) {
+	for attempt := 1; ; attempt++ {
+		r := &recounting{decoder: decoder}
+		err := db.Read(ctx, r.begin)
+		for err == nil && !r.done {
+			err = db.Read(ctx, r.piece)
+		}
+		if err == nil {
+			r.compare()
+			return r.Recount, nil
+		}
+		if !errors.Is(err, errMoved) || attempt == recountsMax {
+			return Recount{}, fmt.Errorf("recount: %w", err)
+		}
+	}
+}
+
+// recounting is a recount under way.
 type recounting struct {
+	Recount
+	decoder *decoder
+	done    bool
+	sinks   []*sinkRecounting
+	sets    map[uint32]map[edge.SinkID]bool
+	ledger  ledgerRow
+	front   int64 // the oldest stored position when it began, 0 when there was none
+	next    int64 // that is to be read, 0 at first
+	hole    bool  // how far the frame before next reaches is not known
+	last    int64 // that is stored, or that any counter counts
+}
+
+// ledgerRow is what the counters of everything say.
+type ledgerRow struct {
+	counted, accepted, unrouted, refused, evicted, attemptBytes, quarantined, skipped int64
+
+	sum  any // as stored
+	want int64
+}
+
+// sinkRecounting is one sink while frames are counted.
+type sinkRecounting struct {
 	SinkRecount
 	start, backlogFrom, cursor, counted int64
 	settled                             spans
+	at                                  int // in settled: those before end below what was read
+	sum                                 any // of the counters, as stored
+	want                                int64
 }
 
-func recountSinks(conn *sqlite.Conn) ([]*recounting, error) {
-	var sinks []*recounting
-	err := conn.Query(`SELECT id, name, start, backlog_from, cursor, counted, settled, owed, delivered, dead, held, discarded, expired,
+// begin reads everything but frames, in one snapshot.
+func (r *recounting) begin(conn *sqlite.Conn) error {
+	for _, read := range []func(*sqlite.Conn) error{r.readLedger, r.readSinks, r.readSets, r.readDeaths, r.readLosses} {
+		if err := read(conn); err != nil {
+			return err
+		}
+	}
+	_, err := conn.One("SELECT coalesce((SELECT id FROM frame ORDER BY id LIMIT 1), 0), coalesce((SELECT id + n - 1 FROM frame ORDER BY id DESC LIMIT 1), 0)", func(row sqlite.Row) {
+		r.front, r.last = row.Int(0), max(r.last, row.Int(1))
+	})
+	r.Accepted, r.unrouted = r.ledger.counted-r.ledger.skipped, r.ledger.unrouted
+	r.Whole = r.front == 1 && r.ledger.quarantined == 0 && r.ledger.skipped == 0
+	r.done = r.front == 0
+	return err
+}
+
+func (r *recounting) readLedger(conn *sqlite.Conn) error {
+	l := &r.ledger
+	_, err := conn.One(`SELECT counted, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, salvaged, skipped, counts_checksum FROM ledger`, func(row sqlite.Row) {
+		*l = ledgerRow{
+			counted: row.Int(0), accepted: row.Int(1), unrouted: row.Int(2), refused: row.Int(3), evicted: row.Int(4), attemptBytes: row.Int(5),
+			quarantined: row.Int(6), skipped: row.Int(8),
+		}
+		l.sum, l.want = row[9], rowSum("ledger_counts", l.counted, l.accepted, l.unrouted, l.refused, l.evicted, l.attemptBytes, l.quarantined, row.Int(7), l.skipped)
+	})
+	if err != nil {
+		return err
+	}
+	r.last = l.counted
+	var attempts, letters, lastLetter int64
+	_, err = conn.One("SELECT coalesce(sum(? + length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB))), 0) FROM attempt", func(row sqlite.Row) { attempts = row.Int(0) }, int64(attemptRowBytes))
+	if err != nil {
+		return err
+	}
+	_, err = conn.One("SELECT count(*), coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) { letters, lastLetter = row.Int(0), row.Int(1) })
+	r.IngressStored = letters
+	r.expect(edge.LedgerTotal, "attempt_bytes", l.attemptBytes, attempts)
+	r.expect(edge.IngressName, "dead_count", l.refused-l.evicted, letters)
+	if lastLetter > l.refused {
+		r.mismatch(edge.IngressName, "refused_count", l.refused, lastLetter)
+	}
+	return err
+}
+
+func (r *recounting) readSinks(conn *sqlite.Conn) error {
+	return conn.Query(`SELECT id, name, start, backlog_from, cursor, counted, settled, owed, delivered, dead, held, discarded, expired, counts_checksum,
 			(SELECT count(*) FROM dead WHERE sink = sink.id), (SELECT count(*) FROM dead WHERE sink = sink.id AND requeued = 1),
 			(SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind <> 2), (SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind = 2)
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
-		sink := &recounting{
+		name, _, _ := strings.Cut(row.Text(1), "#") // see markDeleted
+		sink := &sinkRecounting{
 			SinkRecount: SinkRecount{
-				ID: edge.SinkID(row.Int(0)), Name: row.Text(1), Dead: row.Int(13), Requeued: row.Int(14), Discarded: row.Int(15), Expired: row.Int(16),
+				ID: edge.SinkID(row.Int(0)), Name: name, Dead: row.Int(14), Requeued: row.Int(15), Discarded: row.Int(16), Expired: row.Int(17),
 				Counted: Count{Owed: row.Int(7), Delivered: row.Int(8), Dead: row.Int(9), Held: row.Int(10), Discarded: row.Int(11), Expired: row.Int(12)},
 			},
 			start: row.Int(2), backlogFrom: row.Int(3), cursor: row.Int(4), counted: row.Int(5),
 		}
 		count := &sink.Counted
 		count.Pending = count.Owed - count.Delivered - count.Dead - count.Held - count.Discarded - count.Expired
+		sink.sum, sink.want = row[13], rowSum("counts", row.Int(0), sink.counted, count.Owed, count.Delivered, count.Dead, count.Held, count.Discarded, count.Expired)
 		var err error
 		sink.settled, err = parseSpans(row.Bytes(6), edge.Position(sink.cursor))
-		sinks = append(sinks, sink)
+		r.sinks, r.last = append(r.sinks, sink), max(r.last, sink.counted)
 		return err
 	})
-	return sinks, err
 }
 
-func (r *Recount) frames(conn *sqlite.Conn, decoder *decoder, sinks []*recounting) error {
-	sets := map[uint32]map[edge.SinkID]bool{}
-	err := conn.Query("SELECT id, sinks FROM owed", func(row sqlite.Row) error {
+func (r *recounting) readSets(conn *sqlite.Conn) error {
+	r.sets = make(map[uint32]map[edge.SinkID]bool)
+	return conn.Query("SELECT id, sinks FROM owed", func(row sqlite.Row) error {
 		members, err := parseSinks(row.Text(1))
-		set := map[edge.SinkID]bool{}
+		set := make(map[edge.SinkID]bool)
 		for _, sink := range members {
 			set[sink] = true
 		}
-		sets[uint32(row.Int(0))] = set
+		r.sets[uint32(row.Int(0))] = set
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	var apart spans // in quarantine
-	err = conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY position", func(row sqlite.Row) error {
-		apart.add(span{edge.Position(row.Int(0)), edge.Position(row.Int(0) + row.Int(1))})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	expected := int64(0)
-	return conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
-		first := row.Int(0)
-		if gap := (span{edge.Position(expected), edge.Position(first)}); expected > 0 && first != expected && !apart.contains(gap) {
-			r.Contiguous = false
+}
+
+// readDeaths compares the counters of dead letters by reason with the letters.
+func (r *recounting) readDeaths(conn *sqlite.Conn) error {
+	return conn.Query(`SELECT sink, reason, sum(now), sum(ever), sum(stored), max(checksum), max(counted) FROM (
+			SELECT sink, reason, now, ever, 0 AS stored, checksum, 1 AS counted FROM death
+			UNION ALL SELECT sink, reason, 0, 0, count(*), NULL, 0 FROM dead GROUP BY sink, reason)
+		GROUP BY sink, reason ORDER BY sink, reason`, func(row sqlite.Row) error {
+		account, reason := r.account(row.Int(0)), row.Text(1)
+		now, ever := row.Int(2), row.Int(3)
+		r.expect(account, "dead_count."+reason, now, row.Int(4))
+		if ever < now {
+			r.mismatch(account, "dead_ever_count."+reason, ever, now)
 		}
-		expected = first + row.Int(1)
-		frame, err := decoder.decodeStored(readStoredFrame(row))
-		if err != nil {
-			r.Damaged = append(r.Damaged, edge.Position(first))
-			return nil
-		}
-		for i := range frame.records {
-			set := sets[frame.owed[i]]
-			r.Stored++
-			if len(set) == 0 {
-				r.Unrouted++
-			}
-			for _, sink := range sinks {
-				sink.add(first+int64(i), set)
-			}
+		if row.Int(6) == 1 {
+			r.expectSum(account, "checksum."+reason, row[5], rowSum("death", row.Int(0), reason, now, ever))
 		}
 		return nil
 	})
 }
 
-// add counts one record. Records behind what the counters cover are left out.
-func (s *recounting) add(position int64, set map[edge.SinkID]bool) {
-	owed := set[s.ID]
-	if position < s.start {
-		owed = position >= s.backlogFrom
+// readLosses compares each stretch of the loss report with the devices it names.
+func (r *recounting) readLosses(conn *sqlite.Conn) error {
+	return conn.Query("SELECT id, sink, count, devices FROM loss ORDER BY id", func(row sqlite.Row) error {
+		devices, sum := map[string]int64{}, int64(0)
+		if err := json.Unmarshal([]byte(row.Text(3)), &devices); err != nil {
+			return nil // the names are damaged; the count is compared with the sink's
+		}
+		for _, count := range devices {
+			sum += count
+		}
+		r.expect(r.account(row.Int(1)), fmt.Sprintf("loss_count.%d", row.Int(0)), row.Int(2), sum)
+		return nil
+	})
+}
+
+// account names whose counters they are.
+func (r *recounting) account(id int64) string {
+	for _, sink := range r.sinks {
+		if int64(sink.ID) == id {
+			return sink.Name
+		}
 	}
-	if !owed || position > s.counted {
-		return
+	if edge.SinkID(id) == edge.Ingress {
+		return edge.IngressName
 	}
-	decided := position < s.cursor
-	for _, span := range s.settled {
-		decided = decided || int64(span.first) <= position && position < int64(span.end)
-	}
-	if decided {
-		s.Decided++
-		return
-	}
-	s.Pending++
+	return fmt.Sprint(id)
 }

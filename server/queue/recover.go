@@ -53,6 +53,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	if q.start.merging, err = newMergeEncoder(); err != nil {
 		return err
 	}
+	q.reportCounters()
 	totals := q.ledger.read()
 	q.durable.head.Store(int64(totals.counted))
 	q.durable.letters.Store(totals.refused)
@@ -108,16 +109,21 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 
 func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 	damaged, log := false, uint16(0)
-	found, err := conn.One("SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, checksum, salvaged, cursors_lost, restored_at FROM ledger", func(row sqlite.Row) {
+	found, err := conn.One(`SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, checksum, salvaged, cursors_lost, restored_at, skipped, counts_checksum,
+		(SELECT coalesce(max(position), 0) FROM dead WHERE sink = 0) FROM ledger`, func(row sqlite.Row) {
 		log = uint16(row.Int(0))
 		damaged = !sumHolds(row[9], ledgerSum(row.Int(0), row.Int(1), row.Int(2)))
 		q.start.cursorsLost = row.Int(11) != 0
 		q.window.forgot = row.Int(12) / 1000
 		q.start.replayFrom = edge.Position(row.Int(2))
 		q.start.attempts.bytes = row.Int(7)
-		q.ledger.replace(totals{
+		totals := totals{
 			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6), quarantined: row.Int(8), salvaged: row.Int(10),
-		})
+			skipped: row.Int(13),
+		}
+		totals.unsure = !sumHolds(row[14], totals.sum(row.Int(7)))
+		totals.refused = max(totals.refused, row.Int(15)) // no number is given twice
+		q.ledger.replace(totals)
 	})
 	if err != nil {
 		return err

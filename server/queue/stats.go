@@ -17,8 +17,8 @@ func (q *Queue) Stats() edge.QueueStats {
 	totals := q.ledger.read()
 	stats := edge.QueueStats{
 		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Headroom: q.forecast(q.history.since(headroomWindow)).TimeToFull, Accepting: q.intake.accepting(),
-		Quarantined: totals.quarantined,
-		Accepted:    totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
+		Quarantined: totals.quarantined, Salvaged: totals.salvaged, LedgerMismatches: q.mismatches.Load(),
+		Accepted: totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
 	}
 	if refusal := q.intake.refused(); refusal != nil {
 		stats.Refusal = refusal.Message

@@ -25,6 +25,9 @@ ALTER TABLE ledger ADD COLUMN cursors_lost INTEGER NOT NULL DEFAULT 0; -- 1: a s
 -- came between the backup and then is not recognised when it comes again.
 ALTER TABLE ledger ADD COLUMN restored_at INTEGER NOT NULL DEFAULT 0;
 
+ALTER TABLE ledger ADD COLUMN counts_checksum INTEGER; -- of what it counts; 0 when that is known to be wrong
+ALTER TABLE death ADD COLUMN checksum INTEGER;         -- the same
+
 -- The logs of this file before it took the place of another one.
 CREATE TABLE earlier_log(
   before INTEGER PRIMARY KEY, -- positions below, and not of an earlier one

@@ -1,0 +1,149 @@
+package queue
+
+import (
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// A piece of a recount ends after so much. It takes about 20 ms.
+const (
+	pieceFrames = 256
+	pieceBytes  = 2 << 20
+)
+
+// piece reads some frames, in a snapshot of its own. Since the last one small
+// frames may have been merged, and old ones removed.
+func (r *recounting) piece(conn *sqlite.Conn) error {
+	apart, err := quarantinedSpans(conn)
+	if err != nil {
+		return err
+	}
+	quarantined, front := int64(0), int64(0)
+	_, err = conn.One("SELECT quarantined, coalesce((SELECT id FROM frame ORDER BY id LIMIT 1), 0) FROM ledger", func(row sqlite.Row) {
+		quarantined, front = row.Int(0), row.Int(1)
+	})
+	if err != nil {
+		return err
+	}
+	if quarantined != r.ledger.quarantined {
+		return errMoved // what was pending is lost since, and counted so
+	}
+	frames, bytes, ended := 0, 0, true
+	err = conn.Query(`SELECT id, n, committed, body FROM frame
+		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
+		if row.Int(0) > r.last {
+			return sqlite.ErrStop
+		}
+		if err := r.reach(row.Int(0), front, apart); err != nil {
+			return err
+		}
+		r.frame(readStoredFrame(row))
+		frames++
+		if bytes += len(row.Bytes(3)); frames == pieceFrames || bytes >= pieceBytes {
+			ended = false
+			return sqlite.ErrStop
+		}
+		return nil
+	}, r.next)
+	if err == nil && ended {
+		r.done = true
+		err = r.reach(r.last+1, front, apart)
+	}
+	return err
+}
+
+// reach is told of the first position that is stored behind what was read. What
+// lies between was never stored, is in quarantine, or was removed meanwhile, which
+// only matters if some sink waited for it.
+func (r *recounting) reach(first, front int64, apart spans) error {
+	if r.next == 0 {
+		r.next = r.front
+	}
+	gap := span{edge.Position(r.next), edge.Position(first)}
+	switch {
+	case first <= r.next || apart.contains(gap) || r.hole:
+	case front == 0 || first <= front: // everything before is gone
+		for _, sink := range r.sinks {
+			if !sink.decided(gap) {
+				return errMoved
+			}
+		}
+	default:
+		r.mismatch(edge.LedgerTotal, "stored_count", first-1, r.next-1)
+	}
+	r.next, r.hole = max(r.next, first), false
+	return nil
+}
+
+// decided reports whether nothing is pending in a span.
+func (s *sinkRecounting) decided(gap span) bool {
+	gap.first, gap.end = max(gap.first, edge.Position(s.cursor)), min(gap.end, edge.Position(s.counted)+1)
+	return gap.first >= gap.end || s.settled.contains(gap)
+}
+
+// frame counts the records of a frame that were not counted yet.
+func (r *recounting) frame(stored storedFrame) {
+	frame, err := r.decoder.decodeStored(stored)
+	if err != nil {
+		r.mismatch(edge.LedgerTotal, "damaged_count", 0, max(1, int64(stored.count)))
+		r.next, r.hole = max(r.next, int64(stored.first)+1), true
+		return
+	}
+	for i := range frame.records {
+		position := int64(frame.first) + int64(i)
+		if position < r.next {
+			continue
+		}
+		set := r.sets[frame.owed[i]]
+		r.Stored++
+		if len(set) == 0 && position <= r.ledger.counted {
+			r.Unrouted++
+		}
+		for _, sink := range r.sinks {
+			sink.add(position, set)
+		}
+	}
+	r.next = max(r.next, int64(frame.end()))
+}
+
+// add counts one record. Records behind what the counters cover are left out.
+// Positions come in ascending order.
+func (s *sinkRecounting) add(position int64, set map[edge.SinkID]bool) {
+	owed := set[s.ID]
+	if position < s.start {
+		owed = position >= s.backlogFrom
+	}
+	if !owed || position > s.counted {
+		return
+	}
+	for s.at < len(s.settled) && int64(s.settled[s.at].end) <= position {
+		s.at++
+	}
+	if position < s.cursor || s.at < len(s.settled) && int64(s.settled[s.at].first) <= position {
+		s.Decided++
+		return
+	}
+	s.Pending++
+}
+
+// compare sets the counters against what was counted.
+func (r *recounting) compare() {
+	l := &r.ledger
+	r.expect(edge.LedgerTotal, "accepted_count", l.accepted, r.Accepted)
+	if r.Whole {
+		r.expect(edge.LedgerTotal, "unrouted_count", l.unrouted, r.Unrouted)
+	}
+	r.expectSum(edge.LedgerTotal, "checksum", l.sum, l.want)
+	for _, sink := range r.sinks {
+		counted := &sink.Counted
+		if r.Whole {
+			r.expect(sink.Name, "owed_count", counted.Owed, sink.Pending+sink.Decided)
+		}
+		r.expect(sink.Name, "pending_count", counted.Pending, sink.Pending)
+		r.expect(sink.Name, "dead_count", counted.Dead, sink.Dead)
+		r.expect(sink.Name, "discarded_count", counted.Discarded, sink.Discarded)
+		r.expect(sink.Name, "expired_count", counted.Expired, sink.Expired)
+		r.expectSum(sink.Name, "checksum", sink.sum, sink.want)
+		r.Sinks = append(r.Sinks, sink.SinkRecount)
+	}
+}
