@@ -21,7 +21,7 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 	if err := q.save(ctx, saveSome); err != nil && edge.AsError(err).Code != edge.Full {
 		return edge.Ledger{}, fmt.Errorf("verify the ledger: %w", err)
 	}
-	recount, err := recountFile(ctx, q.db, q.decoder)
+	recount, err := recountFile(ctx, q.db.Read, q.decoder)
 	if err != nil {
 		return edge.Ledger{}, fmt.Errorf("verify the ledger: %w", q.readFailed(err))
 	}

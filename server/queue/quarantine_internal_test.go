@@ -224,7 +224,7 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 	}
 	spoil := func(where string) {
 		err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
-			return conn.Exec("UPDATE dead SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB) WHERE " + where)
+			return conn.Exec("UPDATE dead SET body = CAST(substr(body, 1, length(body) - 1) || iif(substr(body, -1) = x'00', x'01', x'00') AS BLOB) WHERE " + where)
 		})
 		if err != nil {
 			t.Fatal(err)

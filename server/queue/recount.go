@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -21,6 +20,7 @@ type Recount struct {
 	Whole         bool  // nothing was ever removed or damaged: what was ever owed can be counted
 	IngressStored int64
 	Sinks         []SinkRecount
+	Damaged       int64                 // frames
 	Mismatches    []edge.LedgerMismatch // the first mismatchesMax
 	Found         int64                 // all of them
 	unrouted      int64                 // as counted
@@ -42,6 +42,9 @@ type SinkRecount struct {
 
 // Count is what the counters of one sink say.
 type Count struct{ Owed, Delivered, Dead, Held, Discarded, Expired, Pending int64 }
+
+// fieldChecksum stands for a row of counters that is not what was written.
+const fieldChecksum = "checksum"
 
 // mismatchesMax bounds what is listed.
 const mismatchesMax = 1000
@@ -75,7 +78,7 @@ func (q *Queue) Recount(ctx context.Context) (Recount, error) {
 	if err := q.flush(ctx); err != nil {
 		return Recount{}, err
 	}
-	return recountFile(ctx, q.db, q.decoder)
+	return recountFile(ctx, q.db.Read, q.decoder)
 }
 
 // recountsMax is how often a recount begins anew because records that it had not
@@ -88,12 +91,12 @@ var errMoved = errors.New("messages are removed faster than they are counted")
 // recountFile counts what a file says. It may be written to meanwhile: the
 // counters are those of one moment, and what is stored up to there is read piece by
 // piece, so that the WAL can be used from its beginning again in between.
-func recountFile(ctx context.Context, db *sqlite.DB, decoder *decoder) (Recount, error) {
+func recountFile(ctx context.Context, read func(context.Context, func(*sqlite.Conn) error) error, decoder *decoder) (Recount, error) {
 	for attempt := 1; ; attempt++ {
 		r := &recounting{decoder: decoder}
-		err := db.Read(ctx, r.begin)
+		err := read(ctx, r.begin)
 		for err == nil && !r.done {
-			err = db.Read(ctx, r.piece)
+			err = read(ctx, r.piece)
 		}
 		if err == nil {
 			r.compare()
@@ -186,10 +189,9 @@ func (r *recounting) readSinks(conn *sqlite.Conn) error {
 			(SELECT count(*) FROM dead WHERE sink = sink.id), (SELECT count(*) FROM dead WHERE sink = sink.id AND requeued = 1),
 			(SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind <> 2), (SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind = 2)
 		FROM sink ORDER BY id`, func(row sqlite.Row) error {
-		name, _, _ := strings.Cut(row.Text(1), "#") // see markDeleted
 		sink := &sinkRecounting{
 			SinkRecount: SinkRecount{
-				ID: edge.SinkID(row.Int(0)), Name: name, Dead: row.Int(14), Requeued: row.Int(15), Discarded: row.Int(16), Expired: row.Int(17),
+				ID: edge.SinkID(row.Int(0)), Name: storedName(row.Text(1)), Dead: row.Int(14), Requeued: row.Int(15), Discarded: row.Int(16), Expired: row.Int(17),
 				Counted: Count{Owed: row.Int(7), Delivered: row.Int(8), Dead: row.Int(9), Held: row.Int(10), Discarded: row.Int(11), Expired: row.Int(12)},
 			},
 			start: row.Int(2), backlogFrom: row.Int(3), cursor: row.Int(4), counted: row.Int(5),
@@ -230,7 +232,7 @@ func (r *recounting) readDeaths(conn *sqlite.Conn) error {
 			r.mismatch(account, "dead_ever_count."+reason, ever, now)
 		}
 		if row.Int(6) == 1 {
-			r.expectSum(account, "checksum."+reason, row[5], rowSum("death", row.Int(0), reason, now, ever))
+			r.expectSum(account, fieldChecksum+"."+reason, row[5], rowSum("death", row.Int(0), reason, now, ever))
 		}
 		return nil
 	})

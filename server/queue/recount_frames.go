@@ -85,6 +85,7 @@ func (s *sinkRecounting) decided(gap span) bool {
 func (r *recounting) frame(stored storedFrame) {
 	frame, err := r.decoder.decodeStored(stored)
 	if err != nil {
+		r.Damaged++
 		r.mismatch(edge.LedgerTotal, "damaged_count", 0, max(1, int64(stored.count)))
 		r.next, r.hole = max(r.next, int64(stored.first)+1), true
 		return
@@ -133,7 +134,7 @@ func (r *recounting) compare() {
 	if r.Whole {
 		r.expect(edge.LedgerTotal, "unrouted_count", l.unrouted, r.Unrouted)
 	}
-	r.expectSum(edge.LedgerTotal, "checksum", l.sum, l.want)
+	r.expectSum(edge.LedgerTotal, fieldChecksum, l.sum, l.want)
 	for _, sink := range r.sinks {
 		counted := &sink.Counted
 		if r.Whole {
@@ -143,7 +144,7 @@ func (r *recounting) compare() {
 		r.expect(sink.Name, "dead_count", counted.Dead, sink.Dead)
 		r.expect(sink.Name, "discarded_count", counted.Discarded, sink.Discarded)
 		r.expect(sink.Name, "expired_count", counted.Expired, sink.Expired)
-		r.expectSum(sink.Name, "checksum", sink.sum, sink.want)
+		r.expectSum(sink.Name, fieldChecksum, sink.sum, sink.want)
 		r.Sinks = append(r.Sinks, sink.SinkRecount)
 	}
 }

@@ -319,30 +319,20 @@ func (v *verifier) recount() error {
 		v.Notes = append(v.Notes, "the ledger was not recounted: what it counts cannot all be read")
 		return nil
 	}
-	sinks, err := recountSinks(v.conn)
+	sameSnapshot := func(_ context.Context, look func(*sqlite.Conn) error) error { return look(v.conn) }
+	recount, err := recountFile(context.Background(), sameSnapshot, v.decoder)
 	if err != nil {
 		return err
 	}
-	recount := Recount{Contiguous: true}
-	if err := recount.frames(v.conn, v.decoder, sinks); err != nil {
-		return err
-	}
-	if len(recount.Damaged) > 0 {
+	if recount.Damaged > 0 {
 		v.Notes = append(v.Notes, "the ledger was not compared with the file: what lies in damaged frames is still counted as pending")
 		return nil
 	}
-	for _, sink := range sinks {
-		for _, pair := range []struct {
-			what            string
-			counted, stored int64
-		}{
-			{"pending", sink.Counted.Pending, sink.Pending}, {"dead", sink.Counted.Dead, sink.Dead},
-			{"discarded", sink.Counted.Discarded, sink.Discarded}, {"expired", sink.Counted.Expired, sink.Expired},
-		} {
-			if pair.counted != pair.stored {
-				v.add(Problem{Kind: ProblemLedger, Sink: storedName(sink.Name), Detail: fmt.Sprintf("%s: the counter says %d, the file holds %d", pair.what, pair.counted, pair.stored)})
-			}
+	for _, mismatch := range recount.Mismatches {
+		if mismatch.Field == fieldChecksum && mismatch.Account != edge.LedgerTotal {
+			continue // found with the sink
 		}
+		v.add(Problem{Kind: ProblemLedger, Sink: mismatch.Account, Detail: fmt.Sprintf("%s: the counter says %d, the file holds %d", mismatch.Field, mismatch.Counted, mismatch.Recounted)})
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func TestVerify(t *testing.T) {
 		"Cursor":        {statement("UPDATE sink SET cursor = 6"), Problem{ProblemRow, 6, "sink-1", "cursor and ranges"}},
 		"Ranges":        {statement("UPDATE sink SET settled = x'0101'"), Problem{ProblemRow, 4, "sink-1", "cursor and ranges"}},
 		"Counter":       {statement("UPDATE sink SET delivered = delivered + 1"), Problem{ProblemLedger, 0, "sink-1", "counters of the sink"}},
-		"CounterSigned": {miscount, Problem{ProblemLedger, 0, "sink-1", "pending: the counter says 4, the file holds 5"}},
+		"CounterSigned": {miscount, Problem{ProblemLedger, 0, "sink-1", "pending_count: the counter says 4, the file holds 5"}},
 		"Ledger":        {statement("UPDATE ledger SET counted = 3"), Problem{ProblemRow, 0, "", "ledger"}},
 		"LedgerGone":    {statement("DELETE FROM ledger"), Problem{ProblemRow, 0, "", "ledger: there is no row"}},
 		"OwedSet":       {statement("UPDATE owed SET sinks = '2'"), Problem{ProblemRow, 0, "", "owed set 1"}},
