@@ -35,6 +35,7 @@ type fakeGateway struct {
 	status   *adminv1.Status
 	journey  *adminv1.MessageJourney
 	forecast *adminv1.Forecast
+	verified *adminv1.VerifyLedgerResponse
 	values   []*adminv1.ConfigValue
 	letters  []*dlqv1.DeadLetter
 	losses   []*adminv1.Loss
@@ -59,6 +60,10 @@ func (g *fakeGateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*ad
 func (g *fakeGateway) GetForecast(_ context.Context, request *adminv1.GetForecastRequest) (*adminv1.GetForecastResponse, error) {
 	g.forecasted = request
 	return &adminv1.GetForecastResponse{Forecast: g.forecast}, g.failWith
+}
+
+func (g *fakeGateway) VerifyLedger(context.Context, *adminv1.VerifyLedgerRequest) (*adminv1.VerifyLedgerResponse, error) {
+	return g.verified, g.failWith
 }
 
 func (g *fakeGateway) GetMessage(_ context.Context, request *adminv1.GetMessageRequest) (*adminv1.GetMessageResponse, error) {

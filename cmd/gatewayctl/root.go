@@ -53,7 +53,7 @@ func (a *application) rootCommand() *cobra.Command {
 		Short: "Look into a running gateway and repair what did not arrive",
 		Long: `Look into a running gateway and repair what did not arrive.
 
-Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a check found something (status, queue verify).`,
+Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a check found something (status, ledger verify, queue verify).`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -73,7 +73,7 @@ Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a c
 	if err := root.RegisterFlagCompletionFunc("output", outputs); err != nil {
 		panic(err) // the flag is defined two lines above
 	}
-	root.AddCommand(a.statusCommand(), a.forecastCommand(), a.tailCommand(), a.messageCommand(), a.dlqCommand(), a.lossCommand(), a.sinkCommand(), a.queueCommand(), a.configCommand(), a.versionCommand())
+	root.AddCommand(a.statusCommand(), a.forecastCommand(), a.tailCommand(), a.messageCommand(), a.dlqCommand(), a.lossCommand(), a.ledgerCommand(), a.sinkCommand(), a.queueCommand(), a.configCommand(), a.versionCommand())
 	return root
 }
 

@@ -18,7 +18,7 @@ func (a *application) statusCommand() *cobra.Command {
 		Long: `Show how the gateway goes: its parts, the queue, the sinks, and what came in.
 
 It exits with 4 when something needs an operator, and lists it at the end: the gateway is not ready, a part of it is
-degraded or failed, the queue is full or will be within a day, messages are damaged, a sink waits, is paused or was removed with a backlog, or
+degraded or failed, the queue is full or will be within a day, messages, the file or counters are damaged, a sink waits, is paused or was removed with a backlog, or
 has dead letters. Messages that were refused at the door (_ingress) are shown and do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.status(command.Context()) },
@@ -118,7 +118,13 @@ func attention(status *adminv1.Status) []string {
 		add("the queue is full in %s at the present rate: gatewayctl forecast", span(headroom))
 	}
 	if damaged := status.GetQueue().GetQuarantinedMessages(); damaged > 0 {
-		add("%d damaged messages were set aside", damaged)
+		add("%d damaged messages were set aside: check the disk; gatewayctl loss list says who lost them", damaged)
+	}
+	if salvaged := status.GetQueue().GetSalvagedFiles(); salvaged > 0 {
+		add("the queue's file was damaged and replaced, %d times: check the disk; the gateway's log says what was kept", salvaged)
+	}
+	if wrong := status.GetQueue().GetLedgerMismatches(); wrong > 0 {
+		add("%d counters of the queue are wrong: gatewayctl ledger verify", wrong)
 	}
 	for _, sink := range status.GetSinks() {
 		if needsOperator(sink) {

@@ -163,7 +163,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	g.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: int(g.Config.Ingest.MaxPayload), Believe: g.queue.Believe}, g.plan, g.queue, g.observer)
 	g.broker = broker.New(g.brokerSettings(), g.pipeline, localClients{}, g.observer)
 	if g.rpc, err = rpc.New(g.rpcSettings(), rpc.Dependencies{
-		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Losses: g.queue, Forecaster: g.queue, Lanes: g.dispatcher,
+		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Losses: g.queue, Forecaster: g.queue, Auditor: g.queue, Lanes: g.dispatcher,
 		MQTTConnections: g.broker.Connections, Health: g.health, Observer: g.observer,
 	}); err != nil {
 		return fmt.Errorf("build services: %w", err)

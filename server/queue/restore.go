@@ -146,7 +146,7 @@ func renew(ctx context.Context, db *sqlite.DB, path string, highest edge.Positio
 		return fmt.Errorf("it has been restored too often: position %d leads nowhere", next)
 	}
 	totals := q.ledger.read()
-	totals.counted = next
+	totals.counted, totals.skipped = next, totals.skipped+int64(next-head)
 	q.ledger.replace(totals)
 	for _, account := range q.registry.all() {
 		account.counted = next
@@ -162,7 +162,7 @@ func renew(ctx context.Context, db *sqlite.DB, path string, highest edge.Positio
 			return err
 		}
 		now := q.clock.now()
-		err = conn.Exec("UPDATE ledger SET log = ?, skipped = skipped + ?, restored_at = ?", int64(log), int64(next-head), now.UnixMicro())
+		err = conn.Exec("UPDATE ledger SET log = ?, skipped = ?, restored_at = ?", int64(log), totals.skipped, now.UnixMicro())
 		if err != nil {
 			return fmt.Errorf("renew the ledger: %w", err)
 		}

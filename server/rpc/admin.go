@@ -69,6 +69,7 @@ func component(part Part) *adminv1.Component {
 func queueStatus(stats edge.QueueStats) *adminv1.QueueStatus {
 	status := &adminv1.QueueStatus{
 		SizeBytes: uint64(stats.Bytes), WalBytes: uint64(stats.WALBytes), LimitBytes: uint64(stats.LimitBytes),
+		QuarantinedMessages: uint64(stats.Quarantined), SalvagedFiles: uint64(stats.Salvaged), LedgerMismatches: uint64(stats.LedgerMismatches),
 		LastPosition: uint64(stats.Head), Full: !stats.Accepting, OldestAge: durationpb.New(0), Headroom: lasting(stats.Headroom),
 	}
 	if stats.Oldest > 0 {

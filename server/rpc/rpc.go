@@ -72,6 +72,14 @@ type Forecaster interface {
 	Forecast(window time.Duration) edge.Forecast
 }
 
+// Auditor counts what is stored.
+type Auditor interface {
+	// VerifyLedger counts everything that is stored and compares it with the
+	// counters. It takes about a second for a million records, and may run beside
+	// everything else.
+	VerifyLedger(ctx context.Context) (edge.Ledger, error)
+}
+
 // DeadLetters shows and requeues what was not delivered.
 type DeadLetters interface {
 	// DeadLetters lists those that match, in order of key, after a key.
@@ -108,6 +116,7 @@ type Dependencies struct {
 	DeadLetters     DeadLetters
 	Losses          Losses
 	Forecaster      Forecaster
+	Auditor         Auditor
 	Lanes           Lanes
 	MQTTConnections func() int
 	Health          *Health

@@ -76,7 +76,7 @@ var tamperings = []tampering{
 	{"CounterOfUnrouted", false, "I5", sqlTampering("UPDATE ledger SET unrouted = unrouted + 1")},
 	{"GapBetweenFrames", false, "I5", sqlTampering("DELETE FROM frame WHERE id = (SELECT max(id) FROM frame WHERE id < (SELECT max(id) FROM frame))")},
 	{"SinkGone", false, "I5 archive", sqlTampering("DELETE FROM sink WHERE name = 'archive'")},
-	{"BitOfAFrame", false, "I12", sqlTampering("UPDATE frame SET body = CAST(substr(body, 1, 20) || x'00' || substr(body, 22) AS BLOB) WHERE id = (SELECT max(id) FROM frame)")},
+	{"BitOfAFrame", false, "I12", sqlTampering("UPDATE frame SET body = CAST(substr(body, 1, 20) || iif(substr(body, 21, 1) = x'00', x'01', x'00') || substr(body, 22) AS BLOB) WHERE id = (SELECT max(id) FROM frame)")},
 	{"BitOfTheFile", false, "I12", func(t *testing.T, run *verify.Run) {
 		const freePages = 36 // where the header counts them
 		file, err := os.OpenFile(run.Queue, os.O_RDWR, 0)

@@ -392,8 +392,12 @@ type VerifyLedgerResponse struct {
 	Balanced bool `protobuf:"varint,1,opt,name=balanced,proto3" json:"balanced,omitempty"`
 	// The ledger, as counted from the stored messages.
 	Ledger *Ledger `protobuf:"bytes,2,opt,name=ledger,proto3" json:"ledger,omitempty"`
-	// What does not agree. Empty when balanced.
-	Mismatches    []*LedgerMismatch `protobuf:"bytes,3,rep,name=mismatches,proto3" json:"mismatches,omitempty"`
+	// What does not agree. Empty when balanced. At most 1,000.
+	Mismatches []*LedgerMismatch `protobuf:"bytes,3,rep,name=mismatches,proto3" json:"mismatches,omitempty"`
+	// Everything that does not agree, also what mismatches leaves out.
+	MismatchCount uint64 `protobuf:"varint,4,opt,name=mismatch_count,json=mismatchCount,proto3" json:"mismatch_count,omitempty"`
+	// Stored messages that were counted.
+	MessageCount  uint64 `protobuf:"varint,5,opt,name=message_count,json=messageCount,proto3" json:"message_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,6 +451,20 @@ func (x *VerifyLedgerResponse) GetMismatches() []*LedgerMismatch {
 		return x.Mismatches
 	}
 	return nil
+}
+
+func (x *VerifyLedgerResponse) GetMismatchCount() uint64 {
+	if x != nil {
+		return x.MismatchCount
+	}
+	return 0
+}
+
+func (x *VerifyLedgerResponse) GetMessageCount() uint64 {
+	if x != nil {
+		return x.MessageCount
+	}
+	return 0
 }
 
 // DiagnoseRequest asks the gateway to check itself.
@@ -1292,13 +1310,15 @@ const file_gateway_admin_v1_admin_service_proto_rawDesc = "" +
 	"\bidentity\x12\x05\xbaH\x02\b\x01\"P\n" +
 	"\x12GetMessageResponse\x12:\n" +
 	"\ajourney\x18\x01 \x01(\v2 .gateway.admin.v1.MessageJourneyR\ajourney\"\x15\n" +
-	"\x13VerifyLedgerRequest\"\xa6\x01\n" +
+	"\x13VerifyLedgerRequest\"\xf2\x01\n" +
 	"\x14VerifyLedgerResponse\x12\x1a\n" +
 	"\bbalanced\x18\x01 \x01(\bR\bbalanced\x120\n" +
 	"\x06ledger\x18\x02 \x01(\v2\x18.gateway.admin.v1.LedgerR\x06ledger\x12@\n" +
 	"\n" +
 	"mismatches\x18\x03 \x03(\v2 .gateway.admin.v1.LedgerMismatchR\n" +
-	"mismatches\"\x11\n" +
+	"mismatches\x12%\n" +
+	"\x0emismatch_count\x18\x04 \x01(\x04R\rmismatchCount\x12#\n" +
+	"\rmessage_count\x18\x05 \x01(\x04R\fmessageCount\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.gateway.admin.v1.FindingR\bfindings\"Y\n" +

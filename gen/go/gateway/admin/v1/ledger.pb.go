@@ -276,9 +276,11 @@ func (x *SinkLedger) GetPendingCount() uint64 {
 // LedgerMismatch is an account that does not agree with the stored messages.
 type LedgerMismatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account: `total`, or the name of a sink. At most 63 characters.
+	// Account: `total`, `_ingress`, or the name of a sink. At most 63 characters.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Field of the account: delivered_count. At most 64 characters.
+	// Field of the account: pending_count; dead_count.rejected, of one reason;
+	// `checksum` when the counters of the account are not what was written. At most
+	// 64 characters.
 	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
 	// What the counters say.
 	Counted uint64 `protobuf:"varint,3,opt,name=counted,proto3" json:"counted,omitempty"`

@@ -539,9 +539,13 @@ type QueueStatus struct {
 	Full bool `protobuf:"varint,10,opt,name=full,proto3" json:"full,omitempty"`
 	// Name of the sink that keeps most bytes from being freed. Empty when none
 	// does; at most 63 characters.
-	PinningSink   string `protobuf:"bytes,11,opt,name=pinning_sink,json=pinningSink,proto3" json:"pinning_sink,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PinningSink string `protobuf:"bytes,11,opt,name=pinning_sink,json=pinningSink,proto3" json:"pinning_sink,omitempty"`
+	// Files that were damaged, and replaced by what could be read of them.
+	SalvagedFiles uint64 `protobuf:"varint,12,opt,name=salvaged_files,json=salvagedFiles,proto3" json:"salvaged_files,omitempty"`
+	// Counters that the last start or the last VerifyLedger found to be wrong.
+	LedgerMismatches uint64 `protobuf:"varint,13,opt,name=ledger_mismatches,json=ledgerMismatches,proto3" json:"ledger_mismatches,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *QueueStatus) Reset() {
@@ -651,6 +655,20 @@ func (x *QueueStatus) GetPinningSink() string {
 	return ""
 }
 
+func (x *QueueStatus) GetSalvagedFiles() uint64 {
+	if x != nil {
+		return x.SalvagedFiles
+	}
+	return 0
+}
+
+func (x *QueueStatus) GetLedgerMismatches() uint64 {
+	if x != nil {
+		return x.LedgerMismatches
+	}
+	return 0
+}
+
 var File_gateway_admin_v1_status_proto protoreflect.FileDescriptor
 
 const file_gateway_admin_v1_status_proto_rawDesc = "" +
@@ -687,7 +705,7 @@ const file_gateway_admin_v1_status_proto_rawDesc = "" +
 	"\vIngestTotal\x124\n" +
 	"\x06source\x18\x01 \x01(\x0e2\x1c.gateway.telemetry.v1.SourceR\x06source\x126\n" +
 	"\x06result\x18\x02 \x01(\x0e2\x1e.gateway.admin.v1.IngestResultR\x06result\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xba\x03\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\x8e\x04\n" +
 	"\vQueueStatus\x12%\n" +
 	"\x0edepth_messages\x18\x01 \x01(\x04R\rdepthMessages\x12'\n" +
 	"\x0fstored_messages\x18\x02 \x01(\x04R\x0estoredMessages\x12\x1d\n" +
@@ -703,7 +721,9 @@ const file_gateway_admin_v1_status_proto_rawDesc = "" +
 	"\x14quarantined_messages\x18\t \x01(\x04R\x13quarantinedMessages\x12\x12\n" +
 	"\x04full\x18\n" +
 	" \x01(\bR\x04full\x12!\n" +
-	"\fpinning_sink\x18\v \x01(\tR\vpinningSink*\xc2\x01\n" +
+	"\fpinning_sink\x18\v \x01(\tR\vpinningSink\x12%\n" +
+	"\x0esalvaged_files\x18\f \x01(\x04R\rsalvagedFiles\x12+\n" +
+	"\x11ledger_mismatches\x18\r \x01(\x04R\x10ledgerMismatches*\xc2\x01\n" +
 	"\x0eComponentState\x12\x1f\n" +
 	"\x1bCOMPONENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18COMPONENT_STATE_STARTING\x10\x01\x12\x19\n" +

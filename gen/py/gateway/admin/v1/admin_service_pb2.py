@@ -31,7 +31,7 @@ from gateway.admin.v1 import status_pb2 as gateway_dot_admin_dot_v1_dot_status__
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gateway/admin/v1/admin_service.proto\x12\x10gateway.admin.v1\x1a\"gateway/admin/v1/audit_event.proto\x1a\x1dgateway/admin/v1/config.proto\x1a\x1egateway/admin/v1/finding.proto\x1a\x1dgateway/admin/v1/ledger.proto\x1a&gateway/admin/v1/message_journey.proto\x1a\x1dgateway/admin/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\"\x12\n\x10GetStatusRequest\"E\n\x11GetStatusResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32\x18.gateway.admin.v1.StatusR\x06status\"K\n\x12WatchStatusRequest\x12\x35\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08interval\"G\n\x13WatchStatusResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32\x18.gateway.admin.v1.StatusR\x06status\"\xcc\x01\n\x11GetMessageRequest\x12\'\n\x0e\x63orrelation_id\x18\x01 \x01(\tH\x00R\rcorrelationId\x12\x42\n\nmessage_id\x18\x02 \x01(\x0b\x32!.gateway.admin.v1.DeviceMessageIdH\x00R\tmessageId\x12>\n\x08sequence\x18\x03 \x01(\x0b\x32 .gateway.admin.v1.DeviceSequenceH\x00R\x08sequenceB\n\n\x08identity\"P\n\x12GetMessageResponse\x12:\n\x07journey\x18\x01 \x01(\x0b\x32 .gateway.admin.v1.MessageJourneyR\x07journey\"\x15\n\x13VerifyLedgerRequest\"\xa6\x01\n\x14VerifyLedgerResponse\x12\x1a\n\x08\x62\x61lanced\x18\x01 \x01(\x08R\x08\x62\x61lanced\x12\x30\n\x06ledger\x18\x02 \x01(\x0b\x32\x18.gateway.admin.v1.LedgerR\x06ledger\x12@\n\nmismatches\x18\x03 \x03(\x0b\x32 .gateway.admin.v1.LedgerMismatchR\nmismatches\"\x11\n\x0f\x44iagnoseRequest\"I\n\x10\x44iagnoseResponse\x12\x35\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x19.gateway.admin.v1.FindingR\x08\x66indings\"G\n\x12GetForecastRequest\x12\x31\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06window\"M\n\x13GetForecastResponse\x12\x36\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x1a.gateway.admin.v1.ForecastR\x08\x66orecast\"g\n\x11ListLossesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\"l\n\x12ListLossesResponse\x12.\n\x06losses\x18\x01 \x03(\x0b\x32\x16.gateway.admin.v1.LossR\x06losses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"1\n\x10GetConfigRequest\x12\x1d\n\nkey_prefix\x18\x01 \x01(\tR\tkeyPrefix\"J\n\x11GetConfigResponse\x12\x35\n\x06values\x18\x01 \x03(\x0b\x32\x1d.gateway.admin.v1.ConfigValueR\x06values\"/\n\x11PlanConfigRequest\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\"F\n\x12PlanConfigResponse\x12\x30\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.gateway.admin.v1.ConfigPlanR\x04plan\"\x90\x01\n\x12\x41pplyConfigRequest\x12\x17\n\x07plan_id\x18\x01 \x01(\tR\x06planId\x12\x42\n\x0f\x63onfirm_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0e\x63onfirmTimeout\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\"\xae\x01\n\x13\x41pplyConfigResponse\x12\x30\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.gateway.admin.v1.ConfigPlanR\x04plan\x12\x42\n\x0f\x63onfirm_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0e\x63onfirmTimeout\x12!\n\x0crestart_keys\x18\x03 \x03(\tR\x0brestartKeys\"/\n\x14\x43onfirmConfigRequest\x12\x17\n\x07plan_id\x18\x01 \x01(\tR\x06planId\"I\n\x15\x43onfirmConfigResponse\x12\x30\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.gateway.admin.v1.ConfigPlanR\x04plan\"l\n\x16ListAuditEventsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\"\x82\x01\n\x17ListAuditEventsResponse\x12?\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1c.gateway.admin.v1.AuditEventR\x0b\x61uditEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x84\t\n\x0c\x41\x64minService\x12Y\n\tGetStatus\x12\".gateway.admin.v1.GetStatusRequest\x1a#.gateway.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\x61\n\x0bWatchStatus\x12$.gateway.admin.v1.WatchStatusRequest\x1a%.gateway.admin.v1.WatchStatusResponse\"\x03\x90\x02\x01\x30\x01\x12\\\n\nGetMessage\x12#.gateway.admin.v1.GetMessageRequest\x1a$.gateway.admin.v1.GetMessageResponse\"\x03\x90\x02\x01\x12\x62\n\x0cVerifyLedger\x12%.gateway.admin.v1.VerifyLedgerRequest\x1a&.gateway.admin.v1.VerifyLedgerResponse\"\x03\x90\x02\x01\x12V\n\x08\x44iagnose\x12!.gateway.admin.v1.DiagnoseRequest\x1a\".gateway.admin.v1.DiagnoseResponse\"\x03\x90\x02\x01\x12_\n\x0bGetForecast\x12$.gateway.admin.v1.GetForecastRequest\x1a%.gateway.admin.v1.GetForecastResponse\"\x03\x90\x02\x01\x12\\\n\nListLosses\x12#.gateway.admin.v1.ListLossesRequest\x1a$.gateway.admin.v1.ListLossesResponse\"\x03\x90\x02\x01\x12Y\n\tGetConfig\x12\".gateway.admin.v1.GetConfigRequest\x1a#.gateway.admin.v1.GetConfigResponse\"\x03\x90\x02\x01\x12W\n\nPlanConfig\x12#.gateway.admin.v1.PlanConfigRequest\x1a$.gateway.admin.v1.PlanConfigResponse\x12Z\n\x0b\x41pplyConfig\x12$.gateway.admin.v1.ApplyConfigRequest\x1a%.gateway.admin.v1.ApplyConfigResponse\x12`\n\rConfirmConfig\x12&.gateway.admin.v1.ConfirmConfigRequest\x1a\'.gateway.admin.v1.ConfirmConfigResponse\x12k\n\x0fListAuditEvents\x12(.gateway.admin.v1.ListAuditEventsRequest\x1a).gateway.admin.v1.ListAuditEventsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gateway/admin/v1/admin_service.proto\x12\x10gateway.admin.v1\x1a\"gateway/admin/v1/audit_event.proto\x1a\x1dgateway/admin/v1/config.proto\x1a\x1egateway/admin/v1/finding.proto\x1a\x1dgateway/admin/v1/ledger.proto\x1a&gateway/admin/v1/message_journey.proto\x1a\x1dgateway/admin/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\"\x12\n\x10GetStatusRequest\"E\n\x11GetStatusResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32\x18.gateway.admin.v1.StatusR\x06status\"K\n\x12WatchStatusRequest\x12\x35\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08interval\"G\n\x13WatchStatusResponse\x12\x30\n\x06status\x18\x01 \x01(\x0b\x32\x18.gateway.admin.v1.StatusR\x06status\"\xcc\x01\n\x11GetMessageRequest\x12\'\n\x0e\x63orrelation_id\x18\x01 \x01(\tH\x00R\rcorrelationId\x12\x42\n\nmessage_id\x18\x02 \x01(\x0b\x32!.gateway.admin.v1.DeviceMessageIdH\x00R\tmessageId\x12>\n\x08sequence\x18\x03 \x01(\x0b\x32 .gateway.admin.v1.DeviceSequenceH\x00R\x08sequenceB\n\n\x08identity\"P\n\x12GetMessageResponse\x12:\n\x07journey\x18\x01 \x01(\x0b\x32 .gateway.admin.v1.MessageJourneyR\x07journey\"\x15\n\x13VerifyLedgerRequest\"\xf2\x01\n\x14VerifyLedgerResponse\x12\x1a\n\x08\x62\x61lanced\x18\x01 \x01(\x08R\x08\x62\x61lanced\x12\x30\n\x06ledger\x18\x02 \x01(\x0b\x32\x18.gateway.admin.v1.LedgerR\x06ledger\x12@\n\nmismatches\x18\x03 \x03(\x0b\x32 .gateway.admin.v1.LedgerMismatchR\nmismatches\x12%\n\x0emismatch_count\x18\x04 \x01(\x04R\rmismatchCount\x12#\n\rmessage_count\x18\x05 \x01(\x04R\x0cmessageCount\"\x11\n\x0f\x44iagnoseRequest\"I\n\x10\x44iagnoseResponse\x12\x35\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x19.gateway.admin.v1.FindingR\x08\x66indings\"G\n\x12GetForecastRequest\x12\x31\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06window\"M\n\x13GetForecastResponse\x12\x36\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x1a.gateway.admin.v1.ForecastR\x08\x66orecast\"g\n\x11ListLossesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\"l\n\x12ListLossesResponse\x12.\n\x06losses\x18\x01 \x03(\x0b\x32\x16.gateway.admin.v1.LossR\x06losses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"1\n\x10GetConfigRequest\x12\x1d\n\nkey_prefix\x18\x01 \x01(\tR\tkeyPrefix\"J\n\x11GetConfigResponse\x12\x35\n\x06values\x18\x01 \x03(\x0b\x32\x1d.gateway.admin.v1.ConfigValueR\x06values\"/\n\x11PlanConfigRequest\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\"F\n\x12PlanConfigResponse\x12\x30\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.gateway.admin.v1.ConfigPlanR\x04plan\"\x90\x01\n\x12\x41pplyConfigRequest\x12\x17\n\x07plan_id\x18\x01 \x01(\tR\x06planId\x12\x42\n\x0f\x63onfirm_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0e\x63onfirmTimeout\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\"\xae\x01\n\x13\x41pplyConfigResponse\x12\x30\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.gateway.admin.v1.ConfigPlanR\x04plan\x12\x42\n\x0f\x63onfirm_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0e\x63onfirmTimeout\x12!\n\x0crestart_keys\x18\x03 \x03(\tR\x0brestartKeys\"/\n\x14\x43onfirmConfigRequest\x12\x17\n\x07plan_id\x18\x01 \x01(\tR\x06planId\"I\n\x15\x43onfirmConfigResponse\x12\x30\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.gateway.admin.v1.ConfigPlanR\x04plan\"l\n\x16ListAuditEventsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\"\x82\x01\n\x17ListAuditEventsResponse\x12?\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1c.gateway.admin.v1.AuditEventR\x0b\x61uditEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x84\t\n\x0c\x41\x64minService\x12Y\n\tGetStatus\x12\".gateway.admin.v1.GetStatusRequest\x1a#.gateway.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\x61\n\x0bWatchStatus\x12$.gateway.admin.v1.WatchStatusRequest\x1a%.gateway.admin.v1.WatchStatusResponse\"\x03\x90\x02\x01\x30\x01\x12\\\n\nGetMessage\x12#.gateway.admin.v1.GetMessageRequest\x1a$.gateway.admin.v1.GetMessageResponse\"\x03\x90\x02\x01\x12\x62\n\x0cVerifyLedger\x12%.gateway.admin.v1.VerifyLedgerRequest\x1a&.gateway.admin.v1.VerifyLedgerResponse\"\x03\x90\x02\x01\x12V\n\x08\x44iagnose\x12!.gateway.admin.v1.DiagnoseRequest\x1a\".gateway.admin.v1.DiagnoseResponse\"\x03\x90\x02\x01\x12_\n\x0bGetForecast\x12$.gateway.admin.v1.GetForecastRequest\x1a%.gateway.admin.v1.GetForecastResponse\"\x03\x90\x02\x01\x12\\\n\nListLosses\x12#.gateway.admin.v1.ListLossesRequest\x1a$.gateway.admin.v1.ListLossesResponse\"\x03\x90\x02\x01\x12Y\n\tGetConfig\x12\".gateway.admin.v1.GetConfigRequest\x1a#.gateway.admin.v1.GetConfigResponse\"\x03\x90\x02\x01\x12W\n\nPlanConfig\x12#.gateway.admin.v1.PlanConfigRequest\x1a$.gateway.admin.v1.PlanConfigResponse\x12Z\n\x0b\x41pplyConfig\x12$.gateway.admin.v1.ApplyConfigRequest\x1a%.gateway.admin.v1.ApplyConfigResponse\x12`\n\rConfirmConfig\x12&.gateway.admin.v1.ConfirmConfigRequest\x1a\'.gateway.admin.v1.ConfirmConfigResponse\x12k\n\x0fListAuditEvents\x12(.gateway.admin.v1.ListAuditEventsRequest\x1a).gateway.admin.v1.ListAuditEventsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -71,39 +71,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYLEDGERREQUEST']._serialized_start=821
   _globals['_VERIFYLEDGERREQUEST']._serialized_end=842
   _globals['_VERIFYLEDGERRESPONSE']._serialized_start=845
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1011
-  _globals['_DIAGNOSEREQUEST']._serialized_start=1013
-  _globals['_DIAGNOSEREQUEST']._serialized_end=1030
-  _globals['_DIAGNOSERESPONSE']._serialized_start=1032
-  _globals['_DIAGNOSERESPONSE']._serialized_end=1105
-  _globals['_GETFORECASTREQUEST']._serialized_start=1107
-  _globals['_GETFORECASTREQUEST']._serialized_end=1178
-  _globals['_GETFORECASTRESPONSE']._serialized_start=1180
-  _globals['_GETFORECASTRESPONSE']._serialized_end=1257
-  _globals['_LISTLOSSESREQUEST']._serialized_start=1259
-  _globals['_LISTLOSSESREQUEST']._serialized_end=1362
-  _globals['_LISTLOSSESRESPONSE']._serialized_start=1364
-  _globals['_LISTLOSSESRESPONSE']._serialized_end=1472
-  _globals['_GETCONFIGREQUEST']._serialized_start=1474
-  _globals['_GETCONFIGREQUEST']._serialized_end=1523
-  _globals['_GETCONFIGRESPONSE']._serialized_start=1525
-  _globals['_GETCONFIGRESPONSE']._serialized_end=1599
-  _globals['_PLANCONFIGREQUEST']._serialized_start=1601
-  _globals['_PLANCONFIGREQUEST']._serialized_end=1648
-  _globals['_PLANCONFIGRESPONSE']._serialized_start=1650
-  _globals['_PLANCONFIGRESPONSE']._serialized_end=1720
-  _globals['_APPLYCONFIGREQUEST']._serialized_start=1723
-  _globals['_APPLYCONFIGREQUEST']._serialized_end=1867
-  _globals['_APPLYCONFIGRESPONSE']._serialized_start=1870
-  _globals['_APPLYCONFIGRESPONSE']._serialized_end=2044
-  _globals['_CONFIRMCONFIGREQUEST']._serialized_start=2046
-  _globals['_CONFIRMCONFIGREQUEST']._serialized_end=2093
-  _globals['_CONFIRMCONFIGRESPONSE']._serialized_start=2095
-  _globals['_CONFIRMCONFIGRESPONSE']._serialized_end=2168
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=2170
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=2278
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=2281
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=2411
-  _globals['_ADMINSERVICE']._serialized_start=2414
-  _globals['_ADMINSERVICE']._serialized_end=3570
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1087
+  _globals['_DIAGNOSEREQUEST']._serialized_start=1089
+  _globals['_DIAGNOSEREQUEST']._serialized_end=1106
+  _globals['_DIAGNOSERESPONSE']._serialized_start=1108
+  _globals['_DIAGNOSERESPONSE']._serialized_end=1181
+  _globals['_GETFORECASTREQUEST']._serialized_start=1183
+  _globals['_GETFORECASTREQUEST']._serialized_end=1254
+  _globals['_GETFORECASTRESPONSE']._serialized_start=1256
+  _globals['_GETFORECASTRESPONSE']._serialized_end=1333
+  _globals['_LISTLOSSESREQUEST']._serialized_start=1335
+  _globals['_LISTLOSSESREQUEST']._serialized_end=1438
+  _globals['_LISTLOSSESRESPONSE']._serialized_start=1440
+  _globals['_LISTLOSSESRESPONSE']._serialized_end=1548
+  _globals['_GETCONFIGREQUEST']._serialized_start=1550
+  _globals['_GETCONFIGREQUEST']._serialized_end=1599
+  _globals['_GETCONFIGRESPONSE']._serialized_start=1601
+  _globals['_GETCONFIGRESPONSE']._serialized_end=1675
+  _globals['_PLANCONFIGREQUEST']._serialized_start=1677
+  _globals['_PLANCONFIGREQUEST']._serialized_end=1724
+  _globals['_PLANCONFIGRESPONSE']._serialized_start=1726
+  _globals['_PLANCONFIGRESPONSE']._serialized_end=1796
+  _globals['_APPLYCONFIGREQUEST']._serialized_start=1799
+  _globals['_APPLYCONFIGREQUEST']._serialized_end=1943
+  _globals['_APPLYCONFIGRESPONSE']._serialized_start=1946
+  _globals['_APPLYCONFIGRESPONSE']._serialized_end=2120
+  _globals['_CONFIRMCONFIGREQUEST']._serialized_start=2122
+  _globals['_CONFIRMCONFIGREQUEST']._serialized_end=2169
+  _globals['_CONFIRMCONFIGRESPONSE']._serialized_start=2171
+  _globals['_CONFIRMCONFIGRESPONSE']._serialized_end=2244
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=2246
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=2354
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=2357
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=2487
+  _globals['_ADMINSERVICE']._serialized_start=2490
+  _globals['_ADMINSERVICE']._serialized_end=3646
 # @@protoc_insertion_point(module_scope)

@@ -58,14 +58,18 @@ class VerifyLedgerRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class VerifyLedgerResponse(_message.Message):
-    __slots__ = ("balanced", "ledger", "mismatches")
+    __slots__ = ("balanced", "ledger", "mismatches", "mismatch_count", "message_count")
     BALANCED_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     MISMATCHES_FIELD_NUMBER: _ClassVar[int]
+    MISMATCH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     balanced: bool
     ledger: _ledger_pb2.Ledger
     mismatches: _containers.RepeatedCompositeFieldContainer[_ledger_pb2.LedgerMismatch]
-    def __init__(self, balanced: bool = ..., ledger: _Optional[_Union[_ledger_pb2.Ledger, _Mapping]] = ..., mismatches: _Optional[_Iterable[_Union[_ledger_pb2.LedgerMismatch, _Mapping]]] = ...) -> None: ...
+    mismatch_count: int
+    message_count: int
+    def __init__(self, balanced: bool = ..., ledger: _Optional[_Union[_ledger_pb2.Ledger, _Mapping]] = ..., mismatches: _Optional[_Iterable[_Union[_ledger_pb2.LedgerMismatch, _Mapping]]] = ..., mismatch_count: _Optional[int] = ..., message_count: _Optional[int] = ...) -> None: ...
 
 class DiagnoseRequest(_message.Message):
     __slots__ = ()

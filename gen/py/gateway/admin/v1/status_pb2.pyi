@@ -106,7 +106,7 @@ class IngestTotal(_message.Message):
     def __init__(self, source: _Optional[_Union[_record_pb2.Source, str]] = ..., result: _Optional[_Union[IngestResult, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class QueueStatus(_message.Message):
-    __slots__ = ("depth_messages", "stored_messages", "size_bytes", "wal_bytes", "limit_bytes", "oldest_age", "last_position", "headroom", "quarantined_messages", "full", "pinning_sink")
+    __slots__ = ("depth_messages", "stored_messages", "size_bytes", "wal_bytes", "limit_bytes", "oldest_age", "last_position", "headroom", "quarantined_messages", "full", "pinning_sink", "salvaged_files", "ledger_mismatches")
     DEPTH_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     STORED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,8 @@ class QueueStatus(_message.Message):
     QUARANTINED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     FULL_FIELD_NUMBER: _ClassVar[int]
     PINNING_SINK_FIELD_NUMBER: _ClassVar[int]
+    SALVAGED_FILES_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_MISMATCHES_FIELD_NUMBER: _ClassVar[int]
     depth_messages: int
     stored_messages: int
     size_bytes: int
@@ -129,4 +131,6 @@ class QueueStatus(_message.Message):
     quarantined_messages: int
     full: bool
     pinning_sink: str
-    def __init__(self, depth_messages: _Optional[int] = ..., stored_messages: _Optional[int] = ..., size_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., oldest_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., last_position: _Optional[int] = ..., headroom: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., quarantined_messages: _Optional[int] = ..., full: bool = ..., pinning_sink: _Optional[str] = ...) -> None: ...
+    salvaged_files: int
+    ledger_mismatches: int
+    def __init__(self, depth_messages: _Optional[int] = ..., stored_messages: _Optional[int] = ..., size_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., oldest_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., last_position: _Optional[int] = ..., headroom: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., quarantined_messages: _Optional[int] = ..., full: bool = ..., pinning_sink: _Optional[str] = ..., salvaged_files: _Optional[int] = ..., ledger_mismatches: _Optional[int] = ...) -> None: ...

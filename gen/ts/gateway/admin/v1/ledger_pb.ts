@@ -142,14 +142,16 @@ export const SinkLedgerSchema: GenMessage<SinkLedger> = /*@__PURE__*/
  */
 export type LedgerMismatch = Message<"gateway.admin.v1.LedgerMismatch"> & {
   /**
-   * Account: `total`, or the name of a sink. At most 63 characters.
+   * Account: `total`, `_ingress`, or the name of a sink. At most 63 characters.
    *
    * @generated from field: string account = 1;
    */
   account: string;
 
   /**
-   * Field of the account: delivered_count. At most 64 characters.
+   * Field of the account: pending_count; dead_count.rejected, of one reason;
+   * `checksum` when the counters of the account are not what was written. At most
+   * 64 characters.
    *
    * @generated from field: string field = 2;
    */
