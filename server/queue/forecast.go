@@ -34,27 +34,29 @@ func (a *account) sample() sinkSample {
 	return sinkSample{sink: a.id, delivered: float64(a.delivered), pending: float64(a.pending())}
 }
 
-// held returns how many bytes cannot be removed: the pages in use from the oldest
+// held returns how many bytes of frames cannot be removed: those from the oldest
 // record on that some sink needs. The WAL does not count, because it is written
 // from its beginning again and again, and neither do free pages. Records that
-// every sink has are kept only as long as nobody needs their room.
+// every sink has are kept only as long as nobody needs their room. All else in
+// the file is bounded, and does not grow for ever as a backlog does.
 //
 // Frames that are merged later take less room then. At a steady rate as much is
 // merged as comes in, so that what has grown over a longer time is what is left
 // of it after merging.
-func (c *committer) held() int64 { return c.bytesFrom(c.q.pinned(), c.found.used) }
+func (c *committer) held() int64 { return c.q.bytesFrom(c.q.pinned(), c.oldest, c.found.used) }
 
 // untilFull returns how many more bytes can be held before the doors refuse.
 func (c *committer) untilFull() int64 {
-	held, l := c.held(), &c.found
+	l := &c.found
 	if c.full.closed() {
 		return 0
 	}
+	gives := max(0, c.q.bytesFrom(c.oldest, c.oldest, l.used)-c.held()) // way to new records
 	// What is under way closes the doors somewhat early, and the WAL will be as
-	// long as it gets between two checkpoints. What is not held gives way.
-	left := l.free + l.spare - max(0, c.full.walHard-l.wal) - c.full.pending + l.used - held
+	// long as it gets between two checkpoints.
+	left := l.free + l.spare - max(0, c.full.walHard-l.wal) - c.full.pending + gives
 	if c.full.limit > 0 {
-		left = min(left, c.full.limit/100*reachedFrom-l.reserve-max(l.wal, c.full.walSoft)-held)
+		left = min(left, c.full.limit/100*reachedFrom-l.reserve-max(l.wal, c.full.walSoft)-max(0, l.used-gives))
 	}
 	return max(left, 0)
 }

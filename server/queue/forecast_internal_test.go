@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ func TestQueue_Forecast(t *testing.T) {
 	t.Parallel()
 	bubble(t, "FullAtAConstantRate", forecastFull)
 	bubble(t, "FullAfterTheSinkStopped", forecastSinkStops)
+	bubble(t, "FullWithSmallRecordsDelivered", forecastMixedSizes)
 	bubble(t, "DeliveredRecordsDoNotCount", forecastDelivered)
 	bubble(t, "Drained", forecastDrained)
 	bubble(t, "TooEarlyToTell", forecastTooEarly)
@@ -86,6 +88,41 @@ func forecastSinkStops(t *testing.T) {
 	told, forecast := time.Now(), q.Forecast(time.Minute)
 	every(t, q, next, 8, time.Hour)
 	expectWithin(t, "full", forecast.TimeToFull, time.Since(told))
+}
+
+// forecastMixedSizes fills the queue with large records behind many small ones
+// that are delivered: what waits is few records, and most of the bytes.
+func forecastMixedSizes(t *testing.T) {
+	q, _ := opened(t, Settings{MaxBytes: 16 << 20})
+	const small = 10_000
+	for next := 0; next < small; next += 500 {
+		entries := random(next, 500)
+		for i := range entries {
+			entries[i].Record.Payload = entries[i].Record.Payload[:100]
+		}
+		accepted(t, q, entries)
+		settleAll(t, q, 500)
+	}
+	next := every(t, q, small, 8, time.Minute)
+	told, forecast := time.Now(), q.Forecast(time.Minute)
+	if sink := q.Stats().Sinks[0]; sink.PinnedBytes < 960*4000 || sink.PinnedBytes > 960*4000*11/10 {
+		t.Errorf("the sink holds %d bytes, want those of 960 records", sink.PinnedBytes)
+	}
+	every(t, q, next, 8, time.Hour)
+	expectWithin(t, "full", forecast.TimeToFull, time.Since(told))
+	waiting := int64(q.Stats().Sinks[0].Pending) * 4000
+	if held := bytesHeld(t, q); held < waiting || held > waiting*11/10 {
+		t.Errorf("the refusal says that the sink holds %d bytes, want %d", held, waiting)
+	}
+}
+
+func bytesHeld(t *testing.T, q *Queue) int64 {
+	t.Helper()
+	held, err := strconv.ParseInt(q.Room().Refusal.Details["sink_holds_bytes"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held
 }
 
 func forecastDelivered(t *testing.T) {

@@ -156,8 +156,7 @@ type holder struct {
 	bytes   int64
 }
 
-// holder finds the sink whose oldest record is the oldest of all. What it holds
-// is estimated from how many records come after.
+// holder finds the sink whose oldest record is the oldest of all.
 func (c *committer) holder(used int64) (held holder) {
 	first := c.q.Head() + 1
 	for _, account := range c.q.registry.all() {
@@ -167,16 +166,7 @@ func (c *committer) holder(used int64) (held holder) {
 		}
 	}
 	if held.sink != "" {
-		held.bytes = c.bytesFrom(first, used)
+		held.bytes = c.q.bytesFrom(first, c.oldest, used)
 	}
 	return held
-}
-
-// bytesFrom estimates the stored bytes from a position on.
-func (c *committer) bytesFrom(position edge.Position, used int64) int64 {
-	head := c.q.Head()
-	if c.oldest == 0 || head < c.oldest {
-		return 0
-	}
-	return int64(float64(used) * float64(head-max(position, c.oldest)+1) / float64(head-c.oldest+1))
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -128,15 +129,37 @@ func (s *sizes) replaced(first, end edge.Position, change int64) {
 	s.segments[index].bytes = max(0, s.segments[index].bytes+change)
 }
 
-// from returns the bytes of the frames from a position on, and somewhat more
-// than that: of the segment that holds it everything counts.
+// from returns the bytes of the frames from a position on. The segment that holds
+// it counts by the share of its positions that lie from there on, so that what
+// is told of a sink goes down as the sink delivers, and not in steps.
 func (s *sizes) from(position edge.Position) (bytes int64, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(s.segments) - 1; i >= max(0, s.find(position)); i-- {
-		bytes += s.segments[i].bytes
+	position = max(position, s.gone)
+	index, end := s.find(position), s.end // of the segment
+	for i := len(s.segments) - 1; i > index; i-- {
+		bytes, end = bytes+s.segments[i].bytes, s.segments[i].first
+	}
+	if index >= 0 && position < end {
+		held := &s.segments[index]
+		bytes += int64(math.Ceil(float64(held.bytes) * float64(end-position) / float64(end-held.first)))
 	}
 	return bytes, s.measured >= s.upTo
+}
+
+// bytesFrom returns the bytes of the file that the records from a position on
+// take. Until that is measured it is what they would take if all were equally
+// large: used is the bytes of the file that hold something, oldest the first
+// position that is stored, 0 when there is none.
+func (q *Queue) bytesFrom(position, oldest edge.Position, used int64) int64 {
+	if bytes, known := q.sizes.from(position); known {
+		return bytes
+	}
+	head := q.Head()
+	if oldest == 0 || head < oldest {
+		return 0
+	}
+	return int64(float64(used) * float64(head-max(position, oldest)+1) / float64(head-oldest+1))
 }
 
 // beyond returns the position below which lies what exceeds a number of bytes,

@@ -102,11 +102,7 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 		if err != nil {
 			return err
 		}
-		if bytes, known := q.sizes.from(sink.Cursor); known {
-			sink.PinnedBytes = bytes
-		} else if stored := stats.Head - stats.Oldest + 1; stats.Oldest > 0 && stored > 0 {
-			sink.PinnedBytes = int64(float64(usage.Used) * float64(stats.Head-max(sink.Cursor, stats.Oldest)+1) / float64(stored))
-		}
+		sink.PinnedBytes = q.bytesFrom(sink.Cursor, stats.Oldest, usage.Used)
 	}
 	return nil
 }
