@@ -9,17 +9,21 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// expire is the goroutine that gives up what policies say. It does so in memory,
-// as a lane settles: the next commit moves the cursor and reports the loss, in
-// one transaction. A crash before it changes nothing, and the policy says the
-// same again.
-func (q *Queue) expire(ctx context.Context) {
+// tend is the goroutine that looks after the backlog: it measures what a start
+// has found, and then gives up what policies say. It does so in memory, as a lane
+// settles: the next commit moves the cursor and reports the loss, in one
+// transaction. A crash before it changes nothing, and the policy says the same
+// again.
+func (q *Queue) tend(ctx context.Context) {
 	ticker := time.NewTicker(houseInterval)
 	defer ticker.Stop()
 	for failed := false; ; {
-		err := q.expireAll(ctx)
+		err := q.measure(ctx)
+		if err == nil {
+			err = q.expireAll(ctx)
+		}
 		if err != nil && ctx.Err() == nil && !failed {
-			q.observer.Log.Error("records that are over a limit cannot be given up; it is tried again every second", "error", err)
+			q.observer.Log.Error("the backlog cannot be looked after, and records that are over a limit are not given up; it is tried again every second", "error", err)
 		}
 		failed = err != nil
 		select {
@@ -32,9 +36,6 @@ func (q *Queue) expire(ctx context.Context) {
 }
 
 func (q *Queue) expireAll(ctx context.Context) error {
-	if err := q.measure(ctx); err != nil {
-		return err
-	}
 	for _, account := range q.registry.all() {
 		if err := q.expireFor(ctx, account); err != nil {
 			return fmt.Errorf("expire for %s: %w", account.name, err)

@@ -257,11 +257,11 @@ func (q *Queue) Run(ctx context.Context) error {
 	pipeline.Go(func() { q.reply(committed) })
 	pipeline.Go(committer.checkpointer.run)
 	pipeline.Go(committer.merger.run)
-	expiring, stopExpiring := context.WithCancel(ctx)
-	pipeline.Go(func() { q.expire(expiring) })
+	tending, stopTending := context.WithCancel(ctx)
+	pipeline.Go(func() { q.tend(tending) })
 	err := committer.run(ctx, assembled, committed)
 	close(committed)
-	stopExpiring()
+	stopTending()
 	committer.checkpointer.stop()
 	committer.merger.stop()
 	pipeline.Wait()
@@ -308,10 +308,6 @@ func (q *Queue) Room() Room {
 	}
 	return found
 }
-
-// Accepting reports whether Append takes records; it does not while the queue
-// is full or stopping.
-func (q *Queue) Accepting() bool { return q.intake.accepting() }
 
 // Limit returns Settings.MaxBytes.
 func (q *Queue) Limit() int64 { return q.settings.MaxBytes }

@@ -12,16 +12,15 @@ import (
 
 // recovered is what a start finds, for the committer to go on with.
 type recovered struct {
-	letters     *encoder
-	attempts    attemptTotals
-	sets        int
-	ingress     ingressKept
-	replayFrom  edge.Position
-	retention   retention
-	small       []smallFrame // that may be merged
-	merging     *encoder
-	damaged     []damaged // for the committer to set aside
-	cursorsLost bool      // a sink that is new gets everything there is
+	letters    *encoder
+	attempts   attemptTotals
+	sets       int
+	ingress    ingressKept
+	replayFrom edge.Position
+	retention  retention
+	small      []smallFrame // that may be merged
+	merging    *encoder
+	damaged    []damaged // for the committer to set aside
 }
 
 // recover brings the state in memory to what the file says. What the last
@@ -113,7 +112,7 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 		(SELECT coalesce(max(position), 0) FROM dead WHERE sink = 0) FROM ledger`, func(row sqlite.Row) {
 		log = uint16(row.Int(0))
 		damaged = !sumHolds(row[9], ledgerSum(row.Int(0), row.Int(1), row.Int(2)))
-		q.start.cursorsLost = row.Int(11) != 0
+		q.registry.cursorsLost = row.Int(11) != 0
 		q.window.forgot = row.Int(12) / 1000
 		q.start.replayFrom = edge.Position(row.Int(2))
 		q.start.attempts.bytes = row.Int(7)

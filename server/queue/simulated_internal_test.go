@@ -93,7 +93,7 @@ func TestQueue_NoRoomAtAnyCall(t *testing.T) {
 					f.deliver(t, 3)
 				}
 				synctest.Wait()
-				if !f.Accepting() {
+				if !f.intake.accepting() {
 					struck++
 				}
 				disk.Heal()

@@ -32,8 +32,10 @@ type Limits struct {
 
 // registry is the accounts of all sinks, in order of id.
 type registry struct {
-	list     atomic.Pointer[[]*account] // the slice is replaced, never changed
-	changing sync.Mutex                 // one EnsureSinks at a time
+	list atomic.Pointer[[]*account] // the slice is replaced, never changed
+
+	changing    sync.Mutex // one EnsureSinks at a time; it guards what follows
+	cursorsLost bool       // a sink that is new may be an old one, and gets everything there is
 }
 
 func (r *registry) all() []*account { return *r.list.Load() }
@@ -111,8 +113,8 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 		}
 		c.ids = append(c.ids, known.id)
 	}
-	if q.start.cursorsLost {
-		c.apply = append(c.apply, func() { q.start.cursorsLost = false })
+	if q.registry.cursorsLost {
+		c.apply = append(c.apply, func() { q.registry.cursorsLost = false })
 		if err := conn.Exec("UPDATE ledger SET cursors_lost = 0"); err != nil {
 			return err
 		}
@@ -174,7 +176,7 @@ func (a *account) removedSince() time.Time {
 
 // addSink stores a new sink.
 func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*account, error) {
-	if q.start.cursorsLost { // it may be an old one, whose row is lost
+	if q.registry.cursorsLost {
 		spec.Start = edge.Start{Oldest: true}
 	}
 	added := newAccount(id, spec.Name, spec.Kind)
