@@ -51,6 +51,12 @@ type fakeGateway struct {
 	deleted    []*sinkv1.DeleteSinkRequest
 	tailed     *telemetryv1.TailRequest
 	prefix     string
+	backup     *adminv1.BackupQueueRequest
+}
+
+func (g *fakeGateway) BackupQueue(_ context.Context, request *adminv1.BackupQueueRequest) (*adminv1.BackupQueueResponse, error) {
+	g.backup = request
+	return &adminv1.BackupQueueResponse{Path: request.Path, SizeBytes: 3 << 20, MessageCount: 117, DeadLetterCount: 2}, g.failWith
 }
 
 func (g *fakeGateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {

@@ -21,7 +21,7 @@ const dataDirVariable = "GATEWAY_DATA_DIR"
 const defaultDataDir = "./data"
 
 func (a *application) queueCommand() *cobra.Command {
-	return group("queue", "Look after the file that holds the messages", a.queueVerifyCommand(), a.queueRepairCommand(), a.queueCompactCommand())
+	return group("queue", "Look after the file that holds the messages", a.queueVerifyCommand(), a.queueRepairCommand(), a.queueCompactCommand(), a.queueBackupCommand(), a.queueRestoreCommand())
 }
 
 // dataDirFlag gives a command --data-dir.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -31,12 +32,15 @@ The old file is kept beside the new one, and there has to be room for both. A ki
 	return command
 }
 
-// fileOr returns the file that a command was given, or the data folder.
+// fileOr returns the file that a command was given, or the one of a data folder.
 func fileOr(arguments []string, dir string) string {
-	if len(arguments) > 0 {
-		return arguments[0]
+	if len(arguments) == 0 {
+		return gateway.QueuePath(dir)
 	}
-	return dir
+	if info, err := os.Stat(arguments[0]); err == nil && info.IsDir() {
+		return gateway.QueuePath(arguments[0])
+	}
+	return arguments[0]
 }
 
 func (a *application) repairQueue(ctx context.Context, files *gateway.Offline, apply bool) error {

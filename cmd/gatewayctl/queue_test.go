@@ -128,3 +128,56 @@ func TestQueueRepair(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestQueueBackup(t *testing.T) {
+	t.Parallel()
+
+	t.Run("Online", func(t *testing.T) {
+		t.Parallel()
+		fake := &fakeGateway{}
+		got := command(t, fake, "", "queue", "backup", "/backup/monday.db")
+		expect(t, result{Stdout: "/backup/monday.db: 3.0 MiB, 117 messages, 2 dead letters, verified\n"}, got)
+		if fake.backup.GetPath() != "/backup/monday.db" {
+			t.Errorf("asked for %v", fake.backup)
+		}
+	})
+
+	t.Run("NotRunning", func(t *testing.T) {
+		t.Parallel()
+		got := runCommand(t.Context(), "", "--url", "http://127.0.0.1:1", "queue", "backup", "/backup/monday.db")
+		if got.Code != exitNotReachable || !strings.Contains(got.Stderr, "gatewayctl queue backup --data-dir DIR /backup/monday.db") {
+			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("Offline", func(t *testing.T) {
+		t.Parallel()
+		dir, backup, elsewhere := dataDir(t), filepath.Join(t.TempDir(), "monday.db"), filepath.Join(t.TempDir(), "data")
+		got := runCommand(t.Context(), "", "queue", "backup", "--data-dir", dir, backup)
+		if got.Code != exitDone || !strings.HasSuffix(got.Stdout, " 6 messages, 0 dead letters, verified\n") {
+			t.Errorf("got %+v", got)
+		}
+		if got = runCommand(t.Context(), "", "queue", "backup", "--data-dir", dir, backup); got.Code != exitFailed || !strings.Contains(got.Stderr, "file already exists") {
+			t.Errorf("twice: got %+v", got)
+		}
+		if got = runCommand(t.Context(), "", "queue", "verify", backup); got.Code != exitDone {
+			t.Errorf("got %+v", got)
+		}
+		got = runCommand(t.Context(), "", "queue", "restore", "--data-dir", elsewhere, backup)
+		if got.Code != exitDone || !strings.Contains(got.Stdout, "messages      6") {
+			t.Errorf("got %+v", got)
+		}
+		if got = runCommand(t.Context(), "", "queue", "restore", "--data-dir", elsewhere, backup); got.Code != exitFailed || !strings.Contains(got.Stderr, "hint: --force replaces it") {
+			t.Errorf("twice: got %+v", got)
+		}
+		if got = runCommand(t.Context(), "", "queue", "restore", "--data-dir", elsewhere, "--force", backup); got.Code != exitDone || !strings.Contains(got.Stdout, ".replaced-") {
+			t.Errorf("got %+v", got)
+		}
+		if got = runCommand(t.Context(), "", "queue", "verify", "--data-dir", elsewhere); got.Code != exitDone {
+			t.Errorf("got %+v", got)
+		}
+		if got = runCommand(t.Context(), "", "queue", "restore", "--data-dir", elsewhere, backup+".none"); got.Code != exitFailed || !strings.Contains(got.Stderr, "there is no backup") {
+			t.Errorf("got %+v", got)
+		}
+	})
+}

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -163,7 +162,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	g.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: int(g.Config.Ingest.MaxPayload), Believe: g.queue.Believe}, g.plan, g.queue, g.observer)
 	g.broker = broker.New(g.brokerSettings(), g.pipeline, localClients{}, g.observer)
 	if g.rpc, err = rpc.New(g.rpcSettings(), rpc.Dependencies{
-		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Losses: g.queue, Forecaster: g.queue, Auditor: g.queue, Lanes: g.dispatcher,
+		Authenticator: localCallers{}, Submitter: g.pipeline, Messages: g.queue, DeadLetters: g.queue, Losses: g.queue, Forecaster: g.queue, Auditor: g.queue, Backups: g.queue, Lanes: g.dispatcher,
 		MQTTConnections: g.broker.Connections, Health: g.health, Observer: g.observer,
 	}); err != nil {
 		return fmt.Errorf("build services: %w", err)
@@ -248,7 +247,7 @@ func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
 		return nil, err
 	}
 	return queue.Open(ctx, queue.Settings{
-		Path: filepath.Join(g.Config.DataDir, queueFile), MaxBytes: limit,
+		Path: QueuePath(g.Config.DataDir), MaxBytes: limit,
 		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
 		RetentionDeliveredBytes: g.Config.Retention.DeliveredBytes.Of(limit), RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),
 		RetentionRemovedSink: time.Duration(g.Config.Retention.RemovedSink),

@@ -32,16 +32,13 @@ type Offline struct {
 	lock *os.File // of its folder; nil where no gateway has ever run
 }
 
-// OpenOffline takes a data folder or the path of a queue's file. It changes
+// OpenOffline takes the path of a queue's file. It changes
 // nothing, and fails with [ErrInUse] when a gateway works there. The file itself
 // may be missing.
 func OpenOffline(path string) (*Offline, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, queueFile)
 	}
 	// A folder without a lock is no gateway's, and one that cannot be written to
 	// can be looked at all the same.
@@ -73,6 +70,9 @@ func lockFolder(lock *os.File, folder string) error {
 	return fmt.Errorf("lock data folder: %w", err)
 }
 
+// QueuePath names the file of the queue in a data folder.
+func QueuePath(dataDir string) string { return filepath.Join(dataDir, queueFile) }
+
 // Close lets a gateway start again.
 func (o *Offline) Close() error {
 	if o.lock == nil {
@@ -103,6 +103,26 @@ func (o *Offline) CompactQueue(ctx context.Context) (queue.Compaction, error) {
 	return done, inUse(err)
 }
 
+// BackupQueue copies the queue into a file that is not there yet, and verifies the
+// copy; see [queue.BackupFile].
+func (o *Offline) BackupQueue(ctx context.Context, to string) (queue.Verification, error) {
+	done, err := queue.BackupFile(ctx, sqlite.Disk{}, o.path, to)
+	return done, inUse(err)
+}
+
+// RestoreQueue makes the queue from a backup; see [queue.Restore].
+func (o *Offline) RestoreQueue(ctx context.Context, from string, force bool) (queue.Restored, error) {
+	if o.lock == nil { // the folder may be new, and a gateway may be started in it
+		folder, err := openDataDir(filepath.Dir(o.path))
+		if err != nil {
+			return queue.Restored{}, err
+		}
+		o.lock = folder.lock
+	}
+	done, err := queue.Restore(ctx, sqlite.Disk{}, from, o.path, force)
+	return done, inUse(err)
+}
+
 // inUse translates what the queue says of a file that somebody has open.
 func inUse(err error) error {
 	if queue.IsInUse(err) {
@@ -116,6 +136,10 @@ func IsDamaged(err error) bool {
 	_, damaged := errors.AsType[*queue.DamagedError](err)
 	return damaged
 }
+
+// IsThere reports whether an operation was refused because it would replace
+// something.
+func IsThere(err error) bool { return errors.Is(err, queue.ErrExists) || errors.Is(err, fs.ErrExist) }
 
 // Hint tells an operator what to check after an error of an operation on files;
 // empty when there is nothing to say.

@@ -159,6 +159,7 @@ type Queue struct {
 	broken   chan error    // a write outside the committer failed
 	damaged  chan damageReport
 	closed   chan struct{} // closed when Run has ended
+	backups  backups
 	running  atomic.Bool
 	// mismatches is how many counters were found wrong by the start, or by whoever
 	// counted last.
@@ -222,6 +223,7 @@ func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, boun
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
 		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan flush), auditing: make(chan struct{}, 1),
 		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
+		backups: backups{ended: make(chan struct{})},
 	}
 }
 
@@ -268,6 +270,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	q.backups.end()
 	if err := q.db.Close(); err != nil {
 		return fmt.Errorf("close queue: %w", err)
 	}

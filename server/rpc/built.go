@@ -23,6 +23,7 @@ var built = map[string]bool{
 	adminv1connect.AdminServiceGetConfigProcedure:             true,
 	adminv1connect.AdminServiceGetForecastProcedure:           true,
 	adminv1connect.AdminServiceListLossesProcedure:            true,
+	adminv1connect.AdminServiceBackupQueueProcedure:           true,
 	sinkv1connect.SinkServiceListSinksProcedure:               true,
 	sinkv1connect.SinkServiceDeleteSinkProcedure:              true,
 	dlqv1connect.DLQServiceListDeadLettersProcedure:           true,

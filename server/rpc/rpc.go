@@ -103,6 +103,12 @@ type Losses interface {
 	DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.Deletion) (int64, error)
 }
 
+// Backups copies the queue while it is used.
+type Backups interface {
+	// Backup makes a file that is not there yet, verified and durable.
+	Backup(ctx context.Context, to string) (edge.Backup, error)
+}
+
 // Lanes shows what the dispatcher does.
 type Lanes interface {
 	Stats() []edge.LaneStats
@@ -117,6 +123,7 @@ type Dependencies struct {
 	Losses          Losses
 	Forecaster      Forecaster
 	Auditor         Auditor
+	Backups         Backups
 	Lanes           Lanes
 	MQTTConnections func() int
 	Health          *Health

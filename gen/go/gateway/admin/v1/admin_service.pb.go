@@ -763,6 +763,126 @@ func (x *ListLossesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// BackupQueueRequest asks for a backup.
+type BackupQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute path of the file to make, on the gateway's machine. 2 to 4,096
+	// characters.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupQueueRequest) Reset() {
+	*x = BackupQueueRequest{}
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupQueueRequest) ProtoMessage() {}
+
+func (x *BackupQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupQueueRequest.ProtoReflect.Descriptor instead.
+func (*BackupQueueRequest) Descriptor() ([]byte, []int) {
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *BackupQueueRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// BackupQueueResponse tells what is in a backup.
+type BackupQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file, which only the gateway's user can read.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Its size in bytes.
+	SizeBytes uint64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Messages in it.
+	MessageCount uint64 `protobuf:"varint,3,opt,name=message_count,json=messageCount,proto3" json:"message_count,omitempty"`
+	// Dead letters in it, refused messages included.
+	DeadLetterCount uint64 `protobuf:"varint,4,opt,name=dead_letter_count,json=deadLetterCount,proto3" json:"dead_letter_count,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *BackupQueueResponse) Reset() {
+	*x = BackupQueueResponse{}
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupQueueResponse) ProtoMessage() {}
+
+func (x *BackupQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupQueueResponse.ProtoReflect.Descriptor instead.
+func (*BackupQueueResponse) Descriptor() ([]byte, []int) {
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BackupQueueResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *BackupQueueResponse) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *BackupQueueResponse) GetMessageCount() uint64 {
+	if x != nil {
+		return x.MessageCount
+	}
+	return 0
+}
+
+func (x *BackupQueueResponse) GetDeadLetterCount() uint64 {
+	if x != nil {
+		return x.DeadLetterCount
+	}
+	return 0
+}
+
 // GetConfigRequest asks for the effective configuration.
 type GetConfigRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -774,7 +894,7 @@ type GetConfigRequest struct {
 
 func (x *GetConfigRequest) Reset() {
 	*x = GetConfigRequest{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[14]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +906,7 @@ func (x *GetConfigRequest) String() string {
 func (*GetConfigRequest) ProtoMessage() {}
 
 func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[14]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +919,7 @@ func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigRequest) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{14}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetConfigRequest) GetKeyPrefix() string {
@@ -820,7 +940,7 @@ type GetConfigResponse struct {
 
 func (x *GetConfigResponse) Reset() {
 	*x = GetConfigResponse{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[15]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +952,7 @@ func (x *GetConfigResponse) String() string {
 func (*GetConfigResponse) ProtoMessage() {}
 
 func (x *GetConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[15]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +965,7 @@ func (x *GetConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigResponse) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{15}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetConfigResponse) GetValues() []*ConfigValue {
@@ -866,7 +986,7 @@ type PlanConfigRequest struct {
 
 func (x *PlanConfigRequest) Reset() {
 	*x = PlanConfigRequest{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[16]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +998,7 @@ func (x *PlanConfigRequest) String() string {
 func (*PlanConfigRequest) ProtoMessage() {}
 
 func (x *PlanConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[16]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1011,7 @@ func (x *PlanConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanConfigRequest.ProtoReflect.Descriptor instead.
 func (*PlanConfigRequest) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{16}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PlanConfigRequest) GetDocument() string {
@@ -912,7 +1032,7 @@ type PlanConfigResponse struct {
 
 func (x *PlanConfigResponse) Reset() {
 	*x = PlanConfigResponse{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[17]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1044,7 @@ func (x *PlanConfigResponse) String() string {
 func (*PlanConfigResponse) ProtoMessage() {}
 
 func (x *PlanConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[17]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1057,7 @@ func (x *PlanConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanConfigResponse.ProtoReflect.Descriptor instead.
 func (*PlanConfigResponse) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{17}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlanConfigResponse) GetPlan() *ConfigPlan {
@@ -964,7 +1084,7 @@ type ApplyConfigRequest struct {
 
 func (x *ApplyConfigRequest) Reset() {
 	*x = ApplyConfigRequest{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[18]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1096,7 @@ func (x *ApplyConfigRequest) String() string {
 func (*ApplyConfigRequest) ProtoMessage() {}
 
 func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[18]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1109,7 @@ func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{18}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ApplyConfigRequest) GetPlanId() string {
@@ -1028,7 +1148,7 @@ type ApplyConfigResponse struct {
 
 func (x *ApplyConfigResponse) Reset() {
 	*x = ApplyConfigResponse{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[19]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1160,7 @@ func (x *ApplyConfigResponse) String() string {
 func (*ApplyConfigResponse) ProtoMessage() {}
 
 func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[19]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1173,7 @@ func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
 func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{19}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyConfigResponse) GetPlan() *ConfigPlan {
@@ -1088,7 +1208,7 @@ type ConfirmConfigRequest struct {
 
 func (x *ConfirmConfigRequest) Reset() {
 	*x = ConfirmConfigRequest{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[20]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1220,7 @@ func (x *ConfirmConfigRequest) String() string {
 func (*ConfirmConfigRequest) ProtoMessage() {}
 
 func (x *ConfirmConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[20]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1233,7 @@ func (x *ConfirmConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmConfigRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmConfigRequest) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{20}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ConfirmConfigRequest) GetPlanId() string {
@@ -1134,7 +1254,7 @@ type ConfirmConfigResponse struct {
 
 func (x *ConfirmConfigResponse) Reset() {
 	*x = ConfirmConfigResponse{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[21]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1266,7 @@ func (x *ConfirmConfigResponse) String() string {
 func (*ConfirmConfigResponse) ProtoMessage() {}
 
 func (x *ConfirmConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[21]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1279,7 @@ func (x *ConfirmConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmConfigResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmConfigResponse) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{21}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConfirmConfigResponse) GetPlan() *ConfigPlan {
@@ -1186,7 +1306,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[22]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1318,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[22]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1331,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{22}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -1248,7 +1368,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[23]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1380,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[23]
+	mi := &file_gateway_admin_v1_admin_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1393,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{23}
+	return file_gateway_admin_v1_admin_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -1334,7 +1454,16 @@ const file_gateway_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06filter\"l\n" +
 	"\x12ListLossesResponse\x12.\n" +
 	"\x06losses\x18\x01 \x03(\v2\x16.gateway.admin.v1.LossR\x06losses\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n" +
+	"\x12BackupQueueRequest\x12!\n" +
+	"\x04path\x18\x01 \x01(\tB\r\xbaH\n" +
+	"r\b\x10\x02\x18\x80 :\x01/R\x04path\"\x99\x01\n" +
+	"\x13BackupQueueResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12#\n" +
+	"\rmessage_count\x18\x03 \x01(\x04R\fmessageCount\x12*\n" +
+	"\x11dead_letter_count\x18\x04 \x01(\x04R\x0fdeadLetterCount\";\n" +
 	"\x10GetConfigRequest\x12'\n" +
 	"\n" +
 	"key_prefix\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tkeyPrefix\"J\n" +
@@ -1365,7 +1494,7 @@ const file_gateway_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06filter\"\x82\x01\n" +
 	"\x17ListAuditEventsResponse\x12?\n" +
 	"\faudit_events\x18\x01 \x03(\v2\x1c.gateway.admin.v1.AuditEventR\vauditEvents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x84\t\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe0\t\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".gateway.admin.v1.GetStatusRequest\x1a#.gateway.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\vWatchStatus\x12$.gateway.admin.v1.WatchStatusRequest\x1a%.gateway.admin.v1.WatchStatusResponse\"\x03\x90\x02\x010\x01\x12\\\n" +
@@ -1375,7 +1504,8 @@ const file_gateway_admin_v1_admin_service_proto_rawDesc = "" +
 	"\bDiagnose\x12!.gateway.admin.v1.DiagnoseRequest\x1a\".gateway.admin.v1.DiagnoseResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\vGetForecast\x12$.gateway.admin.v1.GetForecastRequest\x1a%.gateway.admin.v1.GetForecastResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
-	"ListLosses\x12#.gateway.admin.v1.ListLossesRequest\x1a$.gateway.admin.v1.ListLossesResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"ListLosses\x12#.gateway.admin.v1.ListLossesRequest\x1a$.gateway.admin.v1.ListLossesResponse\"\x03\x90\x02\x01\x12Z\n" +
+	"\vBackupQueue\x12$.gateway.admin.v1.BackupQueueRequest\x1a%.gateway.admin.v1.BackupQueueResponse\x12Y\n" +
 	"\tGetConfig\x12\".gateway.admin.v1.GetConfigRequest\x1a#.gateway.admin.v1.GetConfigResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\n" +
 	"PlanConfig\x12#.gateway.admin.v1.PlanConfigRequest\x1a$.gateway.admin.v1.PlanConfigResponse\x12Z\n" +
@@ -1396,7 +1526,7 @@ func file_gateway_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_gateway_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_gateway_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_gateway_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_gateway_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),        // 0: gateway.admin.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),       // 1: gateway.admin.v1.GetStatusResponse
@@ -1412,50 +1542,52 @@ var file_gateway_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetForecastResponse)(nil),     // 11: gateway.admin.v1.GetForecastResponse
 	(*ListLossesRequest)(nil),       // 12: gateway.admin.v1.ListLossesRequest
 	(*ListLossesResponse)(nil),      // 13: gateway.admin.v1.ListLossesResponse
-	(*GetConfigRequest)(nil),        // 14: gateway.admin.v1.GetConfigRequest
-	(*GetConfigResponse)(nil),       // 15: gateway.admin.v1.GetConfigResponse
-	(*PlanConfigRequest)(nil),       // 16: gateway.admin.v1.PlanConfigRequest
-	(*PlanConfigResponse)(nil),      // 17: gateway.admin.v1.PlanConfigResponse
-	(*ApplyConfigRequest)(nil),      // 18: gateway.admin.v1.ApplyConfigRequest
-	(*ApplyConfigResponse)(nil),     // 19: gateway.admin.v1.ApplyConfigResponse
-	(*ConfirmConfigRequest)(nil),    // 20: gateway.admin.v1.ConfirmConfigRequest
-	(*ConfirmConfigResponse)(nil),   // 21: gateway.admin.v1.ConfirmConfigResponse
-	(*ListAuditEventsRequest)(nil),  // 22: gateway.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil), // 23: gateway.admin.v1.ListAuditEventsResponse
-	(*Status)(nil),                  // 24: gateway.admin.v1.Status
-	(*durationpb.Duration)(nil),     // 25: google.protobuf.Duration
-	(*DeviceMessageId)(nil),         // 26: gateway.admin.v1.DeviceMessageId
-	(*DeviceSequence)(nil),          // 27: gateway.admin.v1.DeviceSequence
-	(*MessageJourney)(nil),          // 28: gateway.admin.v1.MessageJourney
-	(*Ledger)(nil),                  // 29: gateway.admin.v1.Ledger
-	(*LedgerMismatch)(nil),          // 30: gateway.admin.v1.LedgerMismatch
-	(*Finding)(nil),                 // 31: gateway.admin.v1.Finding
-	(*Forecast)(nil),                // 32: gateway.admin.v1.Forecast
-	(*Loss)(nil),                    // 33: gateway.admin.v1.Loss
-	(*ConfigValue)(nil),             // 34: gateway.admin.v1.ConfigValue
-	(*ConfigPlan)(nil),              // 35: gateway.admin.v1.ConfigPlan
-	(*AuditEvent)(nil),              // 36: gateway.admin.v1.AuditEvent
+	(*BackupQueueRequest)(nil),      // 14: gateway.admin.v1.BackupQueueRequest
+	(*BackupQueueResponse)(nil),     // 15: gateway.admin.v1.BackupQueueResponse
+	(*GetConfigRequest)(nil),        // 16: gateway.admin.v1.GetConfigRequest
+	(*GetConfigResponse)(nil),       // 17: gateway.admin.v1.GetConfigResponse
+	(*PlanConfigRequest)(nil),       // 18: gateway.admin.v1.PlanConfigRequest
+	(*PlanConfigResponse)(nil),      // 19: gateway.admin.v1.PlanConfigResponse
+	(*ApplyConfigRequest)(nil),      // 20: gateway.admin.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),     // 21: gateway.admin.v1.ApplyConfigResponse
+	(*ConfirmConfigRequest)(nil),    // 22: gateway.admin.v1.ConfirmConfigRequest
+	(*ConfirmConfigResponse)(nil),   // 23: gateway.admin.v1.ConfirmConfigResponse
+	(*ListAuditEventsRequest)(nil),  // 24: gateway.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil), // 25: gateway.admin.v1.ListAuditEventsResponse
+	(*Status)(nil),                  // 26: gateway.admin.v1.Status
+	(*durationpb.Duration)(nil),     // 27: google.protobuf.Duration
+	(*DeviceMessageId)(nil),         // 28: gateway.admin.v1.DeviceMessageId
+	(*DeviceSequence)(nil),          // 29: gateway.admin.v1.DeviceSequence
+	(*MessageJourney)(nil),          // 30: gateway.admin.v1.MessageJourney
+	(*Ledger)(nil),                  // 31: gateway.admin.v1.Ledger
+	(*LedgerMismatch)(nil),          // 32: gateway.admin.v1.LedgerMismatch
+	(*Finding)(nil),                 // 33: gateway.admin.v1.Finding
+	(*Forecast)(nil),                // 34: gateway.admin.v1.Forecast
+	(*Loss)(nil),                    // 35: gateway.admin.v1.Loss
+	(*ConfigValue)(nil),             // 36: gateway.admin.v1.ConfigValue
+	(*ConfigPlan)(nil),              // 37: gateway.admin.v1.ConfigPlan
+	(*AuditEvent)(nil),              // 38: gateway.admin.v1.AuditEvent
 }
 var file_gateway_admin_v1_admin_service_proto_depIdxs = []int32{
-	24, // 0: gateway.admin.v1.GetStatusResponse.status:type_name -> gateway.admin.v1.Status
-	25, // 1: gateway.admin.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	24, // 2: gateway.admin.v1.WatchStatusResponse.status:type_name -> gateway.admin.v1.Status
-	26, // 3: gateway.admin.v1.GetMessageRequest.message_id:type_name -> gateway.admin.v1.DeviceMessageId
-	27, // 4: gateway.admin.v1.GetMessageRequest.sequence:type_name -> gateway.admin.v1.DeviceSequence
-	28, // 5: gateway.admin.v1.GetMessageResponse.journey:type_name -> gateway.admin.v1.MessageJourney
-	29, // 6: gateway.admin.v1.VerifyLedgerResponse.ledger:type_name -> gateway.admin.v1.Ledger
-	30, // 7: gateway.admin.v1.VerifyLedgerResponse.mismatches:type_name -> gateway.admin.v1.LedgerMismatch
-	31, // 8: gateway.admin.v1.DiagnoseResponse.findings:type_name -> gateway.admin.v1.Finding
-	25, // 9: gateway.admin.v1.GetForecastRequest.window:type_name -> google.protobuf.Duration
-	32, // 10: gateway.admin.v1.GetForecastResponse.forecast:type_name -> gateway.admin.v1.Forecast
-	33, // 11: gateway.admin.v1.ListLossesResponse.losses:type_name -> gateway.admin.v1.Loss
-	34, // 12: gateway.admin.v1.GetConfigResponse.values:type_name -> gateway.admin.v1.ConfigValue
-	35, // 13: gateway.admin.v1.PlanConfigResponse.plan:type_name -> gateway.admin.v1.ConfigPlan
-	25, // 14: gateway.admin.v1.ApplyConfigRequest.confirm_timeout:type_name -> google.protobuf.Duration
-	35, // 15: gateway.admin.v1.ApplyConfigResponse.plan:type_name -> gateway.admin.v1.ConfigPlan
-	25, // 16: gateway.admin.v1.ApplyConfigResponse.confirm_timeout:type_name -> google.protobuf.Duration
-	35, // 17: gateway.admin.v1.ConfirmConfigResponse.plan:type_name -> gateway.admin.v1.ConfigPlan
-	36, // 18: gateway.admin.v1.ListAuditEventsResponse.audit_events:type_name -> gateway.admin.v1.AuditEvent
+	26, // 0: gateway.admin.v1.GetStatusResponse.status:type_name -> gateway.admin.v1.Status
+	27, // 1: gateway.admin.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	26, // 2: gateway.admin.v1.WatchStatusResponse.status:type_name -> gateway.admin.v1.Status
+	28, // 3: gateway.admin.v1.GetMessageRequest.message_id:type_name -> gateway.admin.v1.DeviceMessageId
+	29, // 4: gateway.admin.v1.GetMessageRequest.sequence:type_name -> gateway.admin.v1.DeviceSequence
+	30, // 5: gateway.admin.v1.GetMessageResponse.journey:type_name -> gateway.admin.v1.MessageJourney
+	31, // 6: gateway.admin.v1.VerifyLedgerResponse.ledger:type_name -> gateway.admin.v1.Ledger
+	32, // 7: gateway.admin.v1.VerifyLedgerResponse.mismatches:type_name -> gateway.admin.v1.LedgerMismatch
+	33, // 8: gateway.admin.v1.DiagnoseResponse.findings:type_name -> gateway.admin.v1.Finding
+	27, // 9: gateway.admin.v1.GetForecastRequest.window:type_name -> google.protobuf.Duration
+	34, // 10: gateway.admin.v1.GetForecastResponse.forecast:type_name -> gateway.admin.v1.Forecast
+	35, // 11: gateway.admin.v1.ListLossesResponse.losses:type_name -> gateway.admin.v1.Loss
+	36, // 12: gateway.admin.v1.GetConfigResponse.values:type_name -> gateway.admin.v1.ConfigValue
+	37, // 13: gateway.admin.v1.PlanConfigResponse.plan:type_name -> gateway.admin.v1.ConfigPlan
+	27, // 14: gateway.admin.v1.ApplyConfigRequest.confirm_timeout:type_name -> google.protobuf.Duration
+	37, // 15: gateway.admin.v1.ApplyConfigResponse.plan:type_name -> gateway.admin.v1.ConfigPlan
+	27, // 16: gateway.admin.v1.ApplyConfigResponse.confirm_timeout:type_name -> google.protobuf.Duration
+	37, // 17: gateway.admin.v1.ConfirmConfigResponse.plan:type_name -> gateway.admin.v1.ConfigPlan
+	38, // 18: gateway.admin.v1.ListAuditEventsResponse.audit_events:type_name -> gateway.admin.v1.AuditEvent
 	0,  // 19: gateway.admin.v1.AdminService.GetStatus:input_type -> gateway.admin.v1.GetStatusRequest
 	2,  // 20: gateway.admin.v1.AdminService.WatchStatus:input_type -> gateway.admin.v1.WatchStatusRequest
 	4,  // 21: gateway.admin.v1.AdminService.GetMessage:input_type -> gateway.admin.v1.GetMessageRequest
@@ -1463,25 +1595,27 @@ var file_gateway_admin_v1_admin_service_proto_depIdxs = []int32{
 	8,  // 23: gateway.admin.v1.AdminService.Diagnose:input_type -> gateway.admin.v1.DiagnoseRequest
 	10, // 24: gateway.admin.v1.AdminService.GetForecast:input_type -> gateway.admin.v1.GetForecastRequest
 	12, // 25: gateway.admin.v1.AdminService.ListLosses:input_type -> gateway.admin.v1.ListLossesRequest
-	14, // 26: gateway.admin.v1.AdminService.GetConfig:input_type -> gateway.admin.v1.GetConfigRequest
-	16, // 27: gateway.admin.v1.AdminService.PlanConfig:input_type -> gateway.admin.v1.PlanConfigRequest
-	18, // 28: gateway.admin.v1.AdminService.ApplyConfig:input_type -> gateway.admin.v1.ApplyConfigRequest
-	20, // 29: gateway.admin.v1.AdminService.ConfirmConfig:input_type -> gateway.admin.v1.ConfirmConfigRequest
-	22, // 30: gateway.admin.v1.AdminService.ListAuditEvents:input_type -> gateway.admin.v1.ListAuditEventsRequest
-	1,  // 31: gateway.admin.v1.AdminService.GetStatus:output_type -> gateway.admin.v1.GetStatusResponse
-	3,  // 32: gateway.admin.v1.AdminService.WatchStatus:output_type -> gateway.admin.v1.WatchStatusResponse
-	5,  // 33: gateway.admin.v1.AdminService.GetMessage:output_type -> gateway.admin.v1.GetMessageResponse
-	7,  // 34: gateway.admin.v1.AdminService.VerifyLedger:output_type -> gateway.admin.v1.VerifyLedgerResponse
-	9,  // 35: gateway.admin.v1.AdminService.Diagnose:output_type -> gateway.admin.v1.DiagnoseResponse
-	11, // 36: gateway.admin.v1.AdminService.GetForecast:output_type -> gateway.admin.v1.GetForecastResponse
-	13, // 37: gateway.admin.v1.AdminService.ListLosses:output_type -> gateway.admin.v1.ListLossesResponse
-	15, // 38: gateway.admin.v1.AdminService.GetConfig:output_type -> gateway.admin.v1.GetConfigResponse
-	17, // 39: gateway.admin.v1.AdminService.PlanConfig:output_type -> gateway.admin.v1.PlanConfigResponse
-	19, // 40: gateway.admin.v1.AdminService.ApplyConfig:output_type -> gateway.admin.v1.ApplyConfigResponse
-	21, // 41: gateway.admin.v1.AdminService.ConfirmConfig:output_type -> gateway.admin.v1.ConfirmConfigResponse
-	23, // 42: gateway.admin.v1.AdminService.ListAuditEvents:output_type -> gateway.admin.v1.ListAuditEventsResponse
-	31, // [31:43] is the sub-list for method output_type
-	19, // [19:31] is the sub-list for method input_type
+	14, // 26: gateway.admin.v1.AdminService.BackupQueue:input_type -> gateway.admin.v1.BackupQueueRequest
+	16, // 27: gateway.admin.v1.AdminService.GetConfig:input_type -> gateway.admin.v1.GetConfigRequest
+	18, // 28: gateway.admin.v1.AdminService.PlanConfig:input_type -> gateway.admin.v1.PlanConfigRequest
+	20, // 29: gateway.admin.v1.AdminService.ApplyConfig:input_type -> gateway.admin.v1.ApplyConfigRequest
+	22, // 30: gateway.admin.v1.AdminService.ConfirmConfig:input_type -> gateway.admin.v1.ConfirmConfigRequest
+	24, // 31: gateway.admin.v1.AdminService.ListAuditEvents:input_type -> gateway.admin.v1.ListAuditEventsRequest
+	1,  // 32: gateway.admin.v1.AdminService.GetStatus:output_type -> gateway.admin.v1.GetStatusResponse
+	3,  // 33: gateway.admin.v1.AdminService.WatchStatus:output_type -> gateway.admin.v1.WatchStatusResponse
+	5,  // 34: gateway.admin.v1.AdminService.GetMessage:output_type -> gateway.admin.v1.GetMessageResponse
+	7,  // 35: gateway.admin.v1.AdminService.VerifyLedger:output_type -> gateway.admin.v1.VerifyLedgerResponse
+	9,  // 36: gateway.admin.v1.AdminService.Diagnose:output_type -> gateway.admin.v1.DiagnoseResponse
+	11, // 37: gateway.admin.v1.AdminService.GetForecast:output_type -> gateway.admin.v1.GetForecastResponse
+	13, // 38: gateway.admin.v1.AdminService.ListLosses:output_type -> gateway.admin.v1.ListLossesResponse
+	15, // 39: gateway.admin.v1.AdminService.BackupQueue:output_type -> gateway.admin.v1.BackupQueueResponse
+	17, // 40: gateway.admin.v1.AdminService.GetConfig:output_type -> gateway.admin.v1.GetConfigResponse
+	19, // 41: gateway.admin.v1.AdminService.PlanConfig:output_type -> gateway.admin.v1.PlanConfigResponse
+	21, // 42: gateway.admin.v1.AdminService.ApplyConfig:output_type -> gateway.admin.v1.ApplyConfigResponse
+	23, // 43: gateway.admin.v1.AdminService.ConfirmConfig:output_type -> gateway.admin.v1.ConfirmConfigResponse
+	25, // 44: gateway.admin.v1.AdminService.ListAuditEvents:output_type -> gateway.admin.v1.ListAuditEventsResponse
+	32, // [32:45] is the sub-list for method output_type
+	19, // [19:32] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -1509,7 +1643,7 @@ func file_gateway_admin_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gateway_admin_v1_admin_service_proto_rawDesc), len(file_gateway_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

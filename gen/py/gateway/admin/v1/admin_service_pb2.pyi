@@ -111,6 +111,24 @@ class ListLossesResponse(_message.Message):
     next_page_token: str
     def __init__(self, losses: _Optional[_Iterable[_Union[_ledger_pb2.Loss, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class BackupQueueRequest(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class BackupQueueResponse(_message.Message):
+    __slots__ = ("path", "size_bytes", "message_count", "dead_letter_count")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    size_bytes: int
+    message_count: int
+    dead_letter_count: int
+    def __init__(self, path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., message_count: _Optional[int] = ..., dead_letter_count: _Optional[int] = ...) -> None: ...
+
 class GetConfigRequest(_message.Message):
     __slots__ = ("key_prefix",)
     KEY_PREFIX_FIELD_NUMBER: _ClassVar[int]

@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gateway/admin/v1/admin_service.proto.
  */
 export const file_gateway_admin_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRnYXRld2F5L2FkbWluL3YxL2FkbWluX3NlcnZpY2UucHJvdG8SEGdhdGV3YXkuYWRtaW4udjEiEgoQR2V0U3RhdHVzUmVxdWVzdCI9ChFHZXRTdGF0dXNSZXNwb25zZRIoCgZzdGF0dXMYASABKAsyGC5nYXRld2F5LmFkbWluLnYxLlN0YXR1cyJBChJXYXRjaFN0YXR1c1JlcXVlc3QSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPwoTV2F0Y2hTdGF0dXNSZXNwb25zZRIoCgZzdGF0dXMYASABKAsyGC5nYXRld2F5LmFkbWluLnYxLlN0YXR1cyKoAQoRR2V0TWVzc2FnZVJlcXVlc3QSGAoOY29ycmVsYXRpb25faWQYASABKAlIABI3CgptZXNzYWdlX2lkGAIgASgLMiEuZ2F0ZXdheS5hZG1pbi52MS5EZXZpY2VNZXNzYWdlSWRIABI0CghzZXF1ZW5jZRgDIAEoCzIgLmdhdGV3YXkuYWRtaW4udjEuRGV2aWNlU2VxdWVuY2VIAEIKCghpZGVudGl0eSJHChJHZXRNZXNzYWdlUmVzcG9uc2USMQoHam91cm5leRgBIAEoCzIgLmdhdGV3YXkuYWRtaW4udjEuTWVzc2FnZUpvdXJuZXkiFQoTVmVyaWZ5TGVkZ2VyUmVxdWVzdCK3AQoUVmVyaWZ5TGVkZ2VyUmVzcG9uc2USEAoIYmFsYW5jZWQYASABKAgSKAoGbGVkZ2VyGAIgASgLMhguZ2F0ZXdheS5hZG1pbi52MS5MZWRnZXISNAoKbWlzbWF0Y2hlcxgDIAMoCzIgLmdhdGV3YXkuYWRtaW4udjEuTGVkZ2VyTWlzbWF0Y2gSFgoObWlzbWF0Y2hfY291bnQYBCABKAQSFQoNbWVzc2FnZV9jb3VudBgFIAEoBCIRCg9EaWFnbm9zZVJlcXVlc3QiPwoQRGlhZ25vc2VSZXNwb25zZRIrCghmaW5kaW5ncxgBIAMoCzIZLmdhdGV3YXkuYWRtaW4udjEuRmluZGluZyI/ChJHZXRGb3JlY2FzdFJlcXVlc3QSKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkMKE0dldEZvcmVjYXN0UmVzcG9uc2USLAoIZm9yZWNhc3QYASABKAsyGi5nYXRld2F5LmFkbWluLnYxLkZvcmVjYXN0IkoKEUxpc3RMb3NzZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCSJVChJMaXN0TG9zc2VzUmVzcG9uc2USJgoGbG9zc2VzGAEgAygLMhYuZ2F0ZXdheS5hZG1pbi52MS5Mb3NzEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSImChBHZXRDb25maWdSZXF1ZXN0EhIKCmtleV9wcmVmaXgYASABKAkiQgoRR2V0Q29uZmlnUmVzcG9uc2USLQoGdmFsdWVzGAEgAygLMh0uZ2F0ZXdheS5hZG1pbi52MS5Db25maWdWYWx1ZSIlChFQbGFuQ29uZmlnUmVxdWVzdBIQCghkb2N1bWVudBgBIAEoCSJAChJQbGFuQ29uZmlnUmVzcG9uc2USKgoEcGxhbhgBIAEoCzIcLmdhdGV3YXkuYWRtaW4udjEuQ29uZmlnUGxhbiJtChJBcHBseUNvbmZpZ1JlcXVlc3QSDwoHcGxhbl9pZBgBIAEoCRIyCg9jb25maXJtX3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKcmVxdWVzdF9pZBgDIAEoCSKLAQoTQXBwbHlDb25maWdSZXNwb25zZRIqCgRwbGFuGAEgASgLMhwuZ2F0ZXdheS5hZG1pbi52MS5Db25maWdQbGFuEjIKD2NvbmZpcm1fdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxyZXN0YXJ0X2tleXMYAyADKAkiJwoUQ29uZmlybUNvbmZpZ1JlcXVlc3QSDwoHcGxhbl9pZBgBIAEoCSJDChVDb25maXJtQ29uZmlnUmVzcG9uc2USKgoEcGxhbhgBIAEoCzIcLmdhdGV3YXkuYWRtaW4udjEuQ29uZmlnUGxhbiJPChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCSJmChdMaXN0QXVkaXRFdmVudHNSZXNwb25zZRIyCgxhdWRpdF9ldmVudHMYASADKAsyHC5nYXRld2F5LmFkbWluLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMoQJCgxBZG1pblNlcnZpY2USWQoJR2V0U3RhdHVzEiIuZ2F0ZXdheS5hZG1pbi52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuZ2F0ZXdheS5hZG1pbi52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEmEKC1dhdGNoU3RhdHVzEiQuZ2F0ZXdheS5hZG1pbi52MS5XYXRjaFN0YXR1c1JlcXVlc3QaJS5nYXRld2F5LmFkbWluLnYxLldhdGNoU3RhdHVzUmVzcG9uc2UiA5ACATABElwKCkdldE1lc3NhZ2USIy5nYXRld2F5LmFkbWluLnYxLkdldE1lc3NhZ2VSZXF1ZXN0GiQuZ2F0ZXdheS5hZG1pbi52MS5HZXRNZXNzYWdlUmVzcG9uc2UiA5ACARJiCgxWZXJpZnlMZWRnZXISJS5nYXRld2F5LmFkbWluLnYxLlZlcmlmeUxlZGdlclJlcXVlc3QaJi5nYXRld2F5LmFkbWluLnYxLlZlcmlmeUxlZGdlclJlc3BvbnNlIgOQAgESVgoIRGlhZ25vc2USIS5nYXRld2F5LmFkbWluLnYxLkRpYWdub3NlUmVxdWVzdBoiLmdhdGV3YXkuYWRtaW4udjEuRGlhZ25vc2VSZXNwb25zZSIDkAIBEl8KC0dldEZvcmVjYXN0EiQuZ2F0ZXdheS5hZG1pbi52MS5HZXRGb3JlY2FzdFJlcXVlc3QaJS5nYXRld2F5LmFkbWluLnYxLkdldEZvcmVjYXN0UmVzcG9uc2UiA5ACARJcCgpMaXN0TG9zc2VzEiMuZ2F0ZXdheS5hZG1pbi52MS5MaXN0TG9zc2VzUmVxdWVzdBokLmdhdGV3YXkuYWRtaW4udjEuTGlzdExvc3Nlc1Jlc3BvbnNlIgOQAgESWQoJR2V0Q29uZmlnEiIuZ2F0ZXdheS5hZG1pbi52MS5HZXRDb25maWdSZXF1ZXN0GiMuZ2F0ZXdheS5hZG1pbi52MS5HZXRDb25maWdSZXNwb25zZSIDkAIBElcKClBsYW5Db25maWcSIy5nYXRld2F5LmFkbWluLnYxLlBsYW5Db25maWdSZXF1ZXN0GiQuZ2F0ZXdheS5hZG1pbi52MS5QbGFuQ29uZmlnUmVzcG9uc2USWgoLQXBwbHlDb25maWcSJC5nYXRld2F5LmFkbWluLnYxLkFwcGx5Q29uZmlnUmVxdWVzdBolLmdhdGV3YXkuYWRtaW4udjEuQXBwbHlDb25maWdSZXNwb25zZRJgCg1Db25maXJtQ29uZmlnEiYuZ2F0ZXdheS5hZG1pbi52MS5Db25maXJtQ29uZmlnUmVxdWVzdBonLmdhdGV3YXkuYWRtaW4udjEuQ29uZmlybUNvbmZpZ1Jlc3BvbnNlEmsKD0xpc3RBdWRpdEV2ZW50cxIoLmdhdGV3YXkuYWRtaW4udjEuTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBopLmdhdGV3YXkuYWRtaW4udjEuTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_gateway_admin_v1_audit_event, file_gateway_admin_v1_config, file_gateway_admin_v1_finding, file_gateway_admin_v1_ledger, file_gateway_admin_v1_message_journey, file_gateway_admin_v1_status, file_google_protobuf_duration]);
+  fileDesc("CiRnYXRld2F5L2FkbWluL3YxL2FkbWluX3NlcnZpY2UucHJvdG8SEGdhdGV3YXkuYWRtaW4udjEiEgoQR2V0U3RhdHVzUmVxdWVzdCI9ChFHZXRTdGF0dXNSZXNwb25zZRIoCgZzdGF0dXMYASABKAsyGC5nYXRld2F5LmFkbWluLnYxLlN0YXR1cyJBChJXYXRjaFN0YXR1c1JlcXVlc3QSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPwoTV2F0Y2hTdGF0dXNSZXNwb25zZRIoCgZzdGF0dXMYASABKAsyGC5nYXRld2F5LmFkbWluLnYxLlN0YXR1cyKoAQoRR2V0TWVzc2FnZVJlcXVlc3QSGAoOY29ycmVsYXRpb25faWQYASABKAlIABI3CgptZXNzYWdlX2lkGAIgASgLMiEuZ2F0ZXdheS5hZG1pbi52MS5EZXZpY2VNZXNzYWdlSWRIABI0CghzZXF1ZW5jZRgDIAEoCzIgLmdhdGV3YXkuYWRtaW4udjEuRGV2aWNlU2VxdWVuY2VIAEIKCghpZGVudGl0eSJHChJHZXRNZXNzYWdlUmVzcG9uc2USMQoHam91cm5leRgBIAEoCzIgLmdhdGV3YXkuYWRtaW4udjEuTWVzc2FnZUpvdXJuZXkiFQoTVmVyaWZ5TGVkZ2VyUmVxdWVzdCK3AQoUVmVyaWZ5TGVkZ2VyUmVzcG9uc2USEAoIYmFsYW5jZWQYASABKAgSKAoGbGVkZ2VyGAIgASgLMhguZ2F0ZXdheS5hZG1pbi52MS5MZWRnZXISNAoKbWlzbWF0Y2hlcxgDIAMoCzIgLmdhdGV3YXkuYWRtaW4udjEuTGVkZ2VyTWlzbWF0Y2gSFgoObWlzbWF0Y2hfY291bnQYBCABKAQSFQoNbWVzc2FnZV9jb3VudBgFIAEoBCIRCg9EaWFnbm9zZVJlcXVlc3QiPwoQRGlhZ25vc2VSZXNwb25zZRIrCghmaW5kaW5ncxgBIAMoCzIZLmdhdGV3YXkuYWRtaW4udjEuRmluZGluZyI/ChJHZXRGb3JlY2FzdFJlcXVlc3QSKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkMKE0dldEZvcmVjYXN0UmVzcG9uc2USLAoIZm9yZWNhc3QYASABKAsyGi5nYXRld2F5LmFkbWluLnYxLkZvcmVjYXN0IkoKEUxpc3RMb3NzZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCSJVChJMaXN0TG9zc2VzUmVzcG9uc2USJgoGbG9zc2VzGAEgAygLMhYuZ2F0ZXdheS5hZG1pbi52MS5Mb3NzEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIiChJCYWNrdXBRdWV1ZVJlcXVlc3QSDAoEcGF0aBgBIAEoCSJpChNCYWNrdXBRdWV1ZVJlc3BvbnNlEgwKBHBhdGgYASABKAkSEgoKc2l6ZV9ieXRlcxgCIAEoBBIVCg1tZXNzYWdlX2NvdW50GAMgASgEEhkKEWRlYWRfbGV0dGVyX2NvdW50GAQgASgEIiYKEEdldENvbmZpZ1JlcXVlc3QSEgoKa2V5X3ByZWZpeBgBIAEoCSJCChFHZXRDb25maWdSZXNwb25zZRItCgZ2YWx1ZXMYASADKAsyHS5nYXRld2F5LmFkbWluLnYxLkNvbmZpZ1ZhbHVlIiUKEVBsYW5Db25maWdSZXF1ZXN0EhAKCGRvY3VtZW50GAEgASgJIkAKElBsYW5Db25maWdSZXNwb25zZRIqCgRwbGFuGAEgASgLMhwuZ2F0ZXdheS5hZG1pbi52MS5Db25maWdQbGFuIm0KEkFwcGx5Q29uZmlnUmVxdWVzdBIPCgdwbGFuX2lkGAEgASgJEjIKD2NvbmZpcm1fdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGAMgASgJIosBChNBcHBseUNvbmZpZ1Jlc3BvbnNlEioKBHBsYW4YASABKAsyHC5nYXRld2F5LmFkbWluLnYxLkNvbmZpZ1BsYW4SMgoPY29uZmlybV90aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDHJlc3RhcnRfa2V5cxgDIAMoCSInChRDb25maXJtQ29uZmlnUmVxdWVzdBIPCgdwbGFuX2lkGAEgASgJIkMKFUNvbmZpcm1Db25maWdSZXNwb25zZRIqCgRwbGFuGAEgASgLMhwuZ2F0ZXdheS5hZG1pbi52MS5Db25maWdQbGFuIk8KFkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJImYKF0xpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlEjIKDGF1ZGl0X2V2ZW50cxgBIAMoCzIcLmdhdGV3YXkuYWRtaW4udjEuQXVkaXRFdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAky4AkKDEFkbWluU2VydmljZRJZCglHZXRTdGF0dXMSIi5nYXRld2F5LmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5nYXRld2F5LmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESYQoLV2F0Y2hTdGF0dXMSJC5nYXRld2F5LmFkbWluLnYxLldhdGNoU3RhdHVzUmVxdWVzdBolLmdhdGV3YXkuYWRtaW4udjEuV2F0Y2hTdGF0dXNSZXNwb25zZSIDkAIBMAESXAoKR2V0TWVzc2FnZRIjLmdhdGV3YXkuYWRtaW4udjEuR2V0TWVzc2FnZVJlcXVlc3QaJC5nYXRld2F5LmFkbWluLnYxLkdldE1lc3NhZ2VSZXNwb25zZSIDkAIBEmIKDFZlcmlmeUxlZGdlchIlLmdhdGV3YXkuYWRtaW4udjEuVmVyaWZ5TGVkZ2VyUmVxdWVzdBomLmdhdGV3YXkuYWRtaW4udjEuVmVyaWZ5TGVkZ2VyUmVzcG9uc2UiA5ACARJWCghEaWFnbm9zZRIhLmdhdGV3YXkuYWRtaW4udjEuRGlhZ25vc2VSZXF1ZXN0GiIuZ2F0ZXdheS5hZG1pbi52MS5EaWFnbm9zZVJlc3BvbnNlIgOQAgESXwoLR2V0Rm9yZWNhc3QSJC5nYXRld2F5LmFkbWluLnYxLkdldEZvcmVjYXN0UmVxdWVzdBolLmdhdGV3YXkuYWRtaW4udjEuR2V0Rm9yZWNhc3RSZXNwb25zZSIDkAIBElwKCkxpc3RMb3NzZXMSIy5nYXRld2F5LmFkbWluLnYxLkxpc3RMb3NzZXNSZXF1ZXN0GiQuZ2F0ZXdheS5hZG1pbi52MS5MaXN0TG9zc2VzUmVzcG9uc2UiA5ACARJaCgtCYWNrdXBRdWV1ZRIkLmdhdGV3YXkuYWRtaW4udjEuQmFja3VwUXVldWVSZXF1ZXN0GiUuZ2F0ZXdheS5hZG1pbi52MS5CYWNrdXBRdWV1ZVJlc3BvbnNlElkKCUdldENvbmZpZxIiLmdhdGV3YXkuYWRtaW4udjEuR2V0Q29uZmlnUmVxdWVzdBojLmdhdGV3YXkuYWRtaW4udjEuR2V0Q29uZmlnUmVzcG9uc2UiA5ACARJXCgpQbGFuQ29uZmlnEiMuZ2F0ZXdheS5hZG1pbi52MS5QbGFuQ29uZmlnUmVxdWVzdBokLmdhdGV3YXkuYWRtaW4udjEuUGxhbkNvbmZpZ1Jlc3BvbnNlEloKC0FwcGx5Q29uZmlnEiQuZ2F0ZXdheS5hZG1pbi52MS5BcHBseUNvbmZpZ1JlcXVlc3QaJS5nYXRld2F5LmFkbWluLnYxLkFwcGx5Q29uZmlnUmVzcG9uc2USYAoNQ29uZmlybUNvbmZpZxImLmdhdGV3YXkuYWRtaW4udjEuQ29uZmlybUNvbmZpZ1JlcXVlc3QaJy5nYXRld2F5LmFkbWluLnYxLkNvbmZpcm1Db25maWdSZXNwb25zZRJrCg9MaXN0QXVkaXRFdmVudHMSKC5nYXRld2F5LmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaKS5nYXRld2F5LmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_gateway_admin_v1_audit_event, file_gateway_admin_v1_config, file_gateway_admin_v1_finding, file_gateway_admin_v1_ledger, file_gateway_admin_v1_message_journey, file_gateway_admin_v1_status, file_google_protobuf_duration]);
 
 /**
  * GetStatusRequest asks how the gateway goes.
@@ -378,6 +378,70 @@ export const ListLossesResponseSchema: GenMessage<ListLossesResponse> = /*@__PUR
   messageDesc(file_gateway_admin_v1_admin_service, 13);
 
 /**
+ * BackupQueueRequest asks for a backup.
+ *
+ * @generated from message gateway.admin.v1.BackupQueueRequest
+ */
+export type BackupQueueRequest = Message<"gateway.admin.v1.BackupQueueRequest"> & {
+  /**
+   * Absolute path of the file to make, on the gateway's machine. 2 to 4,096
+   * characters.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+};
+
+/**
+ * Describes the message gateway.admin.v1.BackupQueueRequest.
+ * Use `create(BackupQueueRequestSchema)` to create a new message.
+ */
+export const BackupQueueRequestSchema: GenMessage<BackupQueueRequest> = /*@__PURE__*/
+  messageDesc(file_gateway_admin_v1_admin_service, 14);
+
+/**
+ * BackupQueueResponse tells what is in a backup.
+ *
+ * @generated from message gateway.admin.v1.BackupQueueResponse
+ */
+export type BackupQueueResponse = Message<"gateway.admin.v1.BackupQueueResponse"> & {
+  /**
+   * The file, which only the gateway's user can read.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * Its size in bytes.
+   *
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * Messages in it.
+   *
+   * @generated from field: uint64 message_count = 3;
+   */
+  messageCount: bigint;
+
+  /**
+   * Dead letters in it, refused messages included.
+   *
+   * @generated from field: uint64 dead_letter_count = 4;
+   */
+  deadLetterCount: bigint;
+};
+
+/**
+ * Describes the message gateway.admin.v1.BackupQueueResponse.
+ * Use `create(BackupQueueResponseSchema)` to create a new message.
+ */
+export const BackupQueueResponseSchema: GenMessage<BackupQueueResponse> = /*@__PURE__*/
+  messageDesc(file_gateway_admin_v1_admin_service, 15);
+
+/**
  * GetConfigRequest asks for the effective configuration.
  *
  * @generated from message gateway.admin.v1.GetConfigRequest
@@ -396,7 +460,7 @@ export type GetConfigRequest = Message<"gateway.admin.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 14);
+  messageDesc(file_gateway_admin_v1_admin_service, 16);
 
 /**
  * GetConfigResponse holds the effective configuration.
@@ -417,7 +481,7 @@ export type GetConfigResponse = Message<"gateway.admin.v1.GetConfigResponse"> & 
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 15);
+  messageDesc(file_gateway_admin_v1_admin_service, 17);
 
 /**
  * PlanConfigRequest asks what a changed configuration would mean.
@@ -438,7 +502,7 @@ export type PlanConfigRequest = Message<"gateway.admin.v1.PlanConfigRequest"> & 
  * Use `create(PlanConfigRequestSchema)` to create a new message.
  */
 export const PlanConfigRequestSchema: GenMessage<PlanConfigRequest> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 16);
+  messageDesc(file_gateway_admin_v1_admin_service, 18);
 
 /**
  * PlanConfigResponse holds the plan.
@@ -459,7 +523,7 @@ export type PlanConfigResponse = Message<"gateway.admin.v1.PlanConfigResponse"> 
  * Use `create(PlanConfigResponseSchema)` to create a new message.
  */
 export const PlanConfigResponseSchema: GenMessage<PlanConfigResponse> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 17);
+  messageDesc(file_gateway_admin_v1_admin_service, 19);
 
 /**
  * ApplyConfigRequest asks to apply a plan.
@@ -496,7 +560,7 @@ export type ApplyConfigRequest = Message<"gateway.admin.v1.ApplyConfigRequest"> 
  * Use `create(ApplyConfigRequestSchema)` to create a new message.
  */
 export const ApplyConfigRequestSchema: GenMessage<ApplyConfigRequest> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 18);
+  messageDesc(file_gateway_admin_v1_admin_service, 20);
 
 /**
  * ApplyConfigResponse tells what was applied.
@@ -531,7 +595,7 @@ export type ApplyConfigResponse = Message<"gateway.admin.v1.ApplyConfigResponse"
  * Use `create(ApplyConfigResponseSchema)` to create a new message.
  */
 export const ApplyConfigResponseSchema: GenMessage<ApplyConfigResponse> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 19);
+  messageDesc(file_gateway_admin_v1_admin_service, 21);
 
 /**
  * ConfirmConfigRequest asks to keep an applied plan.
@@ -552,7 +616,7 @@ export type ConfirmConfigRequest = Message<"gateway.admin.v1.ConfirmConfigReques
  * Use `create(ConfirmConfigRequestSchema)` to create a new message.
  */
 export const ConfirmConfigRequestSchema: GenMessage<ConfirmConfigRequest> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 20);
+  messageDesc(file_gateway_admin_v1_admin_service, 22);
 
 /**
  * ConfirmConfigResponse tells that the plan is kept.
@@ -573,7 +637,7 @@ export type ConfirmConfigResponse = Message<"gateway.admin.v1.ConfirmConfigRespo
  * Use `create(ConfirmConfigResponseSchema)` to create a new message.
  */
 export const ConfirmConfigResponseSchema: GenMessage<ConfirmConfigResponse> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 21);
+  messageDesc(file_gateway_admin_v1_admin_service, 23);
 
 /**
  * ListAuditEventsRequest asks who changed what.
@@ -610,7 +674,7 @@ export type ListAuditEventsRequest = Message<"gateway.admin.v1.ListAuditEventsRe
  * Use `create(ListAuditEventsRequestSchema)` to create a new message.
  */
 export const ListAuditEventsRequestSchema: GenMessage<ListAuditEventsRequest> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 22);
+  messageDesc(file_gateway_admin_v1_admin_service, 24);
 
 /**
  * ListAuditEventsResponse is one page of events.
@@ -638,7 +702,7 @@ export type ListAuditEventsResponse = Message<"gateway.admin.v1.ListAuditEventsR
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> = /*@__PURE__*/
-  messageDesc(file_gateway_admin_v1_admin_service, 23);
+  messageDesc(file_gateway_admin_v1_admin_service, 25);
 
 /**
  * AdminService shows and steers the gateway itself.
@@ -718,6 +782,19 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ListLossesRequestSchema;
     output: typeof ListLossesResponseSchema;
+  },
+  /**
+   * BackupQueue copies the queue into a file on the gateway's machine, while
+   * messages are taken and delivered, and verifies the copy. It reads the whole
+   * queue. FAILED_PRECONDITION when there is no room, when a file of that name is
+   * there, or when a backup is being made already.
+   *
+   * @generated from rpc gateway.admin.v1.AdminService.BackupQueue
+   */
+  backupQueue: {
+    methodKind: "unary";
+    input: typeof BackupQueueRequestSchema;
+    output: typeof BackupQueueResponseSchema;
   },
   /**
    * GetConfig reads the effective configuration and where each value was set.

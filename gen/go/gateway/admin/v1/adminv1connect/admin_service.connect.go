@@ -50,6 +50,9 @@ const (
 	AdminServiceGetForecastProcedure = "/gateway.admin.v1.AdminService/GetForecast"
 	// AdminServiceListLossesProcedure is the fully-qualified name of the AdminService's ListLosses RPC.
 	AdminServiceListLossesProcedure = "/gateway.admin.v1.AdminService/ListLosses"
+	// AdminServiceBackupQueueProcedure is the fully-qualified name of the AdminService's BackupQueue
+	// RPC.
+	AdminServiceBackupQueueProcedure = "/gateway.admin.v1.AdminService/BackupQueue"
 	// AdminServiceGetConfigProcedure is the fully-qualified name of the AdminService's GetConfig RPC.
 	AdminServiceGetConfigProcedure = "/gateway.admin.v1.AdminService/GetConfig"
 	// AdminServicePlanConfigProcedure is the fully-qualified name of the AdminService's PlanConfig RPC.
@@ -84,6 +87,11 @@ type AdminServiceClient interface {
 	GetForecast(context.Context, *v1.GetForecastRequest) (*v1.GetForecastResponse, error)
 	// ListLosses reads what was given up, newest first.
 	ListLosses(context.Context, *v1.ListLossesRequest) (*v1.ListLossesResponse, error)
+	// BackupQueue copies the queue into a file on the gateway's machine, while
+	// messages are taken and delivered, and verifies the copy. It reads the whole
+	// queue. FAILED_PRECONDITION when there is no room, when a file of that name is
+	// there, or when a backup is being made already.
+	BackupQueue(context.Context, *v1.BackupQueueRequest) (*v1.BackupQueueResponse, error)
 	// GetConfig reads the effective configuration and where each value was set.
 	// Secrets are not shown.
 	GetConfig(context.Context, *v1.GetConfigRequest) (*v1.GetConfigResponse, error)
@@ -159,6 +167,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		backupQueue: connect.NewClient[v1.BackupQueueRequest, v1.BackupQueueResponse](
+			httpClient,
+			baseURL+AdminServiceBackupQueueProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("BackupQueue")),
+			connect.WithClientOptions(opts...),
+		),
 		getConfig: connect.NewClient[v1.GetConfigRequest, v1.GetConfigResponse](
 			httpClient,
 			baseURL+AdminServiceGetConfigProcedure,
@@ -203,6 +217,7 @@ type adminServiceClient struct {
 	diagnose        *connect.Client[v1.DiagnoseRequest, v1.DiagnoseResponse]
 	getForecast     *connect.Client[v1.GetForecastRequest, v1.GetForecastResponse]
 	listLosses      *connect.Client[v1.ListLossesRequest, v1.ListLossesResponse]
+	backupQueue     *connect.Client[v1.BackupQueueRequest, v1.BackupQueueResponse]
 	getConfig       *connect.Client[v1.GetConfigRequest, v1.GetConfigResponse]
 	planConfig      *connect.Client[v1.PlanConfigRequest, v1.PlanConfigResponse]
 	applyConfig     *connect.Client[v1.ApplyConfigRequest, v1.ApplyConfigResponse]
@@ -263,6 +278,15 @@ func (c *adminServiceClient) GetForecast(ctx context.Context, req *v1.GetForecas
 // ListLosses calls gateway.admin.v1.AdminService.ListLosses.
 func (c *adminServiceClient) ListLosses(ctx context.Context, req *v1.ListLossesRequest) (*v1.ListLossesResponse, error) {
 	response, err := c.listLosses.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// BackupQueue calls gateway.admin.v1.AdminService.BackupQueue.
+func (c *adminServiceClient) BackupQueue(ctx context.Context, req *v1.BackupQueueRequest) (*v1.BackupQueueResponse, error) {
+	response, err := c.backupQueue.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -333,6 +357,11 @@ type AdminServiceHandler interface {
 	GetForecast(context.Context, *v1.GetForecastRequest) (*v1.GetForecastResponse, error)
 	// ListLosses reads what was given up, newest first.
 	ListLosses(context.Context, *v1.ListLossesRequest) (*v1.ListLossesResponse, error)
+	// BackupQueue copies the queue into a file on the gateway's machine, while
+	// messages are taken and delivered, and verifies the copy. It reads the whole
+	// queue. FAILED_PRECONDITION when there is no room, when a file of that name is
+	// there, or when a backup is being made already.
+	BackupQueue(context.Context, *v1.BackupQueueRequest) (*v1.BackupQueueResponse, error)
 	// GetConfig reads the effective configuration and where each value was set.
 	// Secrets are not shown.
 	GetConfig(context.Context, *v1.GetConfigRequest) (*v1.GetConfigResponse, error)
@@ -404,6 +433,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceBackupQueueHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceBackupQueueProcedure,
+		svc.BackupQueue,
+		connect.WithSchema(adminServiceMethods.ByName("BackupQueue")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceGetConfigHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceGetConfigProcedure,
 		svc.GetConfig,
@@ -452,6 +487,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetForecastHandler.ServeHTTP(w, r)
 		case AdminServiceListLossesProcedure:
 			adminServiceListLossesHandler.ServeHTTP(w, r)
+		case AdminServiceBackupQueueProcedure:
+			adminServiceBackupQueueHandler.ServeHTTP(w, r)
 		case AdminServiceGetConfigProcedure:
 			adminServiceGetConfigHandler.ServeHTTP(w, r)
 		case AdminServicePlanConfigProcedure:
@@ -497,6 +534,10 @@ func (UnimplementedAdminServiceHandler) GetForecast(context.Context, *v1.GetFore
 
 func (UnimplementedAdminServiceHandler) ListLosses(context.Context, *v1.ListLossesRequest) (*v1.ListLossesResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("gateway.admin.v1.AdminService.ListLosses is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) BackupQueue(context.Context, *v1.BackupQueueRequest) (*v1.BackupQueueResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("gateway.admin.v1.AdminService.BackupQueue is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) GetConfig(context.Context, *v1.GetConfigRequest) (*v1.GetConfigResponse, error) {

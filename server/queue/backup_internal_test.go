@@ -1,0 +1,117 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// TestQueue_Backup copies a queue while records are appended. What was answered
+// before the backup began is in it, and the copy starts.
+func TestQueue_Backup(t *testing.T) {
+	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+	defer stop()
+	for i := range 20 {
+		accepted(t, q, large(10*i, 10))
+	}
+	to := filepath.Join(t.TempDir(), "backup.db")
+	var done edge.Backup
+	var err error
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		done, err = q.Backup(t.Context(), to)
+	}()
+	for i, more := 20, true; more; i++ {
+		accepted(t, q, large(10*i, 10))
+		select {
+		case <-finished:
+			more = false
+		default:
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(to)
+	if err != nil || done.Path != to || done.Records < 200 || done.Bytes != info.Size() || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %+v, %v, %v", done, info, err)
+	}
+	if names := leftBeside(t, to); len(names) != 1 {
+		t.Errorf("%v is left beside the backup", names)
+	}
+	path := filepath.Join(t.TempDir(), "queue.db")
+	if _, err := Restore(t.Context(), sqlite.Disk{}, to, path, false); err != nil {
+		t.Fatal(err)
+	}
+	restored, end := run(t, Settings{Path: path})
+	defer end()
+	if got := int64(len(leaseAll(t, restored, 1))); got != done.Records {
+		t.Errorf("leased %d of %d", got, done.Records)
+	}
+	expectBalance(t, restored, done.Records)
+}
+
+func TestQueue_Backup_Refused(t *testing.T) {
+	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+	accepted(t, q, large(0, 10))
+	folder := t.TempDir()
+	taken := filepath.Join(folder, "taken.db")
+	if err := os.WriteFile(taken, []byte("something"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(to string, want edge.Code) {
+		t.Helper()
+		_, err := q.Backup(t.Context(), to)
+		if failure, ok := errors.AsType[*edge.Error](err); !ok || failure.Code != want {
+			t.Errorf("%s: got %v, want %v", to, err, want)
+		}
+	}
+	refused("backup.db", edge.Invalid)
+	refused(q.settings.Path+".salvaged", edge.Invalid)
+	refused(filepath.Join(folder, "none", "backup.db"), edge.Invalid)
+	refused(taken, edge.Precondition)
+	to := filepath.Join(folder, "backup.db")
+	q.backups.making.Lock()
+	refused(to, edge.Precondition)
+	q.backups.making.Unlock()
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if done, err := q.Backup(cancelled, to); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody waits any more: got %+v, %v", done, err)
+	}
+	damage(t, q, 1)
+	refused(to, edge.Precondition)
+	stop()
+	refused(to, edge.Stopping)
+	if names := leftBeside(t, to); len(names) != 1 || names[0] != "taken.db" {
+		t.Errorf("%v is left", names)
+	}
+	if content, err := os.ReadFile(taken); err != nil || string(content) != "something" {
+		t.Errorf("a file that was there is %q now, %v", content, err)
+	}
+}
+
+// A backup gives way before the WAL, which grows while it is made, takes room that
+// records need.
+func TestQueue_Backup_GivesWay(t *testing.T) {
+	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db"), MaxBytes: 16 << 20})
+	defer stop()
+	accepted(t, q, large(0, 10))
+	if allowed := q.backupAllowance(); allowed < 4<<20 || allowed > 8<<20 {
+		t.Errorf("the WAL may take %d bytes of 16 MiB", allowed)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	q.bounds.walHard = -100 << 20 // as if it had grown
+	q.watchBackup(ctx, cancel)
+	failure, ok := errors.AsType[*edge.Error](backupError(ctx, ctx.Err()))
+	if !ok || failure.Code != edge.Precondition || failure.Hint == "" {
+		t.Errorf("got %v", failure)
+	}
+}
