@@ -20,7 +20,7 @@ func (a *application) ledgerCommand() *cobra.Command {
 		Short: "Count all that is stored again; exits with 4 when a counter is wrong",
 		Long: `Count all that is stored again, and compare it with what the gateway counts.
 
-It reads every message that is stored, beside a gateway at work: about a second for a million of them, so that --timeout is
+It reads every message that is stored, beside a gateway at work: some seconds for a million of them, so that --timeout is
 10m here. It exits with 4 when a counter is not what is stored, or not what was written, and names the sink and the counter.`,
 		Example: `  gatewayctl ledger verify
   gatewayctl ledger verify -o json`,

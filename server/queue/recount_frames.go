@@ -8,7 +8,7 @@ import (
 // A piece of a recount ends after so much. It takes about 20 ms.
 const (
 	pieceFrames = 256
-	pieceBytes  = 2 << 20
+	pieceBytes  = 256 << 10
 )
 
 // piece reads some frames, in a snapshot of its own. Since the last one small

@@ -22,6 +22,7 @@ var built = map[string]bool{
 	adminv1connect.AdminServiceGetMessageProcedure:            true,
 	adminv1connect.AdminServiceGetConfigProcedure:             true,
 	adminv1connect.AdminServiceGetForecastProcedure:           true,
+	adminv1connect.AdminServiceVerifyLedgerProcedure:          true,
 	adminv1connect.AdminServiceListLossesProcedure:            true,
 	adminv1connect.AdminServiceBackupQueueProcedure:           true,
 	sinkv1connect.SinkServiceListSinksProcedure:               true,

@@ -22,6 +22,7 @@ var built = []string{
 	"gateway.admin.v1.AdminService/GetMessage",
 	"gateway.admin.v1.AdminService/GetStatus",
 	"gateway.admin.v1.AdminService/ListLosses",
+	"gateway.admin.v1.AdminService/VerifyLedger",
 	"gateway.dlq.v1.DLQService/GetDeadLetter",
 	"gateway.dlq.v1.DLQService/ListDeadLetters",
 	"gateway.dlq.v1.DLQService/RequeueDeadLetters",

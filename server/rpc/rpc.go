@@ -75,7 +75,7 @@ type Forecaster interface {
 // Auditor counts what is stored.
 type Auditor interface {
 	// VerifyLedger counts everything that is stored and compares it with the
-	// counters. It takes about a second for a million records, and may run beside
+	// counters. It takes some seconds for a million records, and may run beside
 	// everything else.
 	VerifyLedger(ctx context.Context) (edge.Ledger, error)
 }
