@@ -41,9 +41,10 @@ test: peers check contracts race crash-states sim e2e ## Everything: installs wh
 	@echo "make test: everything passed"
 
 .PHONY: test-long
-test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 100,000 seeds, every mutant, 10,000 kills, 1,000 power cuts, a backlog of 72 hours
+test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 10,000 flipped bits, 100,000 seeds, every mutant, 10,000 kills, 1,000 power cuts, a backlog of 72 hours
 	tools/fuzz 60s
 	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
+	go test -count=1 ./server/queue -run TestOpen_Flips -v -timeout 2h -flips 10000
 	go test -count=1 ./server/queue -run TestQueue_Model -timeout 60m -rapid.checks 5000 -rapid.steps 100
 	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 12h -seeds 100000
 	cd test && go test -count=1 ./crash -run 'TestKill$$|TestPoint|TestPower$$|TestBacklog' -v -timeout 8h -cycles 10000 -kills-per-point 10 -cuts 1000 -backlog 26000000
@@ -97,8 +98,8 @@ sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 see
 	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 30m $(if $(filter-out 0,$(SEED)),-seed $(SEED),-seeds 1000)
 
 .PHONY: crash-states
-crash-states: ## 5,000 states that a power cut can leave, and a fault at every call of the queue
-	go test -count=1 ./server/queue -run 'Test(Queue_(CrashStates|Sweep)|Open_Migration)$$' -v -timeout 30m -states 5000 -sweep-stride 1
+crash-states: ## 5,000 states that a power cut can leave, a fault at every call of the queue, 600 flipped bits
+	go test -count=1 ./server/queue -run 'Test(Queue_(CrashStates|Sweep)|Open_(Migration|Flips))$$' -v -timeout 30m -states 5000 -sweep-stride 1 -flips 600
 
 .PHONY: mutants
 mutants: ## Plant one known fault after the other; the simulation has to find each within 1,000 seeds

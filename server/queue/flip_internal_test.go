@@ -5,13 +5,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -21,13 +21,12 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// flipsEnv says how many bits TestOpen_Flips flips, each in a copy of its own.
-// flipSeedEnv chooses others.
-const (
-	flipsEnv     = "GATEWAY_FLIPS"
-	flipSeedEnv  = "GATEWAY_FLIP_SEED"
-	flipsDefault = 60
+var (
+	flips    = flag.Int("flips", flipsDefault, "how many bits TestOpen_Flips flips, each in a copy of its own")
+	flipSeed = flag.Uint64("flip-seed", 1, "which bits")
 )
+
+const flipsDefault = 60
 
 // flipped is a queue whose files are damaged bit by bit, and what is known of it
 // from outside.
@@ -170,32 +169,53 @@ func (f *flipped) find(frame edge.Position, body []byte) {
 
 // TestOpen_Flips flips one bit of the files of a stopped queue, again and again,
 // and serves what is left. No payload that was altered is ever delivered, every
-// message whose frame was not hit is, and every start serves.
+// message whose frame was not hit is, and every start serves. More of it:
+//
+//	go test ./server/queue -run TestOpen_Flips -flips 10000 -timeout 1h
 func TestOpen_Flips(t *testing.T) {
-	flips, seed := flipsDefault, uint64(1)
-	if text := os.Getenv(flipsEnv); text != "" {
-		flips, _ = strconv.Atoi(text)
-	}
-	if text := os.Getenv(flipSeedEnv); text != "" {
-		seed, _ = strconv.ParseUint(text, 10, 64)
-	}
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := rand.New(rand.NewPCG(*flipSeed, 0))
 	f := newFlipped(t)
-	t.Logf("%d flips, %s=%d; %d messages, %d and %d waiting", flips, flipSeedEnv, seed, len(f.payloads), len(f.waiting[1]), len(f.waiting[2]))
+	t.Logf("%d flips, seed %d; %d messages, %d and %d waiting", *flips, *flipSeed, len(f.payloads), len(f.waiting[1]), len(f.waiting[2]))
 	outcomes := map[string]int{}
 	folder := t.TempDir()
-	for n := range flips {
+	for n := range *flips {
 		suffix := []string{"", "-wal"}[random.IntN(2)]
 		at, bit := random.IntN(len(f.files[suffix])), random.IntN(8)
 		outcome, err := f.serve(t, filepath.Join(folder, fmt.Sprint(n)), suffix, at, bit)
 		if err != nil {
-			t.Errorf("seed %d, flip %d: bit %d at %d of queue.db%s: %v", seed, n, bit, at, suffix, err)
+			t.Errorf("seed %d, flip %d: bit %d at %d of queue.db%s, kept in %s: %v", *flipSeed, n, bit, at, suffix, f.keep(t, suffix, at, bit), err)
 		}
 		outcomes[outcome]++
 	}
 	t.Logf("%v", outcomes)
-	if flips >= flipsDefault && (outcomes["salvaged"] == 0 || outcomes["quarantined"] == 0) {
+	if *flips >= flipsDefault && (outcomes["salvaged"] == 0 || outcomes["quarantined"] == 0) {
 		t.Errorf("got %v, want files salvaged and frames quarantined", outcomes)
+	}
+}
+
+// keep writes damaged files to a folder that outlives the test: times, and so the
+// bytes of frames, differ from run to run.
+func (f *flipped) keep(t *testing.T, suffix string, at, bit int) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "flip-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(t, filepath.Join(folder, "queue.db"), suffix, at, bit)
+	return folder
+}
+
+// write writes the files with one bit flipped.
+func (f *flipped) write(t *testing.T, path, suffix string, at, bit int) {
+	t.Helper()
+	for name, content := range f.files {
+		content = slices.Clone(content)
+		if name == suffix {
+			content[at] ^= 1 << bit
+		}
+		if err := os.WriteFile(path+name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -208,15 +228,7 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(folder)
-	for name, content := range f.files {
-		content = slices.Clone(content)
-		if name == suffix {
-			content[at] ^= 1 << bit
-		}
-		if err := os.WriteFile(path+name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	f.write(t, path, suffix, at, bit)
 	got := map[edge.SinkID]map[edge.Position]bool{1: {}, 2: {}}
 	for start := 1; ; start++ {
 		outcome, err = f.life(t, path, got)
@@ -303,10 +315,12 @@ func (f *flipped) life(t *testing.T, path string, got map[edge.SinkID]map[edge.P
 	}
 	stats := q.Stats()
 	switch {
-	case q.ledger.read().salvaged > 0:
+	case stats.Salvaged > 0:
 		return "salvaged", nil
 	case stats.Quarantined > 0:
 		return "quarantined", nil
+	case stats.LedgerMismatches > 0:
+		return "miscounted", nil
 	}
 	return "nothing", nil
 }

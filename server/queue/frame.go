@@ -108,13 +108,13 @@ func (e *encoder) reset() {
 // follow from the record's place and are not written.
 func (e *encoder) add(record *edge.Record, owed uint32) {
 	identity := &record.Identity
-	flags := flag(identity.BootID != "", flagBootID) | flag(identity.HasSequence, flagSequence) |
-		flag(identity.MessageID != "", flagMessageID) | flag(identity.Explicit, flagExplicit) |
-		flag(record.TraceParent != "", flagTraceParent) | flag(record.Verified, flagVerified) | flag(record.Revision != 0, flagRevision)
+	flags := bitIf(identity.BootID != "", flagBootID) | bitIf(identity.HasSequence, flagSequence) |
+		bitIf(identity.MessageID != "", flagMessageID) | bitIf(identity.Explicit, flagExplicit) |
+		bitIf(record.TraceParent != "", flagTraceParent) | bitIf(record.Verified, flagVerified) | bitIf(record.Revision != 0, flagRevision)
 	received, kinds := record.ReceivedAt.UnixMicro(), byte(record.Source)<<4|byte(record.Encoding)
 	same := e.count > 0 && kinds == e.kinds && owed == e.set
 
-	dst := append(e.records, flags|flag(same, flagSame))
+	dst := append(e.records, flags|bitIf(same, flagSame))
 	if !same {
 		dst = append(dst, kinds)
 	}
@@ -185,7 +185,7 @@ func checksum(first edge.Position, count int, stored []byte) uint64 {
 	return digest.Sum64()
 }
 
-func flag(set bool, bit byte) byte {
+func bitIf(set bool, bit byte) byte {
 	if set {
 		return bit
 	}
