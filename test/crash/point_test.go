@@ -22,9 +22,10 @@ type point struct {
 	name    string
 	file    string // below the root of the product's module
 	text    string
-	instead string // what takes the text's place, with KILL for the call
+	instead string // what takes the text's place, with KILL for the call, or SOON for one that comes within 2 ms
 	passes  int    // it dies at any of the first so many passes
 	config  string // what makes the place reached soon
+	load    []string
 	when    moment
 }
 
@@ -41,7 +42,12 @@ const (
 const (
 	shortRetention = "retention: {delivered: 1s}\n"
 	smallQueue     = "queue: {max_bytes: 64MiB}\n"
+	// absentSink is one more line of the sinks: a sink for which everything expires.
+	absentSink = "  - {name: absent, kind: http, ttl: 1s, http: {url: \"http://127.0.0.1:1/ingest\", format: ndjson}}\n"
 )
+
+// trickle makes small frames.
+var trickle = []string{"--rate", "4000"}
 
 var points = []point{
 	{name: "before-append", file: "server/queue/transaction.go", text: "\t\terr := conn.Exec(\"INSERT INTO frame VALUES", passes: 30},
@@ -58,6 +64,15 @@ var points = []point{
 	{name: "between-saves", file: "server/queue/save.go", text: "\t\ts.accounts = append(s.accounts, taken)\n", passes: 10},
 	{name: "before-checkpoint", file: "server/sqlite/checkpoint.go", text: "\t_, err := db.checkpointer.One(\"PRAGMA wal_checkpoint(PASSIVE)\"", passes: 2, config: smallQueue},
 	{name: "after-checkpoint", file: "server/sqlite/checkpoint.go", text: "\tif busy != 0 {\n", passes: 2, config: smallQueue},
+	{
+		name: "inside-checkpoint", file: "server/sqlite/checkpoint.go", text: "\tvar busy, pages, moved int64\n",
+		instead: "\tvar busy, pages, moved int64\nSOON", passes: 2, config: smallQueue,
+	},
+	{name: "before-merge", file: "server/queue/merge.go", text: "\tif err := conn.Exec(\"DELETE FROM frame WHERE id >= ? AND id < ?\"", passes: 2, load: trickle},
+	{name: "during-merge", file: "server/queue/merge.go", text: "\treturn conn.Exec(\"INSERT INTO frame VALUES(?, ?, ?, ?, ?, ?)\", int64(m.first)", passes: 2, load: trickle},
+	{name: "after-merge", file: "server/queue/merge.go", text: "\tc.mergeNext()\n}\n\nfunc (c *committer) mergeNext", passes: 2, load: trickle},
+	{name: "expired-not-saved", file: "server/queue/expire.go", text: "\tnudge(q.settled)\n", passes: 3, config: absentSink},
+	{name: "loss-not-written", file: "server/queue/loss.go", text: "\t\tif err := added.write(conn, sink); err != nil {\n", passes: 5, config: absentSink},
 	{name: "before-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n", passes: 3, config: shortRetention},
 	{
 		name: "after-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n",
@@ -77,9 +92,11 @@ const killCode = `package %s
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 var killPasses atomic.Int64
@@ -93,14 +110,24 @@ func killHere(point string) {
 	_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 	select {}
 }
+
+// killSoon dies while the caller goes on.
+func killSoon(point string) {
+	go func() {
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+		killHere(point)
+	}()
+}
 `
 
 // pointsOverlay puts every point into one gateway.
 func pointsOverlay() harness.Overlay {
 	overlay := harness.Overlay{Added: map[string]string{}}
+	overlay.Changes = append(overlay.Changes, harness.Change{File: "server/queue/merge.go", Old: "\tmergeRest = 5 * time.Second\n", New: "\tmergeRest = 100 * time.Millisecond\n"})
 	for _, point := range points {
 		call := fmt.Sprintf("\tkillHere(%q)\n", point.name)
 		instead := strings.Replace(cmp.Or(point.instead, "KILL"+point.text), "KILL", call, 1)
+		instead = strings.Replace(instead, "SOON", fmt.Sprintf("\tkillSoon(%q)\n", point.name), 1)
 		overlay.Changes = append(overlay.Changes, harness.Change{File: point.file, Old: point.text, New: instead})
 		folder := path.Dir(point.file)
 		overlay.Added[folder+"/kill_here.go"] = fmt.Sprintf(killCode, path.Base(folder))
@@ -144,7 +171,7 @@ func (r *rig) dieAt(point *point) {
 	if point.when == underLoadOnly {
 		r.lives = append(r.lives, life{began: acklog.Now()})
 		if r.load == nil {
-			r.startLoad()
+			r.startLoad(point.load...)
 		}
 		r.awaitDeath(point)
 		r.noteEnd()
