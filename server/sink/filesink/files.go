@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -47,6 +48,10 @@ type files struct {
 	// below the position in its name.
 	mended bool
 	resume string
+	// last is the file that was written last, below dir. The next one in its hour
+	// gets a name behind it, though its first batch may lie before: batches of
+	// several slots come in any order.
+	last string
 }
 
 func newFiles(dir string, log *slog.Logger) *files { return &files{dir: dir, log: log} }
@@ -67,6 +72,7 @@ func (f *files) append(lines []byte, first edge.Position, now time.Time) (string
 		return "", fmt.Errorf("append to %s: %w", f.path, err)
 	}
 	f.size += int64(len(lines))
+	f.last = f.path
 	return f.path, nil
 }
 
@@ -104,7 +110,10 @@ func (f *files) roll(hour string, first edge.Position) error {
 	if err := f.close(); err != nil {
 		return err
 	}
-	name := fmt.Sprintf("%s-%020d.ndjson", hour, first)
+	name := nameOf(hour, first)
+	if strings.HasPrefix(f.last, hour+"-") && name <= f.last {
+		name = nameBehind(hour, f.last)
+	}
 	if strings.HasPrefix(f.resume, hour+"-") {
 		name = f.resume
 	}
@@ -129,6 +138,20 @@ func (f *files) roll(hour string, first edge.Position) error {
 	}
 	f.file, f.path, f.hour, f.size, f.resume = file, name, hour, size, ""
 	return nil
+}
+
+func nameOf(hour string, first edge.Position) string {
+	return fmt.Sprintf("%s-%020d.ndjson", hour, first)
+}
+
+// nameBehind returns the next name in the hour of a file.
+func nameBehind(hour, file string) string {
+	digits := strings.TrimSuffix(strings.TrimPrefix(file, hour+"-"), ".ndjson")
+	position, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return file // nothing but this package names files, and it could be read
+	}
+	return nameOf(hour, edge.Position(position+1))
 }
 
 // abandon takes back a write that failed, as far as the disk lets it. The next

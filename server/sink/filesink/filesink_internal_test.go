@@ -39,6 +39,26 @@ func TestFiles_Append(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("OrderOfNamesIsThatOfWriting", func(t *testing.T) {
+		now := time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC)
+		f := newFiles(t.TempDir(), slog.New(slog.DiscardHandler))
+		var got []string
+		for _, first := range []edge.Position{50, 3, 3, 70} { // of batches of several slots
+			path, err := f.append([]byte("{}\n"), first, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, path)
+			f.abandon() // as after a write that failed
+		}
+		want := []string{
+			"2000-01-01/00-00000000000000000050.ndjson", "2000-01-01/00-00000000000000000051.ndjson",
+			"2000-01-01/00-00000000000000000052.ndjson", "2000-01-01/00-00000000000000000070.ndjson",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("FailedWriteRemovesNoOtherFile", func(t *testing.T) {
 		now := time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC)
 		f := newFiles(t.TempDir(), slog.New(slog.DiscardHandler))
