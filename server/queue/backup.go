@@ -73,11 +73,13 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 	if err := q.db.Copy(ctx, to); err != nil {
 		return edge.Backup{}, backupError(ctx, err)
 	}
-	v, err := verifyBackup(ctx, q.settings.Disk, to)
+	copied := time.Since(began)
+	v, err := verifyBackup(ctx, q.settings.Disk, to, newPacer(ctx))
 	if err != nil {
 		return edge.Backup{}, backupError(ctx, err)
 	}
-	q.observer.Log.Info("a backup was made", "path", to, "messages", v.Records, "bytes", v.Bytes, "took", time.Since(began).Round(time.Millisecond).String())
+	q.observer.Log.Info("a backup was made", "path", to, "messages", v.Records, "bytes", v.Bytes,
+		"copied_in", copied.Round(time.Millisecond).String(), "verified_in", (time.Since(began) - copied).Round(time.Millisecond).String())
 	return edge.Backup{Path: to, Bytes: v.Bytes, Records: v.Records, DeadLetters: v.DeadLetters}, nil
 }
 
@@ -105,7 +107,7 @@ func BackupFile(ctx context.Context, disk sqlite.Disk, path, to string) (Verific
 	if err := errors.Join(db.Copy(ctx, to), db.Close()); err != nil {
 		return Verification{}, fmt.Errorf("back up: %w", err)
 	}
-	v, err := verifyBackup(ctx, disk, to)
+	v, err := verifyBackup(ctx, disk, to, nil)
 	if err != nil {
 		return v, fmt.Errorf("back up: %w", err)
 	}
@@ -178,8 +180,11 @@ func (q *Queue) backupAllowance() int64 {
 }
 
 // verifyBackup looks at a copy, and removes it when it is not what it should be.
-func verifyBackup(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
-	v, err := Verify(ctx, disk, path)
+func verifyBackup(ctx context.Context, disk sqlite.Disk, path string, pace *pacer) (Verification, error) {
+	v, err := verifyFile(ctx, disk, path, pace)
+	if err == nil {
+		err = ctx.Err() // it may have stopped resting
+	}
 	if err == nil && v.Found > 0 {
 		err = &DamagedError{Verification: v}
 	}

@@ -74,6 +74,11 @@ func (v *Verification) add(problem Problem) {
 // another schema, and with fs.ErrNotExist when there is no file. Damage is no
 // error, it is in the Verification.
 func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
+	return verifyFile(ctx, disk, path, nil)
+}
+
+// verifyFile is Verify at a pace.
+func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer) (Verification, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return Verification{}, err
@@ -104,7 +109,7 @@ func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, e
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	return v, cmp.Or(v.run(ctx, db), db.Close())
+	return v, cmp.Or(v.run(ctx, db, pace), db.Close())
 }
 
 // lookForUnfinished finds a replacement that a crash has interrupted: the next
@@ -140,7 +145,7 @@ func (v *Verification) lookAtWAL(disk sqlite.Disk) error {
 // verify is Verify for a file that is open and that nobody writes to.
 func (q *Queue) verify(ctx context.Context) (Verification, error) {
 	v := Verification{Path: q.settings.Path, Problems: []Problem{}}
-	return v, v.run(ctx, q.db)
+	return v, v.run(ctx, q.db, nil)
 }
 
 // verifier is one look at a file, in one snapshot per check.
@@ -150,15 +155,16 @@ type verifier struct {
 	decoder *decoder
 	names   map[edge.SinkID]string
 	head    edge.Position // highest that any row knows
+	pace    *pacer
 }
 
 // run makes the checks. It fails only when it could not look.
-func (v *Verification) run(ctx context.Context, db *sqlite.DB) error {
+func (v *Verification) run(ctx context.Context, db *sqlite.DB, pace *pacer) error {
 	decoder, err := newDecoder(new(logs))
 	if err != nil {
 		return err
 	}
-	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}}
+	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}, pace: pace}
 	for _, check := range []func() error{look.trees, look.ledgerRow, look.sets, look.sinks, look.frames, look.letters, look.devices, look.counts, look.recount} {
 		err := db.Read(ctx, func(conn *sqlite.Conn) error {
 			look.conn = conn
@@ -257,6 +263,7 @@ func (v *verifier) frames() error {
 		}
 	}
 	err = v.conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
+		v.pace.rest()
 		stored := readStoredFrame(row)
 		v.Frames++
 		gap(stored.first)
@@ -319,7 +326,10 @@ func (v *verifier) recount() error {
 		v.Notes = append(v.Notes, "the ledger was not recounted: what it counts cannot all be read")
 		return nil
 	}
-	sameSnapshot := func(_ context.Context, look func(*sqlite.Conn) error) error { return look(v.conn) }
+	sameSnapshot := func(_ context.Context, look func(*sqlite.Conn) error) error {
+		v.pace.rest()
+		return look(v.conn)
+	}
 	recount, err := recountFile(context.Background(), sameSnapshot, v.decoder)
 	if err != nil {
 		return err

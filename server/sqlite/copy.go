@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 )
 
 const (
@@ -75,9 +77,39 @@ func (db *DB) copyInto(ctx context.Context, path string) error {
 		err = conn.script("PRAGMA query_only=OFF")
 	}
 	if err == nil {
-		err = conn.interruptible(ctx, "VACUUM INTO ?", dsn(db.disk, path))
+		err = db.syncMeanwhile(path, func() error { return conn.interruptible(ctx, "VACUUM INTO ?", dsn(db.disk, path)) })
 	}
 	return errors.Join(err, conn.close())
+}
+
+// syncEvery is how often what was copied so far is synced.
+const syncEvery = 5 * time.Millisecond
+
+// syncMeanwhile syncs a file again and again while it is written. A disk that is
+// given all of it at once at the end lets every commit wait that comes meanwhile.
+// Errors are left to the sync that counts, of the whole file.
+func (db *DB) syncMeanwhile(path string, write func() error) error {
+	if db.disk.Files != nil { // a simulated disk, whose order of calls is to be the same each time
+		return write()
+	}
+	written := make(chan struct{})
+	var syncing sync.WaitGroup
+	syncing.Go(func() {
+		ticker := time.NewTicker(syncEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-written:
+				return
+			case <-ticker.C:
+				_ = db.syncFile(path)
+			}
+		}
+	})
+	err := write()
+	close(written)
+	syncing.Wait()
+	return err
 }
 
 // interruptible runs a statement that may take long, and ends it with ctx.
