@@ -69,3 +69,29 @@ func TestQueue_Retention_positionsAreNeverUsedTwice(t *testing.T) {
 		t.Errorf("accepted %d, want 6", got)
 	}
 }
+
+// A lane that passes over what its sink is not owed holds none of it, though
+// nothing of the sink is settled for long.
+func TestQueue_Retention_passedOver(t *testing.T) {
+	bubble(t, "IsNotPinned", func(t *testing.T) {
+		q := start(t, queue.Settings{RetentionDelivered: time.Second}, 2)
+		for i := range 101 {
+			owed := []edge.SinkID{2}
+			if i%100 == 0 {
+				owed = []edge.SinkID{1}
+			}
+			edgetest.Append(t, q, edge.Entry{Record: edgetest.Record("dev", i), Owed: owed})
+		}
+		q.ack(t, 1, q.lease(t, 1, 1))
+		q.recount(t)
+		last := q.lease(t, 1, 1) // its receiver hangs
+		q.ack(t, 2, q.lease(t, 2, 99))
+		time.Sleep(time.Minute)
+		edgetest.Append(t, q, edge.Entry{Record: edgetest.Record("dev", 101)})
+		time.Sleep(time.Minute)
+		if got := q.Stats().Oldest; got != last[0].Record.Position {
+			t.Errorf("the oldest record is %d, want %d", got, last[0].Record.Position)
+		}
+		q.recount(t)
+	})
+}
