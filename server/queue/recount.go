@@ -119,6 +119,7 @@ type recounting struct {
 	front   int64 // the oldest stored position when it began, 0 when there was none
 	next    int64 // that is to be read, 0 at first
 	hole    bool  // how far the frame before next reaches is not known
+	damaged int64 // the last frame that was
 	last    int64 // that is stored, or that any counter counts
 }
 

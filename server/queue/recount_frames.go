@@ -31,10 +31,14 @@ func (r *recounting) piece(conn *sqlite.Conn) error {
 	frames, bytes, ended := 0, 0, true
 	err = conn.Query(`SELECT id, n, committed, body FROM frame
 		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
-		if row.Int(0) > r.last {
+		first, end := row.Int(0), row.Int(0)+row.Int(1)
+		if first > r.last {
 			return sqlite.ErrStop
 		}
-		if err := r.reach(row.Int(0), front, apart); err != nil {
+		if first < r.next && end <= r.next || first <= r.damaged {
+			return nil // it was read by the piece before
+		}
+		if err := r.reach(first, front, apart); err != nil {
 			return err
 		}
 		r.frame(readStoredFrame(row))
@@ -87,7 +91,7 @@ func (r *recounting) frame(stored storedFrame) {
 	if err != nil {
 		r.Damaged++
 		r.mismatch(edge.LedgerTotal, "damaged_count", 0, max(1, int64(stored.count)))
-		r.next, r.hole = max(r.next, int64(stored.first)+1), true
+		r.next, r.damaged, r.hole = max(r.next, int64(stored.first)+1), int64(stored.first), true
 		return
 	}
 	for i := range frame.records {
