@@ -72,6 +72,7 @@ func (r *recounting) reach(first, front int64, apart spans) error {
 				return errMoved
 			}
 		}
+		r.Whole = false
 	default:
 		r.mismatch(edge.LedgerTotal, "stored_count", first-1, r.next-1)
 	}

@@ -2,10 +2,13 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 
+	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/sqlite"
 )
 
 // TestQueue_Recount_LargeFrames counts frames that are a piece each: the last one
@@ -32,5 +35,55 @@ func TestQueue_Recount_LargeFrames(t *testing.T) {
 	damage(t, q, 1+each)
 	if found := recount(); found.Damaged != 1 || found.Stored != 2*each {
 		t.Errorf("got %+v, want one of three frames damaged", found)
+	}
+}
+
+// TestRecountFile removes frames between the snapshot of the counters and the
+// reading of what is stored, as retention does.
+func TestRecountFile(t *testing.T) {
+	for name, test := range map[string]struct {
+		remove string
+		whole  bool
+		moved  bool
+	}{
+		"Nothing":      {"DELETE FROM frame WHERE id > 1000", true, false},
+		"WhatIsDone":   {"DELETE FROM frame WHERE id <= 3", false, false},
+		"WhatIsWaited": {"DELETE FROM frame WHERE id <= 5", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "queue.db")
+			q := twoSinks(t, Settings{Path: path})
+			for i := range 4 {
+				accepted(t, q, owedTo(large(2*i, 2), 1, 2))
+			}
+			for sink := range edge.SinkID(2) {
+				if err := q.Settle(t.Context(), sink+1, edge.Settlement{Acked: leaseAll(t, q, sink+1)[:4]}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := q.save(t.Context(), saveSome); err != nil {
+				t.Fatal(err)
+			}
+			looks, moved := 0, false
+			recount, err := recountFile(t.Context(), func(ctx context.Context, look func(*sqlite.Conn) error) error {
+				if looks++; looks == 2 {
+					if err := q.db.Write(ctx, func(conn *sqlite.Conn) error { return conn.Exec(test.remove) }); err != nil {
+						return err
+					}
+				}
+				err := q.db.Read(ctx, look)
+				moved = moved || errors.Is(err, errMoved)
+				return err
+			}, q.decoder)
+			if test.moved {
+				if !moved { // it began anew, and what is gone is missing now
+					t.Errorf("a recount did not notice that records are gone which a sink waits for: %+v", recount)
+				}
+				return
+			}
+			if err != nil || !recount.Balanced() || recount.Whole != test.whole {
+				t.Errorf("%+v, %v; want it balanced, and whole: %v", recount, err, test.whole)
+			}
+		})
 	}
 }
