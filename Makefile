@@ -45,6 +45,7 @@ test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,
 	tools/fuzz 60s
 	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
 	go test -count=1 ./server/queue -run TestOpen_Flips -v -timeout 2h -flips 10000
+	go test -count=1 ./server/queue -run TestSalvage_whateverDevicesSend -v -timeout 1h -carve-bytes 1000000000
 	go test -count=1 ./server/queue -run TestQueue_Model -timeout 60m -rapid.checks 5000 -rapid.steps 100
 	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 12h -seeds 100000
 	cd test && go test -count=1 ./crash -run 'TestKill$$|TestPoint|TestPower$$|TestBacklog' -v -timeout 8h -cycles 10000 -kills-per-point 10 -cuts 1000 -backlog 26000000

@@ -44,7 +44,7 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 	}
 	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
 		"error", err.Error(), "salvage_error", failure, "kept", aside, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
-		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable,
+		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable, "fault", report.Fault,
 		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
 	if err := settings.Disk.Remove(path + suspectSuffix); err != nil {
 		return nil, err
@@ -80,6 +80,9 @@ func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Obser
 	tail, err := readTail(settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
+	}
+	if tail != nil && tail.fault != nil {
+		observer.Log.Error("a part of the WAL that a crash has cut off could not be looked at", "error", fmt.Errorf("%w: %w", errFault, tail.fault))
 	}
 	marked, err := exists(settings.Disk, settings.Path+suspectSuffix)
 	if err != nil {

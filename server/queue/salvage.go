@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -20,6 +21,7 @@ type Salvaged struct {
 	Sinks       []string `json:"sinks"`
 	CursorsLost bool     `json:"cursors_lost"`     // a sink's row is gone: sinks that are new get everything again
 	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
+	Fault       error    `json:"-"`                // of the program, which has left out a page
 }
 
 // positionsSkipped lie between what was read of a damaged file and what is stored
@@ -53,6 +55,9 @@ func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, 
 	return report, nil
 }
 
+// errFault says that the program is wrong.
+var errFault = errors.New("a fault of the program, please report it")
+
 func openFresh(ctx context.Context, disk sqlite.Disk, path string) (*sqlite.DB, error) {
 	migrations, err := fs.Sub(schema, "schema")
 	if err != nil {
@@ -62,6 +67,11 @@ func openFresh(ctx context.Context, disk sqlite.Disk, path string) (*sqlite.DB, 
 }
 
 func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (report Salvaged, err error) {
+	defer func() { // a start must not end with a fault of the program: the next one would, too
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%w: %v\n%s", errFault, fault, debug.Stack())
+		}
+	}()
 	found, err := newFindings(ctx, fresh)
 	if err != nil {
 		return report, err
@@ -76,7 +86,7 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (re
 	if err := fresh.Write(ctx, rebuild.run); err != nil {
 		return report, err
 	}
-	rebuild.report.Unreadable = image.Unreadable
+	rebuild.report.Unreadable, rebuild.report.Fault = image.Unreadable, image.Fault
 	return rebuild.report, nil
 }
 

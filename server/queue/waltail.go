@@ -21,6 +21,7 @@ type walTail struct {
 	frames []damagedRow            // whole in fact; with their column owed
 	named  map[edge.Position]int64 // of a frame: the last of the owed sets it names
 	sets   map[int64]string
+	fault  error // of the program, which has left out some of it
 }
 
 // readTail reads it before SQLite opens the file and writes over it.
@@ -46,6 +47,7 @@ func readTail(disk sqlite.Disk, path string) (*walTail, error) {
 		}
 		return tail.frame(decoder, row) || tail.set(row)
 	})
+	tail.fault = image.Fault
 	slices.SortFunc(tail.frames, func(a, b damagedRow) int { return cmp.Compare(a.first, b.first) })
 	return tail, image.Close()
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"runtime/debug"
 )
 
 // Image is a database file and its WAL, read page by page without SQLite. It
@@ -25,6 +26,7 @@ type Image struct {
 	latest        map[uint32]int64 // offset in the WAL of the newest version of a page
 	suspect       map[uint32]int64 // the same of those whose checksum does not hold
 	Unreadable    int              // pages that the disk did not give back
+	Fault         error            // of the program: the first page that it could not look at; see carve
 }
 
 // OpenImage opens the files of a database. A file that is missing is empty.
@@ -164,8 +166,19 @@ func (i *Image) visit(from io.ReaderAt, offset int64, number uint32, page []byte
 		i.Unreadable++
 		return
 	}
-	carve := &carver{image: i, page: page, take: take}
-	carve.run(number)
+	i.carve(number, page, take)
+}
+
+// carve finds the rows of a page. It reads whatever anybody may have written there,
+// so what a fault of the program would end is this page and not the start: the next
+// one would meet the same page.
+func (i *Image) carve(number uint32, page []byte, take func(row *CarvedRow) bool) {
+	defer func() {
+		if fault := recover(); fault != nil && i.Fault == nil {
+			i.Fault = fmt.Errorf("look for rows in page %d: %v\n%s", number, fault, debug.Stack())
+		}
+	}()
+	(&carver{image: i, page: page, take: take}).run(number)
 }
 
 // version says where a page is read that a row overflows to.
@@ -270,18 +283,18 @@ func (c *carver) cell(offset int, keyed, live bool) bool {
 		return false
 	}
 	rest = rest[n:]
-	row := CarvedRow{Keyed: keyed, Live: live}
+	id := uint64(0)
 	if !keyed {
-		id, n := varint(rest)
-		if n == 0 {
+		if id, n = varint(rest); n == 0 {
 			return false
 		}
-		row.ID, rest = int64(id), rest[n:]
+		rest = rest[n:]
 	}
 	local := localBytes(int(size), keyed)
 	if local+4 > len(rest) && local < int(size) || local > len(rest) || !plausibleHeader(rest[:local], int(size)) {
 		return false
 	}
+	row := CarvedRow{ID: int64(id), Keyed: keyed, Live: live}
 	for _, which := range []version{newest, inFile, suspected} {
 		payload, ok := c.payload(rest, int(size), local, which)
 		if !ok {
@@ -355,7 +368,7 @@ const (
 // as the payload has.
 func plausibleHeader(local []byte, size int) bool {
 	headerBytes, n := varint(local)
-	if n == 0 || headerBytes > uint64(len(local)) || headerBytes < columnsMin || headerBytes > 9*columnsMax {
+	if n == 0 || headerBytes < uint64(n) || headerBytes > uint64(len(local)) || headerBytes < columnsMin || headerBytes > 9*columnsMax {
 		return false
 	}
 	total, columns := int(headerBytes), 0
@@ -393,7 +406,7 @@ func serialBytes(kind uint64) (int, bool) {
 // parseRecord reads the values of a row.
 func parseRecord(payload []byte) (values []any, ok bool) {
 	headerBytes, n := varint(payload)
-	if n == 0 || headerBytes > uint64(len(payload)) {
+	if n == 0 || headerBytes < uint64(n) || headerBytes > uint64(len(payload)) {
 		return nil, false
 	}
 	header, body := payload[n:headerBytes], payload[headerBytes:]
