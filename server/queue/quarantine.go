@@ -98,7 +98,7 @@ const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl q
 
 func (r *damagedRow) insert(conn *sqlite.Conn, sink int64, now time.Time) error {
 	body := r.body
-	if body == nil { // the row says that it holds something else
+	if body == nil { // an empty one may be read as none
 		body = []byte{}
 	}
 	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", sink, int64(r.first), int64(r.count),
@@ -177,7 +177,7 @@ var damagedReason = lossReason{kind: edge.LossQuarantined, reason: "damaged"}
 
 // readDamaged returns the row of a frame, nil when it is gone or whole.
 func (q *Queue) readDamaged(conn *sqlite.Conn, first edge.Position) (found *damagedRow, err error) {
-	_, err = conn.One("SELECT id, n, committed, coalesce(CAST(body AS BLOB), x''), owed, raw, coalesce((SELECT min(id) FROM frame WHERE id > ?1), 0) FROM frame WHERE id = ?1", func(row sqlite.Row) {
+	_, err = conn.One("SELECT id, n, committed, body, owed, raw, coalesce((SELECT min(id) FROM frame WHERE id > ?1), 0) FROM frame WHERE id = ?1", func(row sqlite.Row) {
 		found = &damagedRow{storedFrame: readStoredFrame(row), owed: row.Int(4), raw: row.Int(5)}
 		_, err := q.decoder.decodeStored(found.storedFrame)
 		if found.reason = err; err == nil {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -273,13 +275,100 @@ func TestAccount_Release_passedOver(t *testing.T) {
 	expectBalance(t, q, 4)
 }
 
-// Damage may make a row say that its body is no blob, or hide the row from
-// whoever looks for it by its position.
-func TestQueue_Quarantine_strangeRows(t *testing.T) {
-	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
+// TestQueue_Quarantine_BodyIsNoBlob meets a row whose type says that its body is
+// text, the only other type that is as long. Its bytes are still there, and served.
+func TestQueue_Quarantine_BodyIsNoBlob(t *testing.T) {
+	path := fiveFrames(t)
+	inSecondRow(t, path, func(row []byte) {
+		types := row[2 : 1+row[1]] // of the columns, behind the key and their own length
+		types[len(types)-1] ^= 1
+	})
+	q, stop := run(t, Settings{Path: path})
 	defer stop()
-	row := damagedRow{storedFrame: storedFrame{first: 7, count: 2}, reason: errChecksum}
-	if err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error { return row.insert(conn, frameSink, time.Now()) }); err != nil {
-		t.Errorf("a row without a body is not kept: %v", err)
+	if diff := cmp.Diff([]edge.Position{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+		t.Error(diff)
 	}
+	if totals := q.ledger.read(); totals.quarantined != 0 || totals.salvaged != 0 {
+		t.Errorf("ledger %+v, want the file served as it is", totals)
+	}
+}
+
+// TestQueue_Quarantine_RowIsHidden meets a row whose position in the tree of the
+// table is damaged: whoever reads along finds it, and whoever looks for it does
+// not. It cannot be set aside; the process ends, and the next start salvages.
+func TestQueue_Quarantine_RowIsHidden(t *testing.T) {
+	path := fiveFrames(t)
+	inSecondRow(t, path, func(row []byte) { row[0] = 100 })
+	q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- q.Run(context.Background()) }()
+	for err == nil {
+		_, err = q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 3, Bytes: 1 << 30})
+	}
+	fatal, ended := errors.AsType[*FatalError](<-done)
+	if !ended || !errors.Is(fatal, errRow) {
+		t.Fatalf("Run ends with %v, a lease with %v; want an end of the process", fatal, err)
+	}
+	if err := q.db.Close(); err != nil { // the process is gone
+		t.Fatal(err)
+	}
+	q, stop := run(t, Settings{Path: path})
+	defer stop()
+	if diff := cmp.Diff([]edge.Position{1, 2, 5, 6, 7, 8, 9, 10}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+		t.Error(diff)
+	}
+	// The position in the row is all that is known of where it stood, so those in
+	// front of it count as missing too.
+	if got := q.ledger.read(); got.salvaged != 1 || got.quarantined < 2 {
+		t.Errorf("ledger %+v, want one file salvaged and its two messages quarantined", got)
+	}
+}
+
+// fiveFrames returns the path of a queue that was closed: five frames of two small
+// records each, in one page, and all of them wait.
+func fiveFrames(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	q, stop := run(t, Settings{Path: path})
+	defer stop()
+	for i := range 5 {
+		entries := edgetest.Entries(2, 1, 1)
+		for j := range entries {
+			entries[j].Record = edgetest.Record("dev", 2*i+j)
+		}
+		accepted(t, q, entries)
+	}
+	return path
+}
+
+// inSecondRow changes the second of five frames where it stands in the file,
+// which no statement can: from its key on, which is 3.
+func inSecondRow(t *testing.T, path string, change func(row []byte)) {
+	t.Helper()
+	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := int64(0)
+	err = db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		_, err := conn.One("SELECT rootpage FROM sqlite_schema WHERE name = 'frame'", func(row sqlite.Row) { root = row.Int(0) })
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, path, func(content []byte) []byte {
+		const leaf, header = 13, 8 // the kind of a page that holds rows, and where the places of its rows begin
+		page := content[(root-1)*sqlite.PageBytes:][:sqlite.PageBytes]
+		cell := page[binary.BigEndian.Uint16(page[header+2:]):]
+		_, length := binary.Uvarint(cell) // SQLite's are as long as these
+		if page[0] != leaf || cell[length] != 3 {
+			t.Fatalf("the second row of a page of kind %d has key %d, want 3", page[0], cell[length])
+		}
+		change(cell[length:])
+		return content
+	})
 }

@@ -29,8 +29,11 @@ type recovered struct {
 func (q *Queue) recover(ctx context.Context) error {
 	log := int64(rand.IntN(logMax))
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
+		// A file that holds anything had a row, whose loss is damage: positions that
+		// were given out must not be given again.
 		return conn.Exec(`INSERT OR IGNORE INTO ledger(id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, checksum)
-			VALUES(1, ?1, 0, 1, 0, 0, 0, 0, 0, ?2)`, log, ledgerSum(log, 0, 1))
+			SELECT 1, ?1, 0, 1, 0, 0, 0, 0, 0, ?2 WHERE NOT EXISTS (SELECT 1 FROM sink) AND NOT EXISTS (SELECT 1 FROM frame) AND NOT EXISTS (SELECT 1 FROM dead)`,
+			log, ledgerSum(log, 0, 1))
 	})
 	if err != nil {
 		return err

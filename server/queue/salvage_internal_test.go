@@ -94,7 +94,8 @@ func TestOpen_WholeFile(t *testing.T) {
 		"FirstPageGone": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:4096]); return b }) }, undecided, 1},
 		"SinkRow":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE sink SET cursor = 7") }, all, 0},
 		"LedgerRow":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET counted = 3") }, undecided, 1},
-		"LedgerGone":    {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET log = log + 1") }, undecided, 1},
+		"LedgerLog":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET log = log + 1") }, undecided, 1},
+		"LedgerGone":    {func(t *testing.T, path string) { inFile(t, path, "DELETE FROM ledger") }, undecided, 1},
 		"OwedSet":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE owed SET sinks = '2'") }, undecided, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

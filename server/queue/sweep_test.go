@@ -141,13 +141,13 @@ func TestQueue_FailedSync(t *testing.T) {
 		runs   int
 		loses  bool
 	}{
-		"Loses nothing": {nil, 100, false},
-		"Mutant without a new WAL": {func(disk sqlite.Disk) sqlite.Disk {
+		"LosesNothing": {nil, 100, false},
+		"MutantWithoutANewWAL": {func(disk sqlite.Disk) sqlite.Disk {
 			disk.Files = hidesWAL{disk.Files}
 			return disk
 		}, 30, true},
 	} {
-		t.Run(strings.ReplaceAll(name, " ", ""), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			var losses []error
 			duplicates := 0
 			for run := range test.runs / slow {

@@ -34,10 +34,16 @@ func (r Row) Text(column int) string {
 	return value
 }
 
-// Bytes returns a blob column; NULL is nil.
+// Bytes returns a blob column; NULL is nil. A blob whose type damage has made a
+// text is still its bytes.
 func (r Row) Bytes(column int) []byte {
-	value, _ := r[column].([]byte)
-	return value
+	switch value := r[column].(type) {
+	case []byte:
+		return value
+	case string:
+		return []byte(value)
+	}
+	return nil
 }
 
 // openConn opens a connection and verifies its settings.
