@@ -29,11 +29,11 @@ const (
 // TestBacklog fills the queue while its only sink is away, as an outage of days
 // does, and lets the sink come back.
 func TestBacklog(t *testing.T) {
-	skipShort(t, "half a minute")
+	harness.SkipShort(t, "half a minute")
 	r := newRig(t, binaries.Path("gateway"))
-	must(t, r.receiver.Kill())
+	harness.Must(t, r.receiver.Kill())
 	r.gateway.SetSinks(harness.HTTPSinkYAML("analytics", r.address))
-	must(t, r.gateway.Start(t.Context()))
+	harness.Must(t, r.gateway.Start(t.Context()))
 	r.lives = append(r.lives, life{began: acklog.Now()})
 	r.startLoad("--repeat", "0")
 	step := max(*backlog/20, 1)
@@ -42,16 +42,16 @@ func TestBacklog(t *testing.T) {
 	for waiting := step; waiting <= *backlog; waiting += step {
 		r.awaitWithin(time.Hour, "the backlog", func() bool { return r.load.Progress().Acknowledged >= waiting })
 		rss, err := r.gateway.Process().RSS()
-		must(t, err)
+		harness.Must(t, err)
 		if first == 0 && waiting >= *backlog/4 {
 			first = rss
 		}
 		most = max(most, rss)
 		t.Logf("%10d messages wait: %3d MiB resident", waiting, rss>>20)
 	}
-	must(t, r.load.Signal(syscall.SIGTERM))
-	summary, err := r.load.Finish(within(t, patience))
-	must(t, err)
+	harness.Must(t, r.load.Signal(syscall.SIGTERM))
+	summary, err := r.load.Finish(harness.Within(t, patience))
+	harness.Must(t, err)
 	filled := time.Since(began)
 
 	began = time.Now()
@@ -59,17 +59,17 @@ func TestBacklog(t *testing.T) {
 	r.awaitDrained(time.Hour)
 	drained := time.Since(began)
 	rss, err := r.gateway.Process().RSS()
-	must(t, err)
+	harness.Must(t, err)
 	code, err := r.gateway.Stop(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if code != 0 {
 		t.Errorf("SIGTERM: exit code %d, want 0", code)
 	}
 	run := r.evidence(false) // of one start, which is enough for an attempt that found nobody
 	run.Sinks = run.Sinks[1:]
 	report, err := verify.Check(run)
-	must(t, err)
-	must(t, report.Err())
+	harness.Must(t, err)
+	harness.Must(t, report.Err())
 	rate := float64(report.Promised) / drained.Seconds()
 	t.Logf("%v; filled in %v (%.0f/s), drained in %v (%.0f/s): %.0f times the field's %d/s, %.2f times the load's rate; memory %d MiB after a quarter, at most %d, %d when drained",
 		report, filled.Round(time.Second), summary.Rate, drained.Round(time.Second), rate, rate/fieldRate, fieldRate, rate/summary.Rate, first>>20, most>>20, rss>>20)

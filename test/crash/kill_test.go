@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/test/acklog"
+	"combotto.io/gateway/test/harness"
 	"combotto.io/gateway/test/verify"
 )
 
@@ -31,7 +32,7 @@ const (
 // and kills it at a random moment. Whatever it acknowledged is in both sinks in
 // the end, once, in order, or waits for them in the file.
 func TestKill(t *testing.T) {
-	skipShort(t, "a minute")
+	harness.SkipShort(t, "a minute")
 	var total tally
 	for round := 0; total.cycles < *cycles; round++ {
 		t.Run(fmt.Sprintf("Round%d", round), func(t *testing.T) {
@@ -128,7 +129,7 @@ type lifeLoad struct {
 func (r *rig) loads(lives []life) []lifeLoad {
 	r.t.Helper()
 	_, entries, err := acklog.Read(r.load.LogPath())
-	must(r.t, err)
+	harness.Must(r.t, err)
 	loads, first := make([]lifeLoad, len(lives)), make([]time.Duration, len(lives))
 	for _, entry := range entries {
 		if entry.Sent {

@@ -51,11 +51,11 @@ const mutantCycles = 50
 
 // TestKill_Mutant kills gateways with faults. Each of them has to be found.
 func TestKill_Mutant(t *testing.T) {
-	skipShort(t, "half a minute")
+	harness.SkipShort(t, "half a minute")
 	for _, mutant := range killMutants {
 		t.Run(mutant.name, func(t *testing.T) {
 			binary, err := binaries.BuildOverlay(t.Context(), mutant.name, harness.Overlay{Changes: mutant.changes})
-			must(t, err)
+			harness.Must(t, err)
 			r := newRig(t, binary)
 			for number := 1; number <= mutantCycles; number++ {
 				r.cycle()

@@ -137,9 +137,9 @@ func pointsOverlay() harness.Overlay {
 
 // TestPoint kills the gateway at every named place, again and again.
 func TestPoint(t *testing.T) {
-	skipShort(t, "half a minute")
+	harness.SkipShort(t, "half a minute")
 	binary, err := binaries.BuildOverlay(t.Context(), "points", pointsOverlay())
-	must(t, err)
+	harness.Must(t, err)
 	for _, point := range points {
 		t.Run(point.name, func(t *testing.T) {
 			runs, kills := 1, *killsPerPoint
@@ -167,7 +167,7 @@ func (r *rig) dieAt(point *point) {
 		r.cycle()
 	}
 	r.gateway.Env = deadly
-	must(r.t, r.gateway.Begin())
+	harness.Must(r.t, r.gateway.Begin())
 	if point.when == underLoadOnly {
 		r.lives = append(r.lives, life{began: acklog.Now()})
 		if r.load == nil {
@@ -200,7 +200,7 @@ func (r *rig) awaitDeath(point *point) {
 		r.t.Fatalf("%v were not enough to reach %s: %+v\n%s", patience, point.name, r.load.Progress(), process.LogTail())
 	}
 	code, err := process.Wait(r.t.Context())
-	must(r.t, err)
+	harness.Must(r.t, err)
 	if code != -1 || !strings.HasSuffix(strings.TrimSpace(process.Log()), "killed at "+point.name) {
 		r.t.Fatalf("exit code %d without a kill at %s: %s", code, point.name, process.LogTail())
 	}

@@ -51,7 +51,7 @@ func newPowerRig(t *testing.T, binary string, disk *harness.Disk, name string) *
 	r := newRig(t, binary)
 	r.disk = disk
 	r.gateway.Volume = filepath.Join(disk.Path(), name)
-	must(t, os.Mkdir(r.gateway.Volume, 0o755))
+	harness.Must(t, os.Mkdir(r.gateway.Volume, 0o755))
 	archive, analytics := r.gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", r.address)
 	r.gateway.SetSinks(archive, analytics)
 	t.Cleanup(func() { // before the disk goes, and to make room
@@ -71,15 +71,15 @@ func (r *rig) cut() {
 	r.t.Helper()
 	r.noteEnd()
 	doubt := verify.Interval{From: acklog.Now()}
-	must(r.t, r.disk.Cut())
-	must(r.t, r.gateway.Kill())
+	harness.Must(r.t, r.disk.Cut())
+	harness.Must(r.t, r.gateway.Kill())
 	if r.load != nil {
 		r.awaitCut()
 	}
 	doubt.To = acklog.Now()
 	r.doubted = append(r.doubted, doubt)
-	must(r.t, r.disk.Unmount())
-	must(r.t, r.disk.Mount())
+	harness.Must(r.t, r.disk.Unmount())
+	harness.Must(r.t, r.disk.Mount())
 }
 
 // powerCycle is one life of the gateway that ends with its power.
@@ -88,7 +88,7 @@ func (r *rig) powerCycle() {
 	if r.load == nil && r.random.IntN(2) == 0 {
 		// Nobody is connected yet: this one is about the files' creation.
 		r.lives = append(r.lives, life{began: acklog.Now()})
-		must(r.t, r.gateway.Begin())
+		harness.Must(r.t, r.gateway.Begin())
 		<-time.After(time.Duration(r.random.Int64N(int64(creationMax))))
 		r.cut()
 		return
@@ -107,7 +107,7 @@ func (r *rig) powerCycle() {
 // of their own. Whatever it had acknowledged before is in the sinks in the end, or
 // in the file; the file sink's folder is on the same disk.
 func TestPower(t *testing.T) {
-	skipShort(t, "a minute")
+	harness.SkipShort(t, "a minute")
 	disk := newDisk(t)
 	began, done, promised := time.Now(), 0, 0
 	for round := 0; done < *cuts; round++ {
@@ -143,12 +143,12 @@ var powerMutants = []mutant{
 // TestPower_Mutant cuts the power of gateways that do not sync. Each of them has
 // to be found.
 func TestPower_Mutant(t *testing.T) {
-	skipShort(t, "half a minute")
+	harness.SkipShort(t, "half a minute")
 	disk := newDisk(t)
 	for _, mutant := range powerMutants {
 		t.Run(mutant.name, func(t *testing.T) {
 			binary, err := binaries.BuildOverlay(t.Context(), mutant.name, harness.Overlay{Changes: mutant.changes})
-			must(t, err)
+			harness.Must(t, err)
 			r := newPowerRig(t, binary, disk, mutant.name)
 			for number := 1; number <= mutantCycles; number++ {
 				r.powerCycle()
@@ -170,8 +170,8 @@ func (r *rig) awaitFailure() {
 	t := r.t
 	t.Helper()
 	process := r.gateway.Process()
-	code, err := process.Wait(within(t, patience))
-	must(t, err)
+	code, err := process.Wait(harness.Within(t, patience))
+	harness.Must(t, err)
 	log := process.Log()
 	if code != 1 || !strings.Contains(log, "a write has failed") {
 		t.Fatalf("exit code %d, want 1 and a word of the failed write: %s", code, process.LogTail())
@@ -185,7 +185,7 @@ func (r *rig) awaitFailure() {
 // end at once; the next start, the clients' repetitions and a power cut must lose
 // nothing.
 func TestFailedSync(t *testing.T) {
-	skipShort(t, "half a minute")
+	harness.SkipShort(t, "half a minute")
 	t.Run("DiskGone", func(t *testing.T) {
 		r := newPowerRig(t, binaries.Path("gateway"), newDisk(t), "gone")
 		for range 5 {
@@ -197,13 +197,13 @@ func TestFailedSync(t *testing.T) {
 			r.awaitAcknowledged(before, acknowledgedMin)
 			r.noteEnd()
 			doubt := verify.Interval{From: acklog.Now()}
-			must(t, r.disk.Cut())
+			harness.Must(t, r.disk.Cut())
 			r.awaitFailure()
 			r.awaitCut()
 			doubt.To = acklog.Now()
 			r.doubted = append(r.doubted, doubt)
-			must(t, r.disk.Unmount())
-			must(t, r.disk.Mount())
+			harness.Must(t, r.disk.Unmount())
+			harness.Must(t, r.disk.Mount())
 			r.powerCycle()
 		}
 		r.finishWell()

@@ -48,19 +48,12 @@ func newRig(t *testing.T, binary string) *rig {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	gateway, err := binaries.NewGateway(t.TempDir())
-	must(t, err)
+	harness.Must(t, err)
 	gateway.Binary = binary
 	r := &rig{t: t, gateway: gateway, random: rand.New(rand.NewPCG(seed, 0)), received: filepath.Join(gateway.Dir, "received.txt")}
-	t.Cleanup(func() {
-		if err := gateway.Kill(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() && gateway.Process() != nil {
-			t.Logf("the end of the gateway's log:\n%s", gateway.Process().LogTail())
-		}
-	})
+	gateway.KillAtEnd(t)
 	r.address, err = harness.FreeAddress()
-	must(t, err)
+	harness.Must(t, err)
 	r.startReceiver()
 	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", r.address))
 	return r
@@ -70,13 +63,9 @@ func newRig(t *testing.T, binary string) *rig {
 func (r *rig) startReceiver() {
 	r.t.Helper()
 	receiver, err := binaries.StartReceiver(r.t.Context(), r.address, r.received)
-	must(r.t, err)
+	harness.Must(r.t, err)
 	r.receiver = receiver
-	r.t.Cleanup(func() {
-		if err := receiver.Kill(); err != nil {
-			r.t.Error(err)
-		}
-	})
+	harness.AtEnd(r.t, receiver.Kill)
 }
 
 // startLoad starts the generator at full rate; the gateway has to run. A tenth
@@ -87,13 +76,9 @@ func (r *rig) startLoad(args ...string) {
 	load, err := binaries.StartLoad(r.gateway.Dir, "load", r.gateway.MQTTAddr, append([]string{
 		"--connections", "20", "--window", "100", "--repeat", "10", "--reconnect", "--report", "2ms",
 	}, args...)...)
-	must(t, err)
+	harness.Must(t, err)
 	r.load = load
-	t.Cleanup(func() {
-		if err := load.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.AtEnd(t, load.Kill)
 }
 
 // begin starts the gateway, and the generator with it the first time. It does
@@ -102,10 +87,10 @@ func (r *rig) begin() {
 	r.t.Helper()
 	r.lives = append(r.lives, life{began: acklog.Now()})
 	if r.load != nil {
-		must(r.t, r.gateway.Begin())
+		harness.Must(r.t, r.gateway.Begin())
 		return
 	}
-	must(r.t, r.gateway.Start(r.t.Context()))
+	harness.Must(r.t, r.gateway.Start(r.t.Context()))
 	r.startLoad()
 }
 
@@ -114,7 +99,7 @@ func (r *rig) begin() {
 func (r *rig) kill() {
 	r.t.Helper()
 	r.noteEnd()
-	must(r.t, r.gateway.Kill())
+	harness.Must(r.t, r.gateway.Kill())
 	r.awaitCut()
 }
 
@@ -155,12 +140,12 @@ func (r *rig) drain() {
 	t := r.t
 	t.Helper()
 	r.await("a connected generator", func() bool { return r.load.Progress().Connected > 0 })
-	must(t, r.load.Signal(syscall.SIGTERM))
-	_, err := r.load.Finish(within(t, patience))
-	must(t, err)
+	harness.Must(t, r.load.Signal(syscall.SIGTERM))
+	_, err := r.load.Finish(harness.Within(t, patience))
+	harness.Must(t, err)
 	r.awaitDrained(4 * patience)
 	code, err := r.gateway.Stop(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if code != 0 {
 		t.Errorf("SIGTERM: exit code %d, want 0", code)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	_ "modernc.org/sqlite" // the driver
 
+	"combotto.io/gateway/test/harness"
 	"combotto.io/gateway/test/verify"
 )
 
@@ -80,10 +81,10 @@ var tamperings = []tampering{
 	{"BitOfTheFile", false, "I12", func(t *testing.T, run *verify.Run) {
 		const freePages = 36 // where the header counts them
 		file, err := os.OpenFile(run.Queue, os.O_RDWR, 0)
-		must(t, err)
+		harness.Must(t, err)
 		_, err = file.WriteAt([]byte{0, 0, 1, 0}, freePages)
-		must(t, err)
-		must(t, file.Close())
+		harness.Must(t, err)
+		harness.Must(t, file.Close())
 	}},
 }
 
@@ -96,7 +97,7 @@ func TestVerify(t *testing.T) {
 	}
 	killed := copyEvidence(t, r.evidence(true))
 	_, report := r.finish()
-	must(t, report.Err())
+	harness.Must(t, report.Err())
 	drained := r.evidence(false)
 	for _, tampering := range tamperings {
 		t.Run(tampering.name, func(t *testing.T) {
@@ -107,7 +108,7 @@ func TestVerify(t *testing.T) {
 			run := copyEvidence(t, original)
 			tampering.spoil(t, &run)
 			report, err := verify.Check(run)
-			must(t, err)
+			harness.Must(t, err)
 			found := slices.ContainsFunc(report.Findings, func(finding verify.Finding) bool {
 				return strings.TrimSpace(finding.Invariant+" "+finding.Sink) == tampering.finds
 			})
@@ -127,8 +128,8 @@ func TestVerify(t *testing.T) {
 		sqlTampering(fmt.Sprintf(`INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
 			VALUES((SELECT id FROM sink WHERE name = 'archive'), 1, 'test', '', 1, 1, 0, 0, 0, 1, '{"%s": 1}')`, device))(t, &run)
 		report, err := verify.Check(run)
-		must(t, err)
-		must(t, report.Err())
+		harness.Must(t, err)
+		harness.Must(t, report.Err())
 	})
 }
 
@@ -138,9 +139,9 @@ func copyEvidence(t *testing.T, run verify.Run) verify.Run {
 	folder := t.TempDir()
 	copied := func(path string) string {
 		text, err := os.ReadFile(path)
-		must(t, err)
+		harness.Must(t, err)
 		target := filepath.Join(folder, filepath.Base(path))
-		must(t, os.WriteFile(target, text, 0o600))
+		harness.Must(t, os.WriteFile(target, text, 0o600))
 		return target
 	}
 	if _, err := os.Stat(run.Queue + "-wal"); err == nil {
@@ -148,7 +149,7 @@ func copyEvidence(t *testing.T, run verify.Run) verify.Run {
 	}
 	run.Log, run.Queue = copied(run.Log), copied(run.Queue)
 	archive := filepath.Join(folder, "out")
-	must(t, os.CopyFS(archive, os.DirFS(run.Sinks[0].Folder)))
+	harness.Must(t, os.CopyFS(archive, os.DirFS(run.Sinks[0].Folder)))
 	run.Sinks = slices.Clone(run.Sinks)
 	run.Sinks[0].Folder, run.Sinks[1].Received = archive, copied(run.Sinks[1].Received)
 	return run
@@ -157,7 +158,7 @@ func copyEvidence(t *testing.T, run verify.Run) verify.Run {
 func newestFile(t *testing.T, folder string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*", "*.ndjson"))
-	must(t, err)
+	harness.Must(t, err)
 	if len(files) == 0 {
 		t.Fatalf("no file in %s", folder)
 	}
@@ -167,9 +168,9 @@ func newestFile(t *testing.T, folder string) string {
 func editLines(t *testing.T, path string, edit func(lines []string) []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	must(t, err)
+	harness.Must(t, err)
 	lines := edit(strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"))
-	must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
+	harness.Must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
 // identityOf returns what is particular to a record's message, from its device
@@ -191,13 +192,13 @@ func sqlTampering(statement string) func(t *testing.T, run *verify.Run) {
 	return func(t *testing.T, run *verify.Run) {
 		t.Helper()
 		db, err := sql.Open("sqlite", run.Queue)
-		must(t, err)
+		harness.Must(t, err)
 		result, err := db.Exec(statement)
-		must(t, err)
+		harness.Must(t, err)
 		if rows, err := result.RowsAffected(); err != nil || rows == 0 {
 			t.Fatalf("%s: %d rows, %v", statement, rows, err)
 		}
-		must(t, db.Close())
+		harness.Must(t, db.Close())
 	}
 }
 
@@ -206,18 +207,18 @@ func sqlTampering(statement string) func(t *testing.T, run *verify.Run) {
 func rewriteFrame(t *testing.T, path string, edit func(position int64, records []byte) (int64, []byte)) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
-	must(t, err)
+	harness.Must(t, err)
 	var first, count int64
 	var body []byte
-	must(t, db.QueryRow("SELECT id, n, body FROM frame ORDER BY id DESC LIMIT 1").Scan(&first, &count, &body))
+	harness.Must(t, db.QueryRow("SELECT id, n, body FROM frame ORDER BY id DESC LIMIT 1").Scan(&first, &count, &body))
 	_, width := binary.Uvarint(body[2:])
 	records := body[2+width : len(body)-8]
 	if body[1] == 1 {
 		decoder, err := zstd.NewReader(nil)
-		must(t, err)
+		harness.Must(t, err)
 		defer decoder.Close()
 		records, err = decoder.DecodeAll(records, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	position, edited := edit(first, records)
 	body = append(binary.AppendUvarint([]byte{body[0], 0}, uint64(len(edited))), edited...)
@@ -225,6 +226,6 @@ func rewriteFrame(t *testing.T, path string, edit func(position int64, records [
 	digest := xxhash.NewWithSeed(xxhash.Sum64(place))
 	_, _ = digest.Write(body) // Cannot fail.
 	_, err = db.Exec("INSERT OR REPLACE INTO frame VALUES(?, ?, 0, 0, 0, ?)", position, count, binary.LittleEndian.AppendUint64(body, digest.Sum64()))
-	must(t, err)
-	must(t, db.Close())
+	harness.Must(t, err)
+	harness.Must(t, db.Close())
 }

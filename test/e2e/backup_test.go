@@ -16,12 +16,12 @@ import (
 // offline runs gatewayctl on files and returns what it printed, and its exit code.
 func offline(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()
-	command := exec.CommandContext(within(t, time.Minute), binaries.Path("gatewayctl"), args...)
+	command := exec.CommandContext(harness.Within(t, time.Minute), binaries.Path("gatewayctl"), args...)
 	text, err := command.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return string(text), exit.ExitCode()
 	}
-	must(t, err)
+	harness.Must(t, err)
 	return string(text), 0
 }
 
@@ -53,15 +53,15 @@ func (i *identified) take(record *harness.Record) error {
 // one while the first goes on. What was acknowledged before is there, both balance,
 // and no correlation id is given twice.
 func TestBackup(t *testing.T) {
-	skipShort(t, "15 s")
+	harness.SkipShort(t, "15 s")
 	first, second := newGateway(t), newGateway(t)
 	received, address := inDir(second, "received.txt"), freeAddress(t)
 	startReceiver(t, address, received)
 	first.SetSinks(first.FileSinkYAML(), harness.HTTPSinkYAML("away", freeAddress(t)))
 	second.SetSinks(second.FileSinkYAML(), harness.HTTPSinkYAML("away", address))
-	must(t, first.Start(t.Context()))
+	harness.Must(t, first.Start(t.Context()))
 	load := startLoad(t, first, "load", "--connections", "20", "--rate", "5000", "--duration", "6s")
-	must(t, harness.Poll(within(t, time.Minute), "messages to back up", func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, time.Minute), "messages to back up", func() (bool, error) {
 		return metrics(t, first)[`gateway_queue_depth_messages{sink="away"}`] > 10_000, nil
 	}))
 
@@ -76,13 +76,13 @@ func TestBackup(t *testing.T) {
 		t.Fatalf("gatewayctl queue restore exits with %d:\n%s", code, output)
 	}
 	expectWhole(t, filepath.Join(second.DataDir(), "queue.db"))
-	must(t, second.Start(t.Context()))
+	harness.Must(t, second.Start(t.Context()))
 	more := startLoad(t, second, "more", "--connections", "20", "--rate", "5000", "--duration", "2s", "--prefix", "more")
-	summary, err := load.Finish(within(t, time.Minute))
-	must(t, err)
-	_, err = more.Finish(within(t, time.Minute))
-	must(t, err)
-	must(t, harness.Poll(within(t, time.Minute), "all in the archive", func() (bool, error) {
+	summary, err := load.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
+	_, err = more.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
+	harness.Must(t, harness.Poll(harness.Within(t, time.Minute), "all in the archive", func() (bool, error) {
 		return metrics(t, first)[`gateway_queue_depth_messages{sink="archive"}`] == 0, nil
 	}))
 	awaitDrained(t, second, time.Minute)
@@ -93,11 +93,11 @@ func TestBackup(t *testing.T) {
 	}
 
 	original, restored := &identified{harness.NewArrivals(), map[string]acklog.Identity{}}, &identified{harness.NewArrivals(), map[string]acklog.Identity{}}
-	must(t, harness.ReadFileSink(first.OutDir(), original.take))
-	must(t, harness.ReadReceived(received, restored.take))
+	harness.Must(t, harness.ReadFileSink(first.OutDir(), original.take))
+	harness.Must(t, harness.ReadReceived(received, restored.take))
 	before := expectAcknowledged(t, load, began, restored)
 	newer, _, err := more.Acknowledged()
-	must(t, err)
+	harness.Must(t, err)
 	if missing := restored.Missing(newer); len(missing) > 0 {
 		t.Errorf("the restored gateway lacks %d of %d of its own, such as %+v", len(missing), len(newer), missing[0])
 	}
@@ -123,7 +123,7 @@ func TestBackup(t *testing.T) {
 func expectAcknowledged(t *testing.T, load *harness.Load, began time.Duration, arrived *identified) (before int) {
 	t.Helper()
 	acknowledged, times, err := load.Acknowledged()
-	must(t, err)
+	harness.Must(t, err)
 	for n, identity := range acknowledged {
 		if times[n] >= began {
 			continue
@@ -138,13 +138,13 @@ func expectAcknowledged(t *testing.T, load *harness.Load, began time.Duration, a
 // TestOperations_Killed kills gatewayctl again and again while it replaces the
 // queue of a stopped gateway. What waited still waits, once.
 func TestOperations_Killed(t *testing.T) {
-	skipShort(t, "20 s")
+	harness.SkipShort(t, "20 s")
 	gateway := newGateway(t)
 	gateway.SetSinks(harness.HTTPSinkYAML("away", freeAddress(t)))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	load := startLoad(t, gateway, "load", "--connections", "10", "--count", "100000")
-	_, err := load.Finish(within(t, time.Minute))
-	must(t, err)
+	_, err := load.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
 	stop(t, gateway)
 	path, backup := filepath.Join(gateway.DataDir(), "queue.db"), inDir(gateway, "backup.db")
 	if output, code := offline(t, "queue", "backup", "--data-dir", gateway.DataDir(), backup); code != 0 {
@@ -157,13 +157,13 @@ func TestOperations_Killed(t *testing.T) {
 			args = []string{"queue", "restore", "--force", "--data-dir", gateway.DataDir(), backup}
 		}
 		process, err := harness.Start("gatewayctl", inDir(gateway, "gatewayctl.log"), exec.Command(binaries.Path("gatewayctl"), args...))
-		must(t, err)
+		harness.Must(t, err)
 		select {
 		case <-process.Exited():
 		case <-time.After(time.Duration(n) * 40 * time.Millisecond):
 			killed++
 		}
-		must(t, process.Kill())
+		harness.Must(t, process.Kill())
 		expectWhole(t, path)
 	}
 	if killed == 0 {
@@ -172,10 +172,10 @@ func TestOperations_Killed(t *testing.T) {
 	received, address := inDir(gateway, "received.txt"), freeAddress(t)
 	startReceiver(t, address, received)
 	gateway.SetSinks(harness.HTTPSinkYAML("away", address))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	awaitDrained(t, gateway, time.Minute)
 	acknowledged, _, err := load.Acknowledged()
-	must(t, err)
+	harness.Must(t, err)
 	arrived := readReceived(t, received)
 	if missing := arrived.Missing(acknowledged); len(missing) > 0 || arrived.Duplicates > 0 {
 		t.Errorf("%d of %d are missing, %d came twice", len(missing), len(acknowledged), arrived.Duplicates)

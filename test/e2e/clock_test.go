@@ -74,7 +74,7 @@ func buildShifted(t *testing.T) string {
 		},
 		Flags: []string{"-ldflags=-X main.builtAt=2026-11-01T00:00:00Z"},
 	})
-	must(t, err)
+	harness.Must(t, err)
 	return binary
 }
 
@@ -91,7 +91,7 @@ func newClockBox(t *testing.T) *clockBox {
 func (b *clockBox) set(ahead time.Duration) {
 	b.t.Helper()
 	b.write(b.shift, seconds(ahead))
-	must(b.t, harness.Poll(within(b.t, 5*time.Second), "the clock to be set", func() (bool, error) {
+	harness.Must(b.t, harness.Poll(harness.Within(b.t, 5*time.Second), "the clock to be set", func() (bool, error) {
 		response, err := http.Get(b.gateway.URL("/healthz"))
 		if err != nil {
 			return false, err
@@ -105,8 +105,8 @@ func (b *clockBox) set(ahead time.Duration) {
 // write replaces a file at once: the gateway reads it meanwhile.
 func (b *clockBox) write(path string, content []byte) {
 	b.t.Helper()
-	must(b.t, os.WriteFile(path+".new", content, 0o600))
-	must(b.t, os.Rename(path+".new", path))
+	harness.Must(b.t, os.WriteFile(path+".new", content, 0o600))
+	harness.Must(b.t, os.Rename(path+".new", path))
 }
 
 func seconds(d time.Duration) []byte { return fmt.Appendf(nil, "%d", int64(d.Seconds())) }
@@ -116,7 +116,7 @@ func (b *clockBox) start(boot string, ahead time.Duration) {
 	b.t.Helper()
 	b.write(b.boot, []byte(boot))
 	b.write(b.shift, seconds(ahead))
-	must(b.t, b.gateway.Start(b.t.Context()))
+	harness.Must(b.t, b.gateway.Start(b.t.Context()))
 }
 
 // send posts one message; its answer says whether it is a duplicate.
@@ -143,7 +143,7 @@ func (b *clockBox) expect(when, metric string, least, most float64) {
 func (b *clockBox) awaitArrivals(count int) map[uint64]harness.Record {
 	b.t.Helper()
 	arrived := map[uint64]harness.Record{}
-	must(b.t, harness.Poll(within(b.t, 40*time.Second), fmt.Sprintf("%d messages", count), func() (bool, error) {
+	harness.Must(b.t, harness.Poll(harness.Within(b.t, 40*time.Second), fmt.Sprintf("%d messages", count), func() (bool, error) {
 		for _, record := range b.receiver.Accepted() {
 			arrived[*record.Sequence] = record
 		}
@@ -161,11 +161,11 @@ const (
 // makes it jump while messages wait for a receiver that is away: running, over a
 // crash, and over a restart of the machine.
 func TestClock(t *testing.T) {
-	skipShort(t, "half a minute")
+	harness.SkipShort(t, "half a minute")
 	b := newClockBox(t)
 	sent := b.startIn1970()
 
-	must(t, b.receiver.Close())
+	harness.Must(t, b.receiver.Close())
 	for i, ahead := range []time.Duration{25 * time.Hour, 10 * clockYear, -time.Hour, -10 * clockYear} {
 		name := fmt.Sprintf("a jump of %v", ahead)
 		b.set(ahead)
@@ -176,21 +176,21 @@ func TestClock(t *testing.T) {
 		}
 		b.expect(name, `gateway_queue_oldest_age_seconds{sink="analytics"}`, 0, 60)
 		b.expect(name, `gateway_queue_depth_messages{sink="analytics"}`, float64(sent-2), float64(sent-2))
-		must(t, b.gateway.Kill())
+		harness.Must(t, b.gateway.Kill())
 		b.start("machine-1", ahead)
 		if !b.send(sent) || !b.send(1) {
 			t.Errorf("%s and a crash: a repeated message was stored again", name)
 		}
 		b.expect(name+" and a crash", `gateway_queue_oldest_age_seconds{sink="analytics"}`, 0, 60)
 
-		must(t, b.gateway.Kill())
+		harness.Must(t, b.gateway.Kill())
 		b.start(fmt.Sprintf("machine-%d", 100+i), ahead)
 		b.expect(name+" and a restart of the machine", `gateway_queue_depth_messages{sink="analytics"}`, float64(sent-2), float64(sent-2))
 		b.expect(name+" and a restart of the machine", `gateway_queue_oldest_age_seconds{sink="analytics"}`, 0, (8 * clockDay).Seconds())
-		must(t, b.gateway.Kill())
+		harness.Must(t, b.gateway.Kill())
 		b.start("machine-1", 0)
 	}
-	must(t, b.receiver.Open())
+	harness.Must(t, b.receiver.Open())
 	records := b.awaitArrivals(sent)
 	if len(b.receiver.Accepted()) != sent {
 		t.Errorf("%d records arrived, %d were sent", len(b.receiver.Accepted()), sent)
@@ -218,7 +218,7 @@ func (b *clockBox) startIn1970() (sent int) {
 	}
 	for _, page := range []string{"/", "/readyz", "/version", "/metrics"} {
 		response, err := http.Get(b.gateway.URL(page))
-		must(t, err)
+		harness.Must(t, err)
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK {
 			t.Errorf("in 1970 %s answers %d", page, response.StatusCode)

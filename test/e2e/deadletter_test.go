@@ -18,7 +18,7 @@ import (
 // ctl runs gatewayctl against a gateway and returns what it printed.
 func ctl(t *testing.T, gateway *harness.Gateway, args ...string) string {
 	t.Helper()
-	command := exec.CommandContext(within(t, 30*time.Second), binaries.Path("gatewayctl"), append([]string{"--url", gateway.URL("")}, args...)...)
+	command := exec.CommandContext(harness.Within(t, 30*time.Second), binaries.Path("gatewayctl"), append([]string{"--url", gateway.URL("")}, args...)...)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
@@ -75,7 +75,7 @@ func TestDeadLetter(t *testing.T) {
 	receiver := newReceiver(t, refusePoison(&mended))
 	gateway := newGateway(t)
 	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", receiver.Address()))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 
 	var poison string
 	for _, device := range []string{"good-1", "poison", "good-2", "good-3"} {
@@ -109,7 +109,7 @@ func TestDeadLetter(t *testing.T) {
 
 	// Requeued too early it is refused once more and stays one dead letter.
 	ctl(t, gateway, "dlq", "requeue", letter.ID)
-	must(t, harness.Poll(within(t, 20*time.Second), "the second refusal", func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, 20*time.Second), "the second refusal", func() (bool, error) {
 		refused := 0
 		for _, request := range receiver.Requests() {
 			if len(request.Records) == 1 && request.Records[0].DeviceID == "poison" {
@@ -118,7 +118,7 @@ func TestDeadLetter(t *testing.T) {
 		}
 		return refused >= 2, fmt.Errorf("%d refusals of the record alone", refused)
 	}))
-	must(t, harness.Poll(within(t, 20*time.Second), "the dead letter's return", func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, 20*time.Second), "the dead letter's return", func() (bool, error) {
 		letters = listDeadLetters(t, gateway)
 		return len(letters) == 1 && !strings.Contains(ctl(t, gateway, "dlq", "show", letters[0].ID), "requeued  yes"), fmt.Errorf("dead letters %+v", letters)
 	}))
@@ -127,7 +127,7 @@ func TestDeadLetter(t *testing.T) {
 	if out := ctl(t, gateway, "dlq", "requeue", "--sink", "analytics", "--yes"); !strings.Contains(out, "1 dead letters") {
 		t.Errorf("gatewayctl dlq requeue prints %q", out)
 	}
-	must(t, harness.Poll(within(t, 20*time.Second), "the delivery", func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, 20*time.Second), "the delivery", func() (bool, error) {
 		return len(receiver.Accepted()) == 4 && len(listDeadLetters(t, gateway)) == 0, fmt.Errorf("accepted: %s", devicesOf(receiver.Accepted()))
 	}))
 	accepted := receiver.Accepted()

@@ -42,7 +42,7 @@ func TestDoors(t *testing.T) {
 	receiver := newReceiver(t, nil)
 	gateway := newGateway(t)
 	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", receiver.Address()))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 
 	var published []door
 	for _, door := range doors() {
@@ -60,7 +60,7 @@ func TestDoors(t *testing.T) {
 	awaitDrained(t, gateway, 20*time.Second)
 
 	filed := map[string][]harness.Record{}
-	must(t, harness.ReadFileSink(gateway.OutDir(), func(record *harness.Record) error {
+	harness.Must(t, harness.ReadFileSink(gateway.OutDir(), func(record *harness.Record) error {
 		filed[record.DeviceID] = append(filed[record.DeviceID], *record)
 		return nil
 	}))
@@ -104,7 +104,7 @@ func checkJourney(t *testing.T, gateway *harness.Gateway, correlation, device st
 	t.Helper()
 	client := adminv1connect.NewAdminServiceClient(http.DefaultClient, gateway.URL(""))
 	request := &adminv1.GetMessageRequest{Identity: &adminv1.GetMessageRequest_CorrelationId{CorrelationId: correlation}}
-	must(t, harness.Poll(within(t, 10*time.Second), "the journey of "+device, func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, 10*time.Second), "the journey of "+device, func() (bool, error) {
 		response, err := client.GetMessage(t.Context(), request)
 		if err != nil {
 			return false, err
@@ -146,7 +146,7 @@ func doors() []door {
 // run runs a client to its end and returns what it printed.
 func run(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
-	command := exec.CommandContext(within(t, time.Minute), name, args...)
+	command := exec.CommandContext(harness.Within(t, time.Minute), name, args...)
 	command.Dir = dir
 	output, err := command.CombinedOutput()
 	if err != nil {
@@ -170,11 +170,11 @@ func pahoPublish(t *testing.T, gateway *harness.Gateway, device string) {
 		ServerUrls:   []*url.URL{{Scheme: "mqtt", Host: gateway.MQTTAddr}},
 		ClientConfig: paho.ClientConfig{ClientID: device},
 	})
-	must(t, err)
-	must(t, manager.AwaitConnection(ctx))
+	harness.Must(t, err)
+	harness.Must(t, manager.AwaitConnection(ctx))
 	_, err = manager.Publish(ctx, &paho.Publish{Topic: "devices/" + device + "/telemetry", QoS: 2, Payload: []byte(message)})
-	must(t, err)
-	must(t, manager.Disconnect(ctx))
+	harness.Must(t, err)
+	harness.Must(t, manager.Disconnect(ctx))
 }
 
 func mqttJSPublish(t *testing.T, gateway *harness.Gateway, device string) {

@@ -5,15 +5,11 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"flag"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,64 +19,15 @@ import (
 // binaries are built once for all tests.
 var binaries *harness.Binaries
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(buildAndRun(m))
-}
-
-func buildAndRun(m *testing.M) (code int) {
-	var err error
-	if binaries, err = harness.Build(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() {
-		if err := binaries.Remove(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}()
-	return m.Run()
-}
-
-// must stops the test when a step of its preparation did not work.
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// within returns a context that ends after a while, or with the test.
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// skipShort skips tests that take more than a few seconds.
-func skipShort(t *testing.T, takes string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("takes %s: left out by -short", takes)
-	}
-}
+func TestMain(m *testing.M) { os.Exit(harness.Main(m, &binaries)) }
 
 // newGateway prepares a gateway that is killed when the test ends, and whose
 // log is shown when the test fails.
 func newGateway(t *testing.T) *harness.Gateway {
 	t.Helper()
 	gateway, err := binaries.NewGateway(t.TempDir())
-	must(t, err)
-	t.Cleanup(func() {
-		if err := gateway.Kill(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() && gateway.Process() != nil {
-			t.Logf("the end of the gateway's log:\n%s", gateway.Process().LogTail())
-		}
-	})
+	harness.Must(t, err)
+	gateway.KillAtEnd(t)
 	return gateway
 }
 
@@ -88,12 +35,8 @@ func newGateway(t *testing.T) *harness.Gateway {
 func newReceiver(t *testing.T, answer func(harness.Request) harness.Answer) *harness.Receiver {
 	t.Helper()
 	receiver, err := harness.NewReceiver(answer)
-	must(t, err)
-	t.Cleanup(func() {
-		if err := receiver.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.Must(t, err)
+	harness.AtEnd(t, receiver.Close)
 	return receiver
 }
 
@@ -102,12 +45,8 @@ func newReceiver(t *testing.T, answer func(harness.Request) harness.Answer) *har
 func startReceiver(t *testing.T, address, file string) *harness.Process {
 	t.Helper()
 	process, err := binaries.StartReceiver(t.Context(), address, file)
-	must(t, err)
-	t.Cleanup(func() {
-		if err := process.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.Must(t, err)
+	harness.AtEnd(t, process.Kill)
 	return process
 }
 
@@ -116,12 +55,8 @@ func startReceiver(t *testing.T, address, file string) *harness.Process {
 func startLoad(t *testing.T, gateway *harness.Gateway, name string, args ...string) *harness.Load {
 	t.Helper()
 	load, err := binaries.StartLoad(gateway.Dir, name, gateway.MQTTAddr, args...)
-	must(t, err)
-	t.Cleanup(func() {
-		if err := load.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.Must(t, err)
+	harness.AtEnd(t, load.Kill)
 	return load
 }
 
@@ -129,7 +64,7 @@ func startLoad(t *testing.T, gateway *harness.Gateway, name string, args ...stri
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	address, err := harness.FreeAddress()
-	must(t, err)
+	harness.Must(t, err)
 	return address
 }
 
@@ -137,7 +72,7 @@ func freeAddress(t *testing.T) string {
 func readFileSink(t *testing.T, gateway *harness.Gateway) *harness.Arrivals {
 	t.Helper()
 	arrivals := harness.NewArrivals()
-	must(t, harness.ReadFileSink(gateway.OutDir(), arrivals.Add))
+	harness.Must(t, harness.ReadFileSink(gateway.OutDir(), arrivals.Add))
 	return arrivals
 }
 
@@ -145,24 +80,24 @@ func readFileSink(t *testing.T, gateway *harness.Gateway) *harness.Arrivals {
 func readReceived(t *testing.T, file string) *harness.Arrivals {
 	t.Helper()
 	arrivals := harness.NewArrivals()
-	must(t, harness.ReadReceived(file, arrivals.Add))
+	harness.Must(t, harness.ReadReceived(file, arrivals.Add))
 	return arrivals
 }
 
 // post sends a body and returns status and answer.
 func post(t *testing.T, url, contentType string, body []byte, headers ...string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(within(t, 30*time.Second), http.MethodPost, url, bytes.NewReader(body))
-	must(t, err)
+	request, err := http.NewRequestWithContext(harness.Within(t, 30*time.Second), http.MethodPost, url, bytes.NewReader(body))
+	harness.Must(t, err)
 	request.Header.Set("Content-Type", contentType)
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := http.DefaultClient.Do(request)
-	must(t, err)
+	harness.Must(t, err)
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
-	must(t, err)
+	harness.Must(t, err)
 	return response.StatusCode, string(answer)
 }
 
@@ -183,36 +118,22 @@ func call[T any](t *testing.T, gateway *harness.Gateway, procedure, request stri
 // metrics reads /metrics: value by name with labels, as they are written there.
 func metrics(t *testing.T, gateway *harness.Gateway) map[string]float64 {
 	t.Helper()
-	values, err := gateway.Metrics(within(t, 10*time.Second))
-	must(t, err)
+	values, err := gateway.Metrics(harness.Within(t, 10*time.Second))
+	harness.Must(t, err)
 	return values
 }
 
 // awaitDrained waits until nothing is owed to any sink any more.
 func awaitDrained(t *testing.T, gateway *harness.Gateway, limit time.Duration) {
 	t.Helper()
-	ctx := within(t, limit)
-	must(t, harness.Poll(ctx, "empty queues", func() (bool, error) {
-		values, err := gateway.Metrics(ctx)
-		if err != nil {
-			return false, err
-		}
-		sinks, waiting := 0, 0.0
-		for name, value := range values {
-			if strings.HasPrefix(name, "gateway_queue_depth_messages{") {
-				sinks++
-				waiting += value
-			}
-		}
-		return sinks > 0 && waiting == 0, fmt.Errorf("%.0f deliveries wait for %d sinks", waiting, sinks)
-	}))
+	harness.Must(t, gateway.AwaitDrained(harness.Within(t, limit)))
 }
 
 // stop ends the gateway in order.
 func stop(t *testing.T, gateway *harness.Gateway) {
 	t.Helper()
 	code, err := gateway.Stop(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if code != 0 {
 		t.Errorf("SIGTERM: exit code %d, want 0", code)
 	}

@@ -21,16 +21,12 @@ func startFleet(t *testing.T, gateway *harness.Gateway, args ...string) (finish 
 	t.Helper()
 	command := exec.Command(binaries.Path("devicesim"), append([]string{"--broker", "mqtt://" + gateway.MQTTAddr, "--seed", "7"}, args...)...)
 	process, err := harness.Start("devicesim", inDir(gateway, "devicesim.log"), command)
-	must(t, err)
-	t.Cleanup(func() {
-		if err := process.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.Must(t, err)
+	harness.AtEnd(t, process.Kill)
 	return func() fleetSummary {
 		t.Helper()
-		code, err := process.Wait(within(t, time.Minute))
-		must(t, err)
+		code, err := process.Wait(harness.Within(t, time.Minute))
+		harness.Must(t, err)
 		lines := strings.Split(strings.TrimSpace(process.Log()), "\n")
 		var last struct {
 			Message string       `json:"msg"`
@@ -48,9 +44,9 @@ func startFleet(t *testing.T, gateway *harness.Gateway, args ...string) (finish 
 func TestFleet(t *testing.T) {
 	gateway := newGateway(t)
 	gateway.SetSinks(gateway.FileSinkYAML())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	finish := startFleet(t, gateway, "--devices", "8", "--behaviour", "normal,bursty,faulty,offline", "--interval", "50ms", "--duration", "8s")
-	must(t, harness.Poll(within(t, 20*time.Second), "messages of the fleet", func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, 20*time.Second), "messages of the fleet", func() (bool, error) {
 		values, err := gateway.Metrics(t.Context())
 		if err != nil {
 			return false, err
@@ -58,8 +54,8 @@ func TestFleet(t *testing.T) {
 		delivered := values[`gateway_sink_delivered_messages_total{sink="archive"}`]
 		return delivered > 300, fmt.Errorf("%.0f messages are delivered", delivered)
 	}))
-	must(t, gateway.Kill())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Kill())
+	harness.Must(t, gateway.Start(t.Context()))
 	fleet := finish()
 	awaitDrained(t, gateway, 20*time.Second)
 	stop(t, gateway)
@@ -70,7 +66,7 @@ func TestFleet(t *testing.T) {
 	}
 	arrivals := harness.NewArrivals()
 	sequences := map[string]map[uint64]bool{}
-	must(t, harness.ReadFileSink(gateway.OutDir(), func(record *harness.Record) error {
+	harness.Must(t, harness.ReadFileSink(gateway.OutDir(), func(record *harness.Record) error {
 		if sequences[record.DeviceID] == nil {
 			sequences[record.DeviceID] = map[uint64]bool{}
 		}

@@ -34,8 +34,8 @@ func fullConfig(gateway *harness.Gateway, receiver *harness.Receiver, limit stri
 func awaitMetric(t *testing.T, gateway *harness.Gateway, name string, want float64, limit time.Duration) map[string]float64 {
 	t.Helper()
 	var values map[string]float64
-	ctx := within(t, limit)
-	must(t, harness.Poll(ctx, name, func() (done bool, err error) {
+	ctx := harness.Within(t, limit)
+	harness.Must(t, harness.Poll(ctx, name, func() (done bool, err error) {
 		if values, err = gateway.Metrics(ctx); err != nil {
 			return false, err
 		}
@@ -48,17 +48,17 @@ func awaitMetric(t *testing.T, gateway *harness.Gateway, name string, want float
 // time that was foretold comes true, every door refuses as the contracts say and
 // names the sink, and when the sink is back messages are taken again.
 func TestFull_Limit(t *testing.T) {
-	skipShort(t, "30 s")
+	harness.SkipShort(t, "30 s")
 	receiver := newReceiver(t, nil)
 	gateway := newGateway(t)
 	fullConfig(gateway, receiver, "8MiB")
-	must(t, receiver.Close())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, receiver.Close())
+	harness.Must(t, gateway.Start(t.Context()))
 	load := startLoad(t, gateway, "load", "--connections", "10", "--rate", fmt.Sprint(fullRate), "--reconnect")
 
 	var foretold, told = 0.0, time.Time{}
-	ctx := within(t, 2*time.Minute)
-	must(t, harness.Poll(ctx, "a full queue", func() (bool, error) {
+	ctx := harness.Within(t, 2*time.Minute)
+	harness.Must(t, harness.Poll(ctx, "a full queue", func() (bool, error) {
 		values, err := gateway.Metrics(ctx)
 		if headroom := values["gateway_queue_headroom_seconds"]; err == nil && told.IsZero() && headroom > 0 && headroom < 12 {
 			foretold, told = headroom, time.Now()
@@ -73,11 +73,11 @@ func TestFull_Limit(t *testing.T) {
 		t.Errorf("full after %.1f s, foretold %.1f s", happened, foretold)
 	}
 	expectRefusals(t, gateway)
-	must(t, load.Signal(15)) // what it could not send is not acknowledged
-	_, err := load.Finish(within(t, time.Minute))
-	must(t, err)
+	harness.Must(t, load.Signal(15)) // what it could not send is not acknowledged
+	_, err := load.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
 
-	must(t, receiver.Open())
+	harness.Must(t, receiver.Open())
 	awaitDrained(t, gateway, time.Minute)
 	expectTaken(t, gateway)
 	expectArrived(t, load, receiver)
@@ -88,10 +88,10 @@ func TestFull_Limit(t *testing.T) {
 func expectArrived(t *testing.T, load *harness.Load, receiver *harness.Receiver) {
 	t.Helper()
 	acknowledged, _, err := load.Acknowledged()
-	must(t, err)
+	harness.Must(t, err)
 	arrived := harness.NewArrivals()
 	for _, record := range receiver.Accepted() {
-		must(t, arrived.Add(&record))
+		harness.Must(t, arrived.Add(&record))
 	}
 	if missing := arrived.Missing(acknowledged); len(missing) > 0 || len(acknowledged) == 0 {
 		t.Errorf("%d of %d acknowledged messages did not arrive", len(missing), len(acknowledged))
@@ -103,8 +103,8 @@ func expectArrived(t *testing.T, load *harness.Load, receiver *harness.Receiver)
 func expectTaken(t *testing.T, gateway *harness.Gateway) {
 	t.Helper()
 	began := time.Now()
-	ctx := within(t, 20*time.Second)
-	must(t, harness.Poll(ctx, "a message that is taken", func() (bool, error) {
+	ctx := harness.Within(t, 20*time.Second)
+	harness.Must(t, harness.Poll(ctx, "a message that is taken", func() (bool, error) {
 		status, answer := post(t, gateway.URL("/ingest/after"), "application/json", []byte(single))
 		return status == http.StatusAccepted, errors.New(answer)
 	}))
@@ -117,10 +117,10 @@ func expectTaken(t *testing.T, gateway *harness.Gateway) {
 func expectRefusals(t *testing.T, gateway *harness.Gateway) {
 	t.Helper()
 	response, err := http.Post(gateway.URL("/ingest/dev-1"), "application/json", strings.NewReader(single))
-	must(t, err)
+	harness.Must(t, err)
 	defer response.Body.Close()
 	var problem struct{ Type, Detail, Hint string }
-	must(t, json.NewDecoder(response.Body).Decode(&problem))
+	harness.Must(t, json.NewDecoder(response.Body).Decode(&problem))
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") != "5" || problem.Type != "urn:combotto:problem:full" ||
 		!strings.Contains(problem.Detail, "sink analytics holds ") || !strings.Contains(problem.Hint, "gatewayctl status") {
 		t.Errorf("HTTP: %s, Retry-After %q, %+v", response.Status, response.Header.Get("Retry-After"), problem)
@@ -130,9 +130,9 @@ func expectRefusals(t *testing.T, gateway *harness.Gateway) {
 	for _, path := range []string{"/readyz", "/healthz"} {
 		want := map[string]int{"/readyz": http.StatusServiceUnavailable, "/healthz": http.StatusOK}[path]
 		response, err := http.Get(gateway.URL(path))
-		must(t, err)
+		harness.Must(t, err)
 		text, err := io.ReadAll(response.Body)
-		must(t, errors.Join(err, response.Body.Close()))
+		harness.Must(t, errors.Join(err, response.Body.Close()))
 		if response.StatusCode != want || path == "/readyz" && !bytes.Contains(text, []byte("sink analytics holds ")) {
 			t.Errorf("%s: %s %s", path, response.Status, text)
 		}
@@ -145,7 +145,7 @@ func expectConnectRefusals(t *testing.T, gateway *harness.Gateway) {
 	request, err := json.Marshal(map[string]any{"messages": []any{
 		map[string]any{"deviceId": "dev-1", "payload": map[string]any{"data": []byte(single), "encoding": "ENCODING_JSON"}},
 	}})
-	must(t, err)
+	harness.Must(t, err)
 	status, body := post(t, gateway.URL("/gateway.telemetry.v1.TelemetryService/Publish"), "application/json", request)
 	var answer struct {
 		Code, Message string
@@ -157,7 +157,7 @@ func expectConnectRefusals(t *testing.T, gateway *harness.Gateway) {
 			}
 		}
 	}
-	must(t, json.Unmarshal([]byte(body), &answer))
+	harness.Must(t, json.Unmarshal([]byte(body), &answer))
 	if status != http.StatusServiceUnavailable || answer.Code != "unavailable" || !strings.Contains(answer.Message, "sink analytics holds ") ||
 		len(answer.Details) != 2 || answer.Details[0].Debug.Reason != "FULL" || answer.Details[0].Debug.Metadata["sink"] != "analytics" ||
 		!strings.Contains(answer.Details[0].Debug.Metadata["hint"], "gatewayctl status") || answer.Details[1].Debug.RetryDelay != "5s" {
@@ -170,13 +170,13 @@ func expectMQTTRefusals(t *testing.T, gateway *harness.Gateway, body []byte) {
 	const topic = "devices/dev-1/telemetry"
 	dropped := metrics(t, gateway)[`gateway_mqtt_dropped_total{reason="full"}`]
 	five, err := rawmqtt.Dial(gateway.MQTTAddr, rawmqtt.Version5, "five", 20*time.Second)
-	must(t, err)
+	harness.Must(t, err)
 	defer five.Close()
 	began := time.Now()
 	_, err = five.Write(rawmqtt.Publish(rawmqtt.Version5, topic, 1, body))
-	must(t, err)
+	harness.Must(t, err)
 	kind, answer, err := five.Read()
-	must(t, err)
+	harness.Must(t, err)
 	if kind != rawmqtt.KindPuback || answer[2] != 0x97 || !bytes.Contains(answer, []byte("sink analytics holds ")) {
 		t.Errorf("MQTT 5: packet %#x %q, want PUBACK 0x97 that names the sink", kind, answer)
 	}
@@ -188,11 +188,11 @@ func expectMQTTRefusals(t *testing.T, gateway *harness.Gateway, body []byte) {
 	atMostOnce = append(atMostOnce[:2+2+len(topic)], atMostOnce[2+2+len(topic)+2:]...) // no packet id
 	atMostOnce[1] -= 2
 	_, err = five.Write(atMostOnce)
-	must(t, err)
+	harness.Must(t, err)
 	awaitMetric(t, gateway, `gateway_mqtt_dropped_total{reason="full"}`, dropped+1, 10*time.Second)
 
 	four, err := rawmqtt.Dial(gateway.MQTTAddr, rawmqtt.Version311, "four", 20*time.Second)
-	must(t, err)
+	harness.Must(t, err)
 	defer four.Close()
 	if _, err := four.Publish(topic, body); !errors.Is(err, io.EOF) {
 		t.Errorf("MQTT 3.1.1: %v, want the connection closed", err)

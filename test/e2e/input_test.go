@@ -71,7 +71,7 @@ func padded(bytes int) string {
 func TestBadInput(t *testing.T) {
 	gateway := newGateway(t)
 	gateway.SetSinks(gateway.FileSinkYAML())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	witness := newWitness(t, gateway)
 
 	t.Run("HTTP", func(t *testing.T) { badInputOverHTTP(t, gateway, witness) })
@@ -219,7 +219,7 @@ func checkRejected(t *testing.T, gateway *harness.Gateway, source string) {
 
 func publishRPC(t *testing.T, client telemetryv1connect.TelemetryServiceClient, payload string) *telemetryv1.PublishResult {
 	t.Helper()
-	response, err := client.Publish(within(t, 10*time.Second), &telemetryv1.PublishRequest{Messages: []*telemetryv1.PublishMessage{{
+	response, err := client.Publish(harness.Within(t, 10*time.Second), &telemetryv1.PublishRequest{Messages: []*telemetryv1.PublishMessage{{
 		DeviceId: "bad-rpc",
 		Content:  &telemetryv1.PublishMessage_Payload{Payload: &telemetryv1.Payload{Data: []byte(payload), Encoding: telemetryv1.Encoding_ENCODING_JSON}},
 	}}})
@@ -232,7 +232,7 @@ func publishRPC(t *testing.T, client telemetryv1connect.TelemetryServiceClient, 
 func dial(t *testing.T, gateway *harness.Gateway, version byte, client string) *rawmqtt.Conn {
 	t.Helper()
 	conn, err := rawmqtt.Dial(gateway.MQTTAddr, version, client, time.Minute)
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(func() { _ = conn.Close() }) // Closed already where the gateway hung up.
 	return conn
 }
@@ -273,9 +273,9 @@ func rawInput() map[string][]byte {
 func checkHangsUp(t *testing.T, address, name string, bytes []byte) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
-	must(t, err)
+	harness.Must(t, err)
 	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	harness.Must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	if _, err := conn.Write(bytes); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("%s: %v", name, err)
 	}
@@ -312,7 +312,7 @@ func (w *witness) check(t *testing.T, gateway *harness.Gateway) {
 	awaitDrained(t, gateway, 20*time.Second)
 	stop(t, gateway)
 	devices := map[string]int{}
-	must(t, harness.ReadFileSink(gateway.OutDir(), func(record *harness.Record) error {
+	harness.Must(t, harness.ReadFileSink(gateway.OutDir(), func(record *harness.Record) error {
 		devices[record.DeviceID]++
 		return nil
 	}))

@@ -29,7 +29,7 @@ type lossReport struct {
 // device, and the sink beside it lacks nothing.
 func TestLoss(t *testing.T) {
 	const limit, duration = 2 << 20, 10 * time.Second
-	skipShort(t, (duration + 5*time.Second).String())
+	harness.SkipShort(t, (duration + 5*time.Second).String())
 	gateway := newGateway(t)
 	steadyFile, absentFile := inDir(gateway, "steady.txt"), inDir(gateway, "absent.txt")
 	steadyAddress, absentAddress := freeAddress(t), freeAddress(t)
@@ -37,20 +37,20 @@ func TestLoss(t *testing.T) {
 	gateway.SetSinks(harness.HTTPSinkYAML("steady", steadyAddress), fmt.Sprintf(
 		"  - {name: absent, kind: http, required: false, max_lag_bytes: %d, http: {url: \"http://%s/ingest\", format: ndjson}}\n", limit, absentAddress))
 	gateway.Config += "retention: {delivered: 1s}\nqueue: {max_bytes: 64MiB}\n"
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 
 	began := time.Now().Add(-time.Second)
 	load := startLoad(t, gateway, "load", "--connections", "10", "--rate", "20000", "--duration", duration.String())
 	most := float64(0)
-	ctx := within(t, duration+20*time.Second)
-	must(t, harness.Poll(ctx, "losses", func() (bool, error) {
+	ctx := harness.Within(t, duration+20*time.Second)
+	harness.Must(t, harness.Poll(ctx, "losses", func() (bool, error) {
 		values := metrics(t, gateway)
 		most = max(most, values[`gateway_queue_pinned_bytes{sink="absent"}`])
 		lost := values[`gateway_queue_expired_messages_total{reason="max_lag_bytes",sink="absent"}`]
 		return lost > 20_000, fmt.Errorf("%.0f are lost", lost)
 	}))
-	_, err := load.Finish(within(t, time.Minute))
-	must(t, err)
+	_, err := load.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
 	ended := time.Now().Add(time.Second)
 	startReceiver(t, absentAddress, absentFile)
 	awaitDrained(t, gateway, 45*time.Second)
@@ -59,7 +59,7 @@ func TestLoss(t *testing.T) {
 	stop(t, gateway)
 
 	acknowledged, _, err := load.Acknowledged()
-	must(t, err)
+	harness.Must(t, err)
 	if missing := readReceived(t, steadyFile).Missing(acknowledged); len(missing) > 0 {
 		t.Errorf("the steady sink lacks %d messages", len(missing))
 	}

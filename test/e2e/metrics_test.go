@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"combotto.io/gateway/test/harness"
 )
 
 // TestMetrics sends messages of every fate and expects each in the counter that
@@ -13,7 +15,7 @@ import (
 func TestMetrics(t *testing.T) {
 	gateway := newGateway(t)
 	gateway.SetSinks(gateway.FileSinkYAML())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 
 	counters := []string{
 		`gateway_ingest_messages_total{result="accepted",source="http"}`,

@@ -31,14 +31,14 @@ func TestOutage(t *testing.T) {
 	if *outage < latencyPart {
 		t.Fatalf("-outage must be at least %v", latencyPart)
 	}
-	skipShort(t, (outageWarmUp + outageBefore + *outage + outageAfter).String())
+	harness.SkipShort(t, (outageWarmUp + outageBefore + *outage + outageAfter).String())
 	gateway := newGateway(t)
 	steadyFile, absentFile := inDir(gateway, "steady.txt"), inDir(gateway, "absent.txt")
 	steadyAddress, absentAddress := freeAddress(t), freeAddress(t)
 	startReceiver(t, steadyAddress, steadyFile)
 	absent := startReceiver(t, absentAddress, absentFile)
 	gateway.SetSinks(harness.HTTPSinkYAML("steady", steadyAddress), harness.HTTPSinkYAML("absent", absentAddress))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 
 	total := outageWarmUp + outageBefore + *outage + outageAfter
 	load := startLoad(t, gateway, "load", "--connections", fmt.Sprint(outageConnections), "--rate", fmt.Sprint(outageRate), "--duration", total.String())
@@ -47,21 +47,21 @@ func TestOutage(t *testing.T) {
 	memoryBefore := watchMemory(t, gateway, load, outageBefore)
 
 	wentAway := time.Now()
-	must(t, absent.Kill())
+	harness.Must(t, absent.Kill())
 	memoryDuring := watchMemory(t, gateway, load, *outage)
 	cameBack := time.Now()
 	startReceiver(t, absentAddress, absentFile)
 	memoryDuring = max(memoryDuring, watchMemory(t, gateway, load, outageAfter-time.Second))
 
-	summary, err := load.Finish(within(t, time.Minute))
-	must(t, err)
+	summary, err := load.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
 	awaitDrained(t, gateway, 2*time.Minute)
 	drained := time.Since(cameBack)
 	dead := len(deadLetters(t, gateway))
 	stop(t, gateway)
 
 	acknowledged, _, err := load.Acknowledged()
-	must(t, err)
+	harness.Must(t, err)
 	steady, away := readReceived(t, steadyFile), readReceived(t, absentFile)
 	for name, arrivals := range map[string]*harness.Arrivals{"steady": steady, "absent": away} {
 		if missing := arrivals.Missing(acknowledged); len(missing) > 0 {
@@ -127,7 +127,7 @@ func watchMemory(t *testing.T, gateway *harness.Gateway, load *harness.Load, whi
 			t.Fatalf("the generator ended early: %s", load.LogTail())
 		case <-ticker.C:
 			rss, err := gateway.Process().RSS()
-			must(t, err)
+			harness.Must(t, err)
 			most = max(most, rss)
 		}
 	}

@@ -13,14 +13,10 @@ import (
 func exitOf(t *testing.T, gateway *harness.Gateway, limit time.Duration) (code int, log string) {
 	t.Helper()
 	process, err := gateway.Launch()
-	must(t, err)
-	t.Cleanup(func() {
-		if err := process.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
-	code, err = process.Wait(within(t, limit))
-	must(t, err)
+	harness.Must(t, err)
+	harness.AtEnd(t, process.Kill)
+	code, err = process.Wait(harness.Within(t, limit))
+	harness.Must(t, err)
 	return code, process.Log()
 }
 
@@ -29,9 +25,9 @@ func TestServe(t *testing.T) {
 
 	t.Run("KilledProcessLeavesTheDataFolderFree", func(t *testing.T) {
 		gateway := newGateway(t)
-		must(t, gateway.Start(t.Context()))
-		must(t, gateway.Kill())
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Kill())
+		harness.Must(t, gateway.Start(t.Context()))
 		stop(t, gateway)
 	})
 
@@ -48,7 +44,7 @@ func TestServe(t *testing.T) {
 			for _, host := range []string{"0.0.0.0", "", "[::]"} {
 				gateway := newGateway(t)
 				_, port, err := net.SplitHostPort(freeAddress(t))
-				must(t, err)
+				harness.Must(t, err)
 				gateway.Args = append(gateway.Args, flag, host+":"+port)
 				if code, log := exitOf(t, gateway, 5*time.Second); code != 2 || !strings.Contains(log, "loopback") {
 					t.Errorf("%s %q: exit code %d, want 2, and a word of loopback: %s", flag, host, code, log)
@@ -59,7 +55,7 @@ func TestServe(t *testing.T) {
 
 	t.Run("PortInUseExitsWithOne", func(t *testing.T) {
 		first := newGateway(t)
-		must(t, first.Start(t.Context()))
+		harness.Must(t, first.Start(t.Context()))
 		second := newGateway(t)
 		second.MQTTAddr = first.MQTTAddr
 		if code, log := exitOf(t, second, 10*time.Second); code != 1 || !strings.Contains(log, second.MQTTAddr) {
@@ -83,7 +79,7 @@ func TestServe(t *testing.T) {
 
 func testSecondProcess(t *testing.T) {
 	first := newGateway(t)
-	must(t, first.Start(t.Context()))
+	harness.Must(t, first.Start(t.Context()))
 	second := newGateway(t)
 	second.Args = append(second.Args, "--data-dir", first.DataDir())
 	if code, log := exitOf(t, second, 5*time.Second); code != 3 {
@@ -96,7 +92,7 @@ func testSecondProcess(t *testing.T) {
 	// The folder is free again.
 	second.Args = second.Args[:1]
 	second.Dir = first.Dir
-	must(t, second.Start(t.Context()))
+	harness.Must(t, second.Start(t.Context()))
 	stop(t, second)
 }
 
@@ -107,7 +103,7 @@ func TestStop(t *testing.T) {
 		address := freeAddress(t)
 		startReceiver(t, address, received)
 		gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", address))
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
 		load := startLoad(t, gateway, "load", "--connections", "20", "--rate", "8000")
 		watchMemory(t, gateway, load, 2*time.Second)
 
@@ -118,17 +114,17 @@ func TestStop(t *testing.T) {
 		} else {
 			t.Logf("SIGTERM under load took %v", took.Round(time.Millisecond))
 		}
-		summary, err := load.Finish(within(t, 20*time.Second))
-		must(t, err)
+		summary, err := load.Finish(harness.Within(t, 20*time.Second))
+		harness.Must(t, err)
 		if summary.Acknowledged < 10_000 || summary.Refused > 0 {
 			t.Errorf("the load was %+v", summary)
 		}
 
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
 		awaitDrained(t, gateway, 30*time.Second)
 		stop(t, gateway)
 		acknowledged, _, err := load.Acknowledged()
-		must(t, err)
+		harness.Must(t, err)
 		for sink, arrivals := range map[string]*harness.Arrivals{"archive": readFileSink(t, gateway), "analytics": readReceived(t, received)} {
 			if missing := arrivals.Missing(acknowledged); len(missing) > 0 {
 				t.Errorf("%s lacks %d of %d acknowledged messages, such as %+v", sink, len(missing), len(acknowledged), missing[0])
@@ -142,16 +138,16 @@ func TestStop(t *testing.T) {
 	t.Run("DuringAnOutageOfASinkKeepsWhatIsOwed", func(t *testing.T) {
 		gateway := newGateway(t)
 		receiver := newReceiver(t, nil)
-		must(t, receiver.Close())
+		harness.Must(t, receiver.Close())
 		gateway.SetSinks(harness.HTTPSinkYAML("analytics", receiver.Address()))
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
 		const body = `{"schema_version":1,"boot_id":"b","sequence":1,"metrics":{"a":1}}`
 		if status, answer := post(t, gateway.URL("/ingest/dev-1"), "application/json", []byte(body)); status != 202 {
 			t.Fatalf("status %d: %s", status, answer)
 		}
 		stop(t, gateway)
-		must(t, receiver.Open())
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, receiver.Open())
+		harness.Must(t, gateway.Start(t.Context()))
 		awaitDrained(t, gateway, 30*time.Second)
 		if got := receiver.Accepted(); len(got) != 1 || got[0].DeviceID != "dev-1" {
 			t.Errorf("received %+v", got)

@@ -49,7 +49,7 @@ func TestRetention(t *testing.T) {
 }
 
 func (r *retention) run(t *testing.T) {
-	skipShort(t, (r.duration + 5*time.Second).String())
+	harness.SkipShort(t, (r.duration + 5*time.Second).String())
 	gateway := newGateway(t)
 	steadyFile, absentFile := inDir(gateway, "steady.txt"), inDir(gateway, "absent.txt")
 	steadyAddress, absentAddress := freeAddress(t), freeAddress(t)
@@ -57,7 +57,7 @@ func (r *retention) run(t *testing.T) {
 	gateway.SetSinks(harness.HTTPSinkYAML("steady", steadyAddress),
 		fmt.Sprintf("  - {name: absent, kind: http, http: {url: \"http://%s/ingest\", format: ndjson}%s}\n", absentAddress, r.limits))
 	gateway.Config += r.config + fmt.Sprintf("queue: {max_bytes: %d}\n", maxBytes)
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 
 	began := time.Now().Add(-time.Second)
 	sampled := r.sample(t, gateway)

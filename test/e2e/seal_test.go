@@ -49,7 +49,7 @@ func (k *keyed) answer(request harness.Request) harness.Answer {
 // TestSeal kills the gateway while batches are under way, and starts it with
 // another concurrency each time: a key never stands for two bodies.
 func TestSeal(t *testing.T) {
-	skipShort(t, "a quarter of a minute")
+	harness.SkipShort(t, "a quarter of a minute")
 	const cycles = 8
 	receiver := &keyed{bodies: map[string]uint64{}, busy: 30}
 	server := newReceiver(t, receiver.answer)
@@ -58,7 +58,7 @@ func TestSeal(t *testing.T) {
 	for cycle := range cycles {
 		gateway.SetSinks(fmt.Sprintf("  - {name: analytics, kind: http, concurrency: %d, batch: {count: 20, linger: 5ms}, http: {url: \"http://%s/ingest\", format: ndjson}}\n",
 			1+cycle%4, server.Address()))
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
 		ends := time.Now().Add(time.Duration(300+rand.N(500)) * time.Millisecond)
 		for time.Now().Before(ends) {
 			var body []byte
@@ -71,13 +71,13 @@ func TestSeal(t *testing.T) {
 				t.Fatalf("status %d: %s", status, answer)
 			}
 		}
-		must(t, gateway.Kill())
+		harness.Must(t, gateway.Kill())
 	}
 	receiver.mu.Lock()
 	receiver.busy = 0
 	receiver.mu.Unlock()
-	must(t, gateway.Start(t.Context()))
-	must(t, harness.Poll(within(t, time.Minute), "the end of the backlog", func() (bool, error) {
+	harness.Must(t, gateway.Start(t.Context()))
+	harness.Must(t, harness.Poll(harness.Within(t, time.Minute), "the end of the backlog", func() (bool, error) {
 		metrics, err := gateway.Metrics(t.Context())
 		return metrics[`gateway_queue_depth_messages{sink="analytics"}`] == 0, err
 	}))

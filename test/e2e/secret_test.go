@@ -23,7 +23,7 @@ func TestSecret(t *testing.T) {
 		"InTheFile": func(*harness.Gateway) string { return "token: " + canary },
 		"InAFileOfItsOwn": func(g *harness.Gateway) string {
 			path := filepath.Join(g.Dir, "token")
-			must(t, os.WriteFile(path, []byte(canary+"\n"), 0o600))
+			harness.Must(t, os.WriteFile(path, []byte(canary+"\n"), 0o600))
 			return "token_file: " + path
 		},
 		"InTheEnvironment": func(g *harness.Gateway) string {
@@ -40,11 +40,11 @@ func TestSecret(t *testing.T) {
 			address := serveHTTP(t, destination)
 			gateway := newGateway(t)
 			gateway.SetSinks("  - {name: cloud, kind: http, http: {url: \"http://" + address + "/\", " + configure(gateway) + "}}\n")
-			must(t, gateway.Start(t.Context()))
+			harness.Must(t, gateway.Start(t.Context()))
 			if status, answer := post(t, gateway.URL("/ingest/dev-1"), "application/json", []byte(message)); status != http.StatusAccepted {
 				t.Fatalf("status %d: %s", status, answer)
 			}
-			must(t, harness.Poll(within(t, 20*time.Second), "a delivery with the token", func() (bool, error) { return authorized.Load(), nil }))
+			harness.Must(t, harness.Poll(harness.Within(t, 20*time.Second), "a delivery with the token", func() (bool, error) { return authorized.Load(), nil }))
 
 			shown := map[string]string{
 				"gatewayctl config explain": ctl(t, gateway, "config", "explain"),
@@ -86,11 +86,11 @@ func serveHTTP(t *testing.T, server *http.Server) string {
 // explain runs gateway config explain on the configuration of a gateway.
 func explain(t *testing.T, gateway *harness.Gateway) string {
 	t.Helper()
-	command := exec.CommandContext(within(t, 30*time.Second), binaries.Path("gateway"), "config", "explain", "--dev", "--config", filepath.Join(gateway.Dir, "gateway.yaml"))
+	command := exec.CommandContext(harness.Within(t, 30*time.Second), binaries.Path("gateway"), "config", "explain", "--dev", "--config", filepath.Join(gateway.Dir, "gateway.yaml"))
 	command.Env = append(os.Environ(), gateway.Env...)
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
-	must(t, command.Run())
+	harness.Must(t, command.Run())
 	return output.String()
 }
 
@@ -98,7 +98,7 @@ func explain(t *testing.T, gateway *harness.Gateway) string {
 // exits with 4 when something needs attention.
 func ctlAny(t *testing.T, gateway *harness.Gateway, args ...string) string {
 	t.Helper()
-	command := exec.CommandContext(within(t, 30*time.Second), binaries.Path("gatewayctl"), append([]string{"--url", gateway.URL("")}, args...)...)
+	command := exec.CommandContext(harness.Within(t, 30*time.Second), binaries.Path("gatewayctl"), append([]string{"--url", gateway.URL("")}, args...)...)
 	output, _ := command.CombinedOutput()
 	return string(output)
 }
@@ -106,12 +106,12 @@ func ctlAny(t *testing.T, gateway *harness.Gateway, args ...string) string {
 // get returns the body behind a URL, whatever the status.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(within(t, 10*time.Second), http.MethodGet, url, http.NoBody)
-	must(t, err)
+	request, err := http.NewRequestWithContext(harness.Within(t, 10*time.Second), http.MethodGet, url, http.NoBody)
+	harness.Must(t, err)
 	response, err := http.DefaultClient.Do(request)
-	must(t, err)
+	harness.Must(t, err)
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	must(t, err)
+	harness.Must(t, err)
 	return string(body)
 }

@@ -48,7 +48,7 @@ func postTraced(t *testing.T, gateway *harness.Gateway) {
 func awaitTrace(t *testing.T, collector *harness.Collector, attempts int) map[string][]harness.Span {
 	t.Helper()
 	var byName map[string][]harness.Span
-	must(t, harness.Poll(within(t, 30*time.Second), "the trace", func() (bool, error) {
+	harness.Must(t, harness.Poll(harness.Within(t, 30*time.Second), "the trace", func() (bool, error) {
 		byName = map[string][]harness.Span{}
 		for _, span := range collector.Spans() {
 			if span.TraceID == traceID {
@@ -110,7 +110,7 @@ func TestTrace(t *testing.T) {
 		})
 		collector := newCollector(t)
 		gateway := newTracedGateway(t, collector, receiver)
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
 		postTraced(t, gateway)
 		awaitDrained(t, gateway, 30*time.Second)
 
@@ -134,18 +134,18 @@ func TestTrace(t *testing.T) {
 
 	t.Run("RestartBetweenAppendAndDeliveryIsStillOneTrace", func(t *testing.T) {
 		receiver := newReceiver(t, nil)
-		must(t, receiver.Close())
+		harness.Must(t, receiver.Close())
 		collector := newCollector(t)
 		gateway := newTracedGateway(t, collector, receiver)
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, gateway.Start(t.Context()))
 		postTraced(t, gateway)
 		stored := checkTrace(t, collector, awaitTrace(t, collector, 1))
-		must(t, gateway.Kill())
+		harness.Must(t, gateway.Kill())
 
-		must(t, receiver.Open())
-		must(t, gateway.Start(t.Context()))
+		harness.Must(t, receiver.Open())
+		harness.Must(t, gateway.Start(t.Context()))
 		awaitDrained(t, gateway, 30*time.Second)
-		must(t, harness.Poll(within(t, 30*time.Second), "the delivery's span", func() (bool, error) {
+		harness.Must(t, harness.Poll(harness.Within(t, 30*time.Second), "the delivery's span", func() (bool, error) {
 			return slices.ContainsFunc(collector.Spans(), func(span harness.Span) bool {
 				return span.TraceID == traceID && span.Name == "deliver" && span.ParentID == stored && !span.Failed
 			}), fmt.Errorf("spans %+v", collector.Spans())

@@ -24,15 +24,15 @@ func queueFile(gateway *harness.Gateway) string { return filepath.Join(gateway.D
 func byHand(t *testing.T, gateway *harness.Gateway, statement string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", queueFile(gateway))
-	must(t, err)
+	harness.Must(t, err)
 	_, err = db.Exec(statement)
-	must(t, errors.Join(err, db.Close()))
+	harness.Must(t, errors.Join(err, db.Close()))
 }
 
 // ctlExit runs gatewayctl and returns its exit code and what it printed.
 func ctlExit(t *testing.T, gateway *harness.Gateway, args ...string) (int, string) {
 	t.Helper()
-	command := exec.CommandContext(within(t, 30*time.Second), binaries.Path("gatewayctl"), append([]string{"--url", gateway.URL("")}, args...)...)
+	command := exec.CommandContext(harness.Within(t, 30*time.Second), binaries.Path("gatewayctl"), append([]string{"--url", gateway.URL("")}, args...)...)
 	output, err := command.CombinedOutput()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		t.Fatal(err)
@@ -43,12 +43,12 @@ func ctlExit(t *testing.T, gateway *harness.Gateway, args ...string) (int, strin
 // TestLedger counts what a gateway holds that is under load, then edits a counter
 // by hand: the next start raises the alarm, and the command names it.
 func TestLedger(t *testing.T) {
-	skipShort(t, "10 s")
+	harness.SkipShort(t, "10 s")
 	receiver := newReceiver(t, nil)
 	gateway := newGateway(t)
 	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", receiver.Address()), harness.HTTPSinkYAML("away", freeAddress(t)))
 	gateway.Config += "retention: {delivered: 1s}\n"
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	load := startLoad(t, gateway, "load", "--connections", "10", "--rate", "10000", "--duration", "4s")
 	for verified := 0; ; verified++ {
 		if code, said := ctlExit(t, gateway, "ledger", "verify"); code != 0 || !strings.Contains(said, "everything balances") {
@@ -68,7 +68,7 @@ func TestLedger(t *testing.T) {
 	stop(t, gateway)
 
 	byHand(t, gateway, "UPDATE sink SET delivered = delivered + 1 WHERE name = 'analytics'")
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	if mismatches := metrics(t, gateway)["gateway_queue_ledger_mismatches"]; mismatches == 0 {
 		t.Error("the start does not say that a counter was edited")
 	}
@@ -85,10 +85,10 @@ func TestLedger(t *testing.T) {
 // start meets: everything else is delivered, and the metrics of the alarm are up.
 func TestDamage(t *testing.T) {
 	receiver := newReceiver(t, nil)
-	must(t, receiver.Close())
+	harness.Must(t, receiver.Close())
 	gateway := newGateway(t)
 	gateway.SetSinks(harness.HTTPSinkYAML("analytics", receiver.Address()))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	for i := range 3 {
 		if status, answer := post(t, gateway.URL("/ingest/dev-1"), "application/x-ndjson", noise(i, 10)); status != 202 {
 			t.Fatalf("%d %s", status, answer)
@@ -96,8 +96,8 @@ func TestDamage(t *testing.T) {
 	}
 	stop(t, gateway)
 	byHand(t, gateway, "UPDATE frame SET body = CAST(substr(body, 1, 99) || iif(substr(body, 100, 1) = x'00', x'01', x'00') || substr(body, 101) AS BLOB) WHERE id = 11")
-	must(t, receiver.Open())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, receiver.Open())
+	harness.Must(t, gateway.Start(t.Context()))
 	awaitDrained(t, gateway, 20*time.Second)
 	if arrived := len(receiver.Accepted()); arrived != 20 {
 		t.Errorf("%d messages arrived, want 20", arrived)
@@ -106,18 +106,18 @@ func TestDamage(t *testing.T) {
 	if values["gateway_queue_quarantined_messages_total"] != 10 || values["gateway_queue_salvaged_files_total"] != 0 {
 		t.Errorf("after damage to a frame: %v quarantined, %v salvaged", values["gateway_queue_quarantined_messages_total"], values["gateway_queue_salvaged_files_total"])
 	}
-	must(t, receiver.Close())
+	harness.Must(t, receiver.Close())
 	if status, answer := post(t, gateway.URL("/ingest/dev-1"), "application/x-ndjson", noise(3, 10)); status != 202 {
 		t.Fatalf("%d %s", status, answer)
 	}
 	stop(t, gateway)
 
 	file, err := os.OpenFile(queueFile(gateway), os.O_RDWR, 0)
-	must(t, err)
+	harness.Must(t, err)
 	_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, 64), 0)
-	must(t, errors.Join(err, file.Close()))
-	must(t, receiver.Open())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, errors.Join(err, file.Close()))
+	harness.Must(t, receiver.Open())
+	harness.Must(t, gateway.Start(t.Context()))
 	awaitDrained(t, gateway, 20*time.Second)
 	if arrived := len(receiver.Accepted()); arrived < 30 {
 		t.Errorf("%d messages arrived, want 30", arrived)
@@ -137,22 +137,22 @@ func TestFirstSchema(t *testing.T) {
 	const testdata = "../../server/queue/testdata/" // README.md tells how it was made
 	gateway := newGateway(t)
 	content, err := os.ReadFile(testdata + "schema1.db")
-	must(t, err)
-	must(t, os.MkdirAll(gateway.DataDir(), 0o700))
-	must(t, os.WriteFile(queueFile(gateway), content, 0o600))
+	harness.Must(t, err)
+	harness.Must(t, os.MkdirAll(gateway.DataDir(), 0o700))
+	harness.Must(t, os.WriteFile(queueFile(gateway), content, 0o600))
 	analytics, upstream := newReceiver(t, nil), newReceiver(t, nil)
 	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", analytics.Address()), harness.HTTPSinkYAML("upstream", upstream.Address()))
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, gateway.Start(t.Context()))
 	awaitDrained(t, gateway, 20*time.Second)
 
 	answers, err := os.ReadFile(testdata + "schema1.jsonl")
-	must(t, err)
+	harness.Must(t, err)
 	ids := map[string]bool{}
 	for line := range bytes.Lines(answers) {
 		var answer struct {
 			ID string `json:"correlation_id"`
 		}
-		must(t, json.Unmarshal(line, &answer))
+		harness.Must(t, json.Unmarshal(line, &answer))
 		ids[answer.ID] = true
 	}
 	for name, sink := range map[string]struct {

@@ -21,7 +21,7 @@ import (
 // onVolume puts the data folder of a gateway on a file system of so many bytes.
 func onVolume(t *testing.T, gateway *harness.Gateway, size string) {
 	t.Helper()
-	must(t, os.MkdirAll(gateway.DataDir(), 0o700))
+	harness.Must(t, os.MkdirAll(gateway.DataDir(), 0o700))
 	if err := syscall.Mount("gateway-test", gateway.DataDir(), "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("a small volume cannot be mounted here (it takes root): %v", err)
 	}
@@ -37,7 +37,7 @@ func onVolume(t *testing.T, gateway *harness.Gateway, size string) {
 func takeRoom(t *testing.T, gateway *harness.Gateway, bytes int64) {
 	t.Helper()
 	file, err := os.OpenFile(filepath.Join(gateway.DataDir(), "somebody-else"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	must(t, err)
+	harness.Must(t, err)
 	defer file.Close()
 	for piece := make([]byte, 64<<10); bytes > 0 && err == nil; bytes -= int64(len(piece)) {
 		_, err = file.Write(piece)
@@ -51,14 +51,14 @@ func takeRoom(t *testing.T, gateway *harness.Gateway, bytes int64) {
 // then by somebody else to the last byte. It refuses, lives, goes on delivering,
 // takes messages again as soon as there is room, and has lost nothing.
 func TestFull_Disk(t *testing.T) {
-	skipShort(t, "20 s")
+	harness.SkipShort(t, "20 s")
 	const everything = 1 << 40
 	receiver := newReceiver(t, nil)
 	gateway := newGateway(t)
 	onVolume(t, gateway, "32m")
 	fullConfig(gateway, receiver, "1GiB")
-	must(t, receiver.Close())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, receiver.Close())
+	harness.Must(t, gateway.Start(t.Context()))
 	takeRoom(t, gateway, 22<<20)
 	load := startLoad(t, gateway, "load", "--connections", "10", "--reconnect")
 	awaitMetric(t, gateway, "gateway_queue_accepting", 0, time.Minute)
@@ -71,23 +71,23 @@ func TestFull_Disk(t *testing.T) {
 	// While the disk is full to the last byte the backlog is delivered.
 	before := metrics(t, gateway)[`gateway_sink_delivered_messages_total{sink="analytics"}`]
 	waiting := metrics(t, gateway)[`gateway_queue_depth_messages{sink="analytics"}`]
-	must(t, receiver.Open())
-	ctx := within(t, time.Minute)
-	must(t, harness.Poll(ctx, "the backlog delivered", func() (bool, error) {
+	harness.Must(t, receiver.Open())
+	ctx := harness.Within(t, time.Minute)
+	harness.Must(t, harness.Poll(ctx, "the backlog delivered", func() (bool, error) {
 		values, err := gateway.Metrics(ctx)
 		delivered := values[`gateway_sink_delivered_messages_total{sink="analytics"}`] - before
 		return delivered >= waiting, errors.Join(err, fmt.Errorf("%.0f of %.0f are delivered", delivered, waiting))
 	}))
 
-	must(t, os.Remove(filepath.Join(gateway.DataDir(), "somebody-else")))
+	harness.Must(t, os.Remove(filepath.Join(gateway.DataDir(), "somebody-else")))
 	expectTaken(t, gateway)
 	values := awaitMetric(t, gateway, "gateway_queue_accepting", 1, resumeMax)
 	if values["gateway_queue_reserve_bytes"] == 0 {
 		t.Error("messages are taken without a reserve")
 	}
-	must(t, load.Signal(syscall.SIGTERM))
-	_, err := load.Finish(within(t, time.Minute))
-	must(t, err)
+	harness.Must(t, load.Signal(syscall.SIGTERM))
+	_, err := load.Finish(harness.Within(t, time.Minute))
+	harness.Must(t, err)
 	awaitDrained(t, gateway, time.Minute)
 	expectArrived(t, load, receiver)
 	stop(t, gateway)
@@ -100,8 +100,8 @@ func TestFull_SmallVolume(t *testing.T) {
 	gateway := newGateway(t)
 	onVolume(t, gateway, "64m")
 	fullConfig(gateway, receiver, "80%")
-	must(t, receiver.Close())
-	must(t, gateway.Start(t.Context()))
+	harness.Must(t, receiver.Close())
+	harness.Must(t, gateway.Start(t.Context()))
 	stored, full := 0, false
 	for batch := 0; batch < 1000 && !full; batch++ {
 		body := noise(batch, 100)
@@ -119,13 +119,13 @@ func TestFull_SmallVolume(t *testing.T) {
 	if !full || limit == 0 || used > limit || used < limit*0.9 {
 		t.Errorf("full is %v with %.0f of %.0f bytes in use", full, used, limit)
 	}
-	must(t, receiver.Open())
+	harness.Must(t, receiver.Open())
 	awaitDrained(t, gateway, time.Minute)
 	expectTaken(t, gateway)
 	awaitDrained(t, gateway, time.Minute)
 	arrived := harness.NewArrivals()
 	for _, record := range receiver.Accepted() {
-		must(t, arrived.Add(&record))
+		harness.Must(t, arrived.Add(&record))
 	}
 	if arrived.Distinct() != stored+1 {
 		t.Errorf("%d messages arrived, want %d", arrived.Distinct(), stored+1)

@@ -203,6 +203,24 @@ func (g *Gateway) Metrics(ctx context.Context) (map[string]float64, error) {
 	}
 }
 
+// AwaitDrained waits until nothing is owed to any sink any more.
+func (g *Gateway) AwaitDrained(ctx context.Context) error {
+	return Poll(ctx, "empty queues", func() (bool, error) {
+		values, err := g.Metrics(ctx)
+		if err != nil {
+			return false, err
+		}
+		sinks, waiting := 0, 0.0
+		for name, value := range values {
+			if strings.HasPrefix(name, "gateway_queue_depth_messages{") {
+				sinks++
+				waiting += value
+			}
+		}
+		return sinks > 0 && waiting == 0, fmt.Errorf("%.0f deliveries wait for %d sinks", waiting, sinks)
+	})
+}
+
 func cutLast(text, separator string) (before, after string, found bool) {
 	i := strings.LastIndex(text, separator)
 	if i < 0 {

@@ -7,7 +7,8 @@
 // test's process dies. Everything that waits has a deadline and says at its end
 // what it waited for.
 //
-// The package does not judge; it returns errors and records, and tests decide. A
+// The package does not judge; it returns errors and records, and tests decide.
+// What all of them do about errors and ends is in [Main], [Must] and [AtEnd]. A
 // [Process] and a [Receiver] are safe for concurrent use; a [Gateway] belongs to
 // one goroutine.
 package harness
