@@ -204,18 +204,15 @@ func (r *requeue) request(ids []string) (*dlqv1.RequeueDeadLettersRequest, error
 
 func (a *application) requeueDeadLetters(ctx context.Context, request *dlqv1.RequeueDeadLettersRequest, options *requeue) error {
 	chosen := request.Filter != ""
-	if options.dryRun || chosen && !options.yes {
-		request.ValidateOnly = true
-		counted, err := call(ctx, a, a.deadLetters().RequeueDeadLetters, request, deadLetterNotFound)
-		if err != nil || options.dryRun {
-			return a.printRequeued(counted, err, "would be requeued")
-		}
-		if err := a.confirm(fmt.Sprintf("Requeue %d dead letters?", counted.Count), "requeued"); err != nil {
-			return err
-		}
-		request.ValidateOnly = false
+	response, err := countThenConfirm(options.dryRun, chosen && !options.yes, func(validateOnly bool) (*dlqv1.RequeueDeadLettersResponse, error) {
+		request.ValidateOnly = validateOnly
+		return call(ctx, a, a.deadLetters().RequeueDeadLetters, request, deadLetterNotFound)
+	}, func(counted *dlqv1.RequeueDeadLettersResponse) error {
+		return a.confirm(fmt.Sprintf("Requeue %d dead letters?", counted.Count), "requeued")
+	})
+	if options.dryRun {
+		return a.printRequeued(response, err, "would be requeued")
 	}
-	response, err := call(ctx, a, a.deadLetters().RequeueDeadLetters, request, deadLetterNotFound)
 	return a.printRequeued(response, err, "requeued")
 }
 
@@ -231,6 +228,22 @@ func (a *application) printRequeued(response *dlqv1.RequeueDeadLettersResponse, 
 		a.print("%d dead letters %s\n", response.Count, what)
 	}
 	return nil
+}
+
+// countThenConfirm does something that an operator may want to know the size of
+// first. It is counted for a dry run, which does no more, and for a person to
+// confirm; then it is done.
+func countThenConfirm[Response any](dryRun, asks bool, do func(validateOnly bool) (*Response, error), confirm func(counted *Response) error) (*Response, error) {
+	if dryRun || asks {
+		counted, err := do(true)
+		if err != nil || dryRun {
+			return counted, err
+		}
+		if err := confirm(counted); err != nil {
+			return nil, err
+		}
+	}
+	return do(false)
 }
 
 // confirm asks; anything but yes, the end of input included, is a no.

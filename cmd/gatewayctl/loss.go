@@ -18,7 +18,7 @@ type lossSelection struct{ sink, kind, reason, device string }
 // filter writes the selection in AIP-160; empty selects everything.
 func (s *lossSelection) filter() string {
 	var terms []string
-	for _, term := range []struct{ field, value string }{{"sink_name", s.sink}, {"kind", strings.ToUpper(s.kind)}, {"reason", s.reason}, {"device_id", s.device}} {
+	for _, term := range []struct{ field, value string }{{"sink", s.sink}, {"kind", strings.ToUpper(s.kind)}, {"reason", s.reason}, {"device_id", s.device}} {
 		if term.value != "" {
 			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
 		}
@@ -141,19 +141,14 @@ a new sink with it begins anew.`,
 
 func (a *application) deleteSink(ctx context.Context, name string, options *deletion) error {
 	const notFound = "gatewayctl status lists the sinks"
-	request := &sinkv1.DeleteSinkRequest{Sink: name, Discard: options.discard}
-	if options.dryRun || options.discard && !options.yes {
-		request.ValidateOnly = true
-		counted, err := call(ctx, a, a.sinks().DeleteSink, request, notFound)
-		if err != nil || options.dryRun {
-			return a.printDeleted(counted, err, "would be given up")
-		}
-		if err := a.confirm(fmt.Sprintf("Delete sink %s and give up %d messages?", name, counted.DiscardedCount), "deleted"); err != nil {
-			return err
-		}
-		request.ValidateOnly = false
+	response, err := countThenConfirm(options.dryRun, options.discard && !options.yes, func(validateOnly bool) (*sinkv1.DeleteSinkResponse, error) {
+		return call(ctx, a, a.sinks().DeleteSink, &sinkv1.DeleteSinkRequest{Sink: name, Discard: options.discard, ValidateOnly: validateOnly}, notFound)
+	}, func(counted *sinkv1.DeleteSinkResponse) error {
+		return a.confirm(fmt.Sprintf("Delete sink %s and give up %d messages?", name, counted.DiscardedCount), "deleted")
+	})
+	if options.dryRun {
+		return a.printDeleted(response, err, "would be given up")
 	}
-	response, err := call(ctx, a, a.sinks().DeleteSink, request, notFound)
 	return a.printDeleted(response, err, "given up; the sink is deleted")
 }
 

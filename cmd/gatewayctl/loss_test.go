@@ -31,7 +31,7 @@ func TestLoss_List(t *testing.T) {
 	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(got.Stdout), "\n")); diff != "" || got.Code != exitDone {
 		t.Errorf("exit %d, %s", got.Code, diff)
 	}
-	filter := `sink_name = "archive" AND kind = "EXPIRED" AND device_id = "a"`
+	filter := `sink = "archive" AND kind = "EXPIRED" AND device_id = "a"`
 	asked := []*adminv1.ListLossesRequest{{PageSize: maxPage, Filter: filter}, {PageSize: maxPage, Filter: filter, PageToken: "x"}}
 	if diff := cmp.Diff(asked, g.lost, protocmp.Transform()); diff != "" {
 		t.Error(diff)

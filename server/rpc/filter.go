@@ -1,6 +1,9 @@
 package rpc
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"go.einride.tech/aip/filtering"
@@ -49,65 +52,79 @@ func conjunction(node *expr.Expr, found []comparison) ([]comparison, error) {
 	return nil, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", `only comparisons joined by AND are supported, such as sink = "archive" AND reason = "rejected"`)
 }
 
-// parseRange reads a comparison of a time, which narrows a half-open range. ok is
-// false for other operators.
-func parseRange(c comparison, since, until *time.Time) (ok bool, err error) {
-	at, err := time.Parse(time.RFC3339Nano, c.value)
+// choice is what a filter may compare, and what each comparison does.
+type choice struct {
+	equals       map[string]func(value string) error // by the name of the field
+	time         string                              // name of the field that since and until bound
+	since, until *time.Time
+}
+
+// read applies the comparisons of a filter, and refuses those that it does not
+// know.
+func (c *choice) read(text string) error {
+	comparisons, err := parseFilter(text)
 	if err != nil {
-		return false, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is not an RFC 3339 time", c.value)
+		return err
 	}
-	switch c.operator {
-	case filtering.FunctionGreaterEquals:
-		*since = at
-	case filtering.FunctionLessThan:
-		*until = at
-	default:
-		return false, nil
+	for _, comparison := range comparisons {
+		if err := c.narrow(comparison); err != nil {
+			return err
+		}
 	}
-	return true, nil
+	return nil
+}
+
+func (c *choice) narrow(with comparison) error {
+	narrow := c.equals[with.field]
+	switch {
+	case with.field == c.time && with.operator == filtering.FunctionGreaterEquals:
+		return parseTime(with.value, c.since)
+	case with.field == c.time && with.operator == filtering.FunctionLessThan:
+		return parseTime(with.value, c.until)
+	case narrow != nil && with.operator == filtering.FunctionEquals:
+		return narrow(with.value)
+	}
+	known := strings.Join(slices.Sorted(maps.Keys(c.equals)), " =, ")
+	return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q %s is not supported: use %s =, %s >= or %s <", with.field, with.operator, known, c.time, c.time)
+}
+
+func parseTime(text string, at *time.Time) (err error) {
+	if *at, err = time.Parse(time.RFC3339Nano, text); err != nil {
+		return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is not an RFC 3339 time", text)
+	}
+	return nil
+}
+
+// assign keeps the value of a comparison as it is.
+func assign[Text ~string](to *Text) func(string) error {
+	return func(value string) error {
+		*to = Text(value)
+		return nil
+	}
 }
 
 // deadLetterFilter reads a filter over dead letters.
 func (s *Server) deadLetterFilter(text string) (edge.DeadLetterFilter, error) {
 	var filter edge.DeadLetterFilter
-	comparisons, err := parseFilter(text)
-	if err != nil {
-		return filter, err
+	choice := choice{
+		equals: map[string]func(string) error{
+			"sink": s.addSink(&filter.Sinks), "reason": assign(&filter.Reason), "device_id": assign(&filter.Device),
+		},
+		time: "last_error_time", since: &filter.Since, until: &filter.Until,
 	}
-	for _, c := range comparisons {
-		if err := s.narrow(&filter, c); err != nil {
-			return filter, err
-		}
-	}
-	return filter, nil
+	err := choice.read(text)
+	return filter, err
 }
 
-func (s *Server) narrow(filter *edge.DeadLetterFilter, c comparison) error {
-	unsupported := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", `%q %s is not supported: use sink =, reason =, device_id =, last_error_time >= or last_error_time <`, c.field, c.operator)
-	if c.field == "last_error_time" {
-		if ok, err := parseRange(c, &filter.Since, &filter.Until); ok || err != nil {
-			return err
+// addSink adds a sink that a filter names.
+func (s *Server) addSink(to *[]edge.SinkID) func(string) error {
+	return func(value string) error {
+		id, err := s.mustFindSink("filter", value)
+		if err == nil {
+			*to = append(*to, id)
 		}
-		return unsupported
+		return err
 	}
-	if c.operator != filtering.FunctionEquals {
-		return unsupported
-	}
-	switch c.field {
-	case "sink":
-		id, err := s.mustFindSink("filter", c.value)
-		if err != nil {
-			return err
-		}
-		filter.Sinks = append(filter.Sinks, id)
-	case "reason":
-		filter.Reason = c.value
-	case "device_id":
-		filter.Device = edge.DeviceID(c.value)
-	default:
-		return unsupported
-	}
-	return nil
 }
 
 // mustFindSink finds a sink that some field of a request names.

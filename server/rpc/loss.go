@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"go.einride.tech/aip/filtering"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"combotto.io/gateway/gen/go/gateway/admin/v1"
@@ -68,58 +67,36 @@ func lossMessage(loss *edge.Loss, names map[edge.SinkID]string) *adminv1.Loss {
 }
 
 // lossFilter reads a filter over losses.
-func (s *Server) lossFilter(text string) (filter edge.LossFilter, err error) {
-	comparisons, err := parseFilter(text)
-	if err != nil {
-		return filter, err
+func (s *Server) lossFilter(text string) (edge.LossFilter, error) {
+	var filter edge.LossFilter
+	bySink := s.addSink(&filter.Sinks)
+	choice := choice{
+		equals: map[string]func(string) error{
+			"sink": bySink, "sink_name": bySink, "reason": assign(&filter.Reason), "device_id": assign(&filter.Device),
+			"sink_id": func(value string) error { // it may be deleted
+				id, err := strconv.ParseUint(value, 10, 32)
+				if err != nil {
+					return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is no id of a sink", value)
+				}
+				filter.Sinks = append(filter.Sinks, edge.SinkID(id))
+				return nil
+			},
+			"kind": func(value string) (err error) {
+				filter.Kind, err = parseLossKind(value)
+				return err
+			},
+		},
+		time: "loss_time", since: &filter.Since, until: &filter.Until,
 	}
-	for _, c := range comparisons {
-		if err := s.narrowLosses(&filter, c); err != nil {
-			return filter, err
-		}
-	}
-	return filter, nil
+	err := choice.read(text)
+	return filter, err
 }
 
-func (s *Server) narrowLosses(filter *edge.LossFilter, c comparison) error {
-	unsupported := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter",
-		`%q %s is not supported: use sink_name =, sink_id =, kind =, reason =, device_id =, loss_time >= or loss_time <`, c.field, c.operator)
-	if c.field == "loss_time" {
-		if ok, err := parseRange(c, &filter.Since, &filter.Until); ok || err != nil {
-			return err
+func parseLossKind(text string) (edge.LossKind, error) {
+	for _, kind := range edge.LossKinds {
+		if strings.EqualFold(kind.String(), strings.TrimPrefix(text, "LOSS_KIND_")) {
+			return kind, nil
 		}
-		return unsupported
 	}
-	if c.operator != filtering.FunctionEquals {
-		return unsupported
-	}
-	switch c.field {
-	case "sink_id":
-		id, err := strconv.ParseUint(c.value, 10, 32) // it may be deleted
-		if err != nil {
-			return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is no id of a sink", c.value)
-		}
-		filter.Sinks = append(filter.Sinks, edge.SinkID(id))
-	case "sink_name", "sink":
-		id, err := s.mustFindSink("filter", c.value)
-		if err != nil {
-			return err
-		}
-		filter.Sinks = append(filter.Sinks, id)
-	case "kind":
-		for _, kind := range edge.LossKinds {
-			if strings.EqualFold(kind.String(), strings.TrimPrefix(c.value, "LOSS_KIND_")) {
-				filter.Kind = kind
-				return nil
-			}
-		}
-		return edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is no kind of loss: use DISCARDED, EXPIRED or QUARANTINED", c.value)
-	case "reason":
-		filter.Reason = c.value
-	case "device_id":
-		filter.Device = edge.DeviceID(c.value)
-	default:
-		return unsupported
-	}
-	return nil
+	return 0, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is no kind of loss: use DISCARDED, EXPIRED or QUARANTINED", text)
 }

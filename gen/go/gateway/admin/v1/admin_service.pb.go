@@ -650,7 +650,7 @@ type ListLossesRequest struct {
 	// next_page_token of the page before, with the same filter. At most 1,024
 	// bytes.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// AIP-160 over the fields of Loss: sink_name = "archive" AND kind = EXPIRED.
+	// AIP-160 over the fields of Loss: sink = "archive" AND kind = EXPIRED.
 	// Empty: all. At most 2,048 bytes.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -334,7 +334,7 @@ export type ListLossesRequest = Message<"gateway.admin.v1.ListLossesRequest"> & 
   pageToken: string;
 
   /**
-   * AIP-160 over the fields of Loss: sink_name = "archive" AND kind = EXPIRED.
+   * AIP-160 over the fields of Loss: sink = "archive" AND kind = EXPIRED.
    * Empty: all. At most 2,048 bytes.
    *
    * @generated from field: string filter = 3;
