@@ -264,7 +264,7 @@ func (f *fleet) denied(m *message, err error) {
 	if refusal.Code != edge.Conflict {
 		return // it is sent again
 	}
-	if (m.replaces == nil || m.key == "") && !f.w.flips {
+	if (m.replaces == nil || m.key == "") && !f.w.misread() {
 		f.w.fail("message %d is refused as a conflict: %v", m.index, err)
 	}
 	m.failed = true
@@ -275,7 +275,7 @@ func (f *fleet) acknowledged(m *message, receipt edge.Receipt) {
 	id := receipt.Correlation
 	other, known := f.acked[id]
 	switch {
-	case f.w.flips: // a damaged window forgets
+	case f.w.misread(): // a damaged window forgets
 	case known && other != m:
 		f.w.fail("message %d is acknowledged as %s, which is message %d", m.index, id, other.index)
 	case m.key != "" && m.replaces != nil:

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"combotto.io/gateway/server/dispatch"
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/ingest"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
 const dataPath = "/data/queue.db"
@@ -68,11 +71,6 @@ func (w *world) ensureLife() {
 			continue
 		}
 		w.life = nil
-		if w.flips { // what was read wrongly may have been written back
-			w.count("no start after flipped bits")
-			w.ruined = true
-			return
-		}
 		w.fail("the gateway does not start on a disk without faults: %v", err)
 		return
 	}
@@ -81,7 +79,7 @@ func (w *world) ensureLife() {
 // start does what the gateway does at its start, in the same order.
 func (w *world) start() error {
 	ctx := context.Background()
-	before := w.faults()
+	before, flipped := w.faults(), w.flipped()
 	q, err := queue.Open(ctx, queue.Settings{
 		Path: dataPath, Disk: w.disk.Port(),
 		CommitInterval: w.settings.CommitInterval, RetentionDelivered: w.settings.Retention, MaxBytes: w.settings.MaxBytes,
@@ -109,8 +107,50 @@ func (w *world) start() error {
 	go func() { l.dispatched <- dispatcher.Run(dispatchCtx); ends <- struct{}{} }()
 	go func() { <-ends; close(l.ended); <-ends }()
 	w.life = l
+	w.judgeSalvage(w.flipped() - flipped)
 	w.note("process %d serves, head %d", l.number, q.Head())
 	return nil
+}
+
+// judgeSalvage looks at the file that this start has set aside, if it has. A file
+// that can be served from another disk was whole. A start looks twice, so that one
+// wrong bit must not matter; two may.
+func (w *world) judgeSalvage(flipped int) {
+	var aside []string
+	for _, name := range w.disk.Names() {
+		if strings.HasPrefix(name, dataPath+".damaged-") && !strings.HasSuffix(name, "-wal") {
+			aside = append(aside, name)
+		}
+	}
+	if len(aside) == w.salvaged {
+		return
+	}
+	w.count("salvage")
+	w.salvaged = len(aside)
+	if flipped > 1 {
+		return
+	}
+	slices.Sort(aside)
+	name := aside[len(aside)-1]
+	files := map[string][]byte{dataPath + ".suspect": {}} // the mark of an open that looks at everything
+	for from, to := range map[string]string{name: dataPath, name + "-wal": dataPath + "-wal"} {
+		if content, err := w.disk.Content(from); err == nil {
+			files[to] = content
+		}
+	}
+	disk := simdisk.New(simdisk.Settings{Files: files})
+	defer disk.Close()
+	q, err := queue.Open(context.Background(), queue.Settings{Path: dataPath, Disk: disk.Port()}, w.observer)
+	if err == nil {
+		err = q.Close()
+	}
+	if err != nil || !slices.ContainsFunc(disk.Names(), func(name string) bool { return strings.Contains(name, ".damaged-") }) {
+		w.fail("%s was set aside, though nothing is wrong with it: %v", name, err)
+	}
+	disk.Kill()
+	if err := disk.Bury(); err != nil {
+		w.note("closing what is dead: %v", err)
+	}
 }
 
 // build makes what needs the queue.

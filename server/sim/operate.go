@@ -82,6 +82,9 @@ func (w *world) breakDisk() {
 func (w *world) breakStart() {
 	calls := pick(w.random, simdisk.SyncFolder, simdisk.SyncFolder, simdisk.Rename, simdisk.Sync|simdisk.Open, simdisk.AnyCall)
 	fault := simdisk.Fault{Calls: calls, Times: 1, Skip: w.random.IntN(2), Err: syscall.EIO}
+	if w.flips {
+		fault = simdisk.Fault{Calls: simdisk.Read, Times: 1, Skip: w.random.IntN(40), Flip: true}
+	}
 	w.disk.Inject(fault)
 	w.note("a fault waits for the start: %+v", fault)
 }

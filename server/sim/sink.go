@@ -250,7 +250,7 @@ func (s *sink) arrive(l *life, delivery *edge.Delivery, batch string, doubted bo
 		s.w.fail("%s of %s has a payload that nobody sent: %q", name, record.Device, record.Payload)
 		return
 	}
-	if id, known := s.at[record.Position]; known && id != record.Correlation && !s.w.flips {
+	if id, known := s.at[record.Position]; known && id != record.Correlation && !s.w.misread() {
 		s.w.fail("%s has the position of %s", name, id)
 	}
 	s.at[record.Position] = record.Correlation
@@ -260,18 +260,18 @@ func (s *sink) arrive(l *life, delivery *edge.Delivery, batch string, doubted bo
 		// What was rejected before, and is taken now, comes late: its dead letter
 		// may have been lost in a crash, and then it is not even a requeued one.
 		inTurn := delivery.Kind != edge.Requeue && !s.poisoned(record.Payload)
-		if inTurn && record.Position < s.highest[record.Device] && !s.w.flips {
+		if inTurn && record.Position < s.highest[record.Device] && !s.w.misread() {
 			s.w.fail("%s of %s arrives after record %d", name, record.Device, s.highest[record.Device])
 		}
 		s.highest[record.Device] = max(s.highest[record.Device], record.Position)
 		return
 	}
-	if known.life == l.number && !known.doubted && !s.w.flips {
+	if known.life == l.number && !known.doubted && !s.w.misread() {
 		s.w.fail("%s arrives twice without need", name)
 	}
 	// What was sealed comes again as it was, until the gateway knows what became of
 	// it: a receiver that has the batch under its name already can tell.
-	if known.batch != "" && known.batch != batch && delivery.Kind != edge.Requeue && !s.w.flips {
+	if known.batch != "" && known.batch != batch && delivery.Kind != edge.Requeue && !s.w.misread() {
 		s.w.fail("%s was in batch %s, and comes again in batch %s", name, known.batch, batch)
 	}
 	s.w.count("duplicate at a sink")

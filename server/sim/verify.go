@@ -15,7 +15,7 @@ const drainMax = 10 * time.Minute
 
 // drain waits until every message is acknowledged and every record decided.
 func (w *world) drain() {
-	for began := time.Now(); time.Since(began) < drainMax && !w.failed() && !w.ruined; {
+	for began := time.Now(); time.Since(began) < drainMax && !w.failed(); {
 		w.ensureLife()
 		if w.life == nil {
 			return
@@ -35,7 +35,7 @@ func (w *world) drain() {
 			return
 		}
 	}
-	if w.failed() || w.flips || w.life == nil {
+	if w.failed() || w.misread() || w.life == nil {
 		return
 	}
 	w.fail("after %v without faults %d messages are not acknowledged; the queue: %+v", drainMax, w.fleet.unacked(), w.life.queue.Stats())
@@ -48,12 +48,12 @@ func (w *world) verify() {
 	if w.life == nil {
 		return
 	}
-	if !w.flips {
+	if !w.misread() {
 		w.verifyLedger()
 		w.verifyRecords()
 	}
 	w.stop()
-	if !w.flips {
+	if !w.misread() {
 		w.ensureLife()
 		w.verifyLedger() // as it was saved
 		w.stop()

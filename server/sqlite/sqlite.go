@@ -97,13 +97,9 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 }
 
 func (db *DB) connect(ctx context.Context, migrations fs.FS, frames int64) error {
-	writer, err := openConn(db.disk, db.path, roleWriter)
-	if err != nil {
-		db.writer <- nil
-		return err
-	}
+	writer, err := openWriter(db.disk, db.path, frames)
 	db.writer <- writer
-	if err := writer.checkWAL(frames); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := db.migrate(ctx, migrations); err != nil {

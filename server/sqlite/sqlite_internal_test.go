@@ -1,6 +1,9 @@
 package sqlite
 
 import (
+	"bytes"
+	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -69,5 +72,51 @@ func TestAtLeast(t *testing.T) {
 		if got := atLeast(version, versionMin); got != want {
 			t.Errorf("atLeast(%q) = %v, want %v", version, got, want)
 		}
+	}
+}
+
+// TestOpenWriter_WAL tells the writer that the WAL holds more than SQLite has found:
+// what there is must be left as it is.
+func TestOpenWriter_WAL(t *testing.T) {
+	crashed := filepath.Join(t.TempDir(), "a.db")
+	path := filepath.Join(t.TempDir(), "a.db")
+	db, err := Open(t.Context(), Settings{Path: crashed, Migrations: fstest.MapFS{"0001_a.sql": {Data: []byte("CREATE TABLE a(b)")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Write(t.Context(), func(conn *Conn) error { return conn.Exec("INSERT INTO a VALUES(zeroblob(9000))") }); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(crashed + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+suffix, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := int64(len(before)-walHeaderBytes) / walFrameBytes
+	_, err = openWriter(Disk{}, path, frames+1)
+	if failure, ok := errors.AsType[*Error](err); !ok || !failure.IsCorrupt() {
+		t.Errorf("got %v, want a file that is read wrongly", err)
+	}
+	after, err := os.ReadFile(path + "-wal")
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the WAL has changed from %d to %d bytes, %v", len(before), len(after), err)
+	}
+	writer, err := openWriter(Disk{}, path, frames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.close(); err != nil {
+		t.Error(err)
 	}
 }

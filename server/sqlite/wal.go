@@ -112,9 +112,29 @@ func (r *walReader) copyTo(target File) (frames int64, err error) {
 	}
 }
 
-// checkWAL compares what SQLite has found in the WAL with what is there. SQLite
-// takes a frame that it has read wrongly for the end, without a word, and the next
-// commit would be written over everything behind it.
+// openWriter opens the first connection, for which SQLite reads the WAL, and checks
+// that it has found all of it. SQLite takes a frame that it has read wrongly for
+// the end, without a word, and whatever is written next destroys what lies behind
+// it: a commit, and also the checkpoint with which the last connection closes. So
+// one that cannot write is opened before, and closed after.
+func openWriter(disk Disk, path string, frames int64) (writer *Conn, err error) {
+	var guard *Conn
+	if frames > 0 {
+		if guard, err = openConn(disk, path, roleInspector); err != nil {
+			return nil, err
+		}
+	}
+	writer, err = openConn(disk, path, roleWriter)
+	if err == nil {
+		err = writer.checkWAL(frames)
+	}
+	if err != nil {
+		return nil, errors.Join(err, writer.close(), guard.close())
+	}
+	return writer, guard.close()
+}
+
+// checkWAL compares what SQLite has found in the WAL with what is there.
 func (c *Conn) checkWAL(frames int64) error {
 	found := int64(0)
 	if _, err := c.One("PRAGMA wal_checkpoint(NOOP)", func(row Row) { found = row.Int(1) }); err != nil {

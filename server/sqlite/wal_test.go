@@ -190,6 +190,34 @@ func TestOpen_Faults(t *testing.T) {
 	}
 }
 
+// TestOpen_FlippedRead lets every single read of a start return one wrong bit. What
+// was committed must be there for the next start, whatever becomes of this one.
+func TestOpen_FlippedRead(t *testing.T) {
+	failed := 0
+	for nth, struck := 0, true; struck; nth++ {
+		for seed := range uint64(3) {
+			disk := newDisk(t, simdisk.Settings{Seed: 1000*seed + uint64(nth)})
+			committed := unclean(t, disk)
+			before := len(disk.Fired())
+			disk.Inject(simdisk.Fault{Calls: simdisk.Read, Skip: nth, Times: 1, Flip: true})
+			if _, err := openOn(t, disk.Port()); err != nil {
+				failed++
+			}
+			struck = len(disk.Fired()) > before
+			disk.Heal()
+			bury(disk)
+			found := texts(t, mustOpenOn(t, disk))
+			if diff := cmp.Diff(committed, found[:min(len(committed), len(found))]); diff != "" {
+				t.Fatalf("a bit of read %d is wrong: %s", nth, diff)
+			}
+			bury(disk)
+		}
+	}
+	if failed == 0 {
+		t.Error("no start failed")
+	}
+}
+
 // TestOpen_FullDisk starts without room for a second WAL.
 func TestOpen_FullDisk(t *testing.T) {
 	disk := newDisk(t, simdisk.Settings{Seed: 2, Capacity: 1 << 20})

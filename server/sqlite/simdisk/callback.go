@@ -36,6 +36,7 @@ func xOpen(tls *libc.TLS, vfs, name, file uintptr, flags int32, flagsOut uintptr
 		h = opened
 		const journals = sqlite3.SQLITE_OPEN_WAL | sqlite3.SQLITE_OPEN_MAIN_JOURNAL | sqlite3.SQLITE_OPEN_SUPER_JOURNAL
 		h.folders = flag&os.O_CREATE != 0 && flags&journals != 0
+		h.pages, h.readOnly = true, flags&sqlite3.SQLITE_OPEN_READONLY != 0
 	}
 	f.key, f.methods = handles.add(h), ioMethods()
 	if flagsOut != 0 {

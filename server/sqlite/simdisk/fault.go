@@ -24,6 +24,10 @@ const (
 	AnyCall = Calls(1<<iota - 1)
 )
 
+// PageFlipped counts in [Disk.Fired] the wrong bits that SQLite has read in pages:
+// those that it may have written back.
+const PageFlipped = "read of a page with flipped bit"
+
 var callNames = map[Calls]string{
 	Open: "open", Read: "read", Write: "write", Truncate: "truncate", Sync: "sync", SyncFolder: "sync of folder",
 	Rename: "rename", Remove: "remove", Allocate: "allocate",

@@ -31,6 +31,9 @@ type handle struct {
 	level   int32
 	maps    bool  // it uses the shared memory
 	offset  int64 // of the next sequential read or write
+
+	pages    bool // SQLite reads it: what is as long as a page it may write back
+	readOnly bool // it cannot be locked for writing
 }
 
 func blocks(bytes int64) int64 { return (bytes + BlockBytes - 1) / BlockBytes * BlockBytes }
@@ -88,6 +91,9 @@ func (h *handle) read(b []byte, offset int64) (int, syscall.Errno) {
 	if fault.Flip && count > 0 {
 		bit := h.disk.random.IntN(count * 8)
 		b[bit/8] ^= 1 << (bit % 8)
+		if h.pages && len(b) == BlockBytes {
+			h.disk.fired[PageFlipped]++
+		}
 	}
 	return count, 0
 }

@@ -29,7 +29,7 @@ type shared struct {
 func (h *handle) lock(level int32) int32 {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
-	if h.process.dead {
+	if h.process.dead || h.readOnly && level > sqlite3.SQLITE_LOCK_SHARED {
 		return sqlite3.SQLITE_IOERR_LOCK
 	}
 	if h.level >= level {
