@@ -72,3 +72,50 @@ func TestGate_Leave(t *testing.T) {
 		}
 	})
 }
+
+func TestGate_Withdraw(t *testing.T) {
+	t.Run("AnotherSlotProbes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate()
+			generation, _ := g.enter(t.Context(), 0)
+			g.leave(generation, 0, edge.Outcome{Class: edge.Unavailable})
+			probe, _ := g.enter(t.Context(), 1)
+			probed := make(chan bool, 1)
+			go func() {
+				_, ok := g.enter(t.Context(), 2)
+				probed <- ok
+			}()
+			synctest.Wait()
+			g.withdraw(probe)
+			if !<-probed {
+				t.Error("nobody probes")
+			}
+			if closedBy, _ := g.state(); closedBy != edge.Unavailable {
+				t.Errorf("the gate is closed by %v, though nobody has tried", closedBy)
+			}
+		})
+	})
+	t.Run("LateItChangesNothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate()
+			late, _ := g.enter(t.Context(), 0)
+			generation, _ := g.enter(t.Context(), 1)
+			g.leave(generation, 1, edge.Outcome{Class: edge.Unavailable})
+			if _, ok := g.enter(t.Context(), 2); !ok || !g.probing {
+				t.Fatal("nobody probes")
+			}
+			g.withdraw(late)
+			if !g.probing {
+				t.Error("the probe of another attempt was withdrawn")
+			}
+		})
+	})
+	t.Run("WhileOpen", func(t *testing.T) {
+		g := newGate()
+		generation, _ := g.enter(t.Context(), 0)
+		g.withdraw(generation)
+		if next, ok := g.enter(t.Context(), 1); !ok || next != generation {
+			t.Errorf("got generation %d, %v; want %d", next, ok, generation)
+		}
+	})
+}

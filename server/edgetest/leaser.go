@@ -31,6 +31,7 @@ func TestLeaser(t *testing.T, build Build) {
 	t.Run("UndecidedStayLeased", func(t *testing.T) { undecidedStayLeased(t, build) })
 	t.Run("LeasesAtMostMaxLeased", func(t *testing.T) { leasesAtMostMaxLeased(t, build) })
 	t.Run("SinksAreIndependent", func(t *testing.T) { sinksAreIndependent(t, build) })
+	t.Run("Begins", func(t *testing.T) { testBegin(t, build) })
 	t.Run("Seals", func(t *testing.T) { testSeals(t, build) })
 	t.Run("LosesNothingWhileAppending", func(t *testing.T) { losesNothingWhileAppending(t, build) })
 }

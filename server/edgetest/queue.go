@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -177,6 +178,9 @@ func (q *Queue) Begin(sink edge.SinkID, batch []edge.Delivery) []edge.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lane := q.lanes[sink]
+	if lane == nil {
+		return nil
+	}
 	return slices.DeleteFunc(slices.Clone(batch), func(delivery edge.Delivery) bool {
 		_, leased := lane.leased[delivery.Record.Position]
 		return !leased
@@ -189,6 +193,7 @@ func (q *Queue) GiveUp(sink edge.SinkID, positions ...edge.Position) {
 	defer q.mu.Unlock()
 	for _, position := range positions {
 		delete(q.lanes[sink].leased, position)
+		q.lanes[sink].unseal(position)
 	}
 }
 
@@ -337,6 +342,13 @@ func (q *Queue) Account(sink edge.SinkID) Account {
 	defer q.mu.Unlock()
 	lane := q.lanes[sink]
 	return Account{Due: len(lane.due), Leased: len(lane.leased), Dead: len(lane.dead)}
+}
+
+// Leased returns what the sink's lane has, in no order.
+func (q *Queue) Leased(sink edge.SinkID) []edge.Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Values(q.lanes[sink].leased))
 }
 
 // Settlements returns what the sink's lane reported, oldest first.
