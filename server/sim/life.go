@@ -46,7 +46,11 @@ func (w *world) ensureLife() {
 			w.life.bury("it ended by itself")
 			w.life = nil
 		default:
-			return
+			if w.disk.Lives() {
+				return
+			}
+			w.life.bury("a fault has killed it")
+			w.life = nil
 		}
 	}
 	for attempt := 1; ; attempt++ {
@@ -158,7 +162,7 @@ func (l *life) build(ctx context.Context) error {
 	specs := make([]queue.SinkSpec, len(sinkNames))
 	planned := l.w.settings.Lanes
 	for i, name := range sinkNames {
-		specs[i] = queue.SinkSpec{Name: name, Kind: "sim"}
+		specs[i] = queue.SinkSpec{Name: name, Kind: "sim", Limits: l.w.settings.Limits[i]}
 	}
 	ids, err := l.queue.EnsureSinks(ctx, specs)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queue"
 )
 
 // settings are what an operator could have chosen.
@@ -15,7 +16,11 @@ type settings struct {
 	Devices        int
 	Window         int // messages that a device sends without an answer
 	Lanes          [2]edge.PlannedSink
+	Limits         [2]queue.Limits
 }
+
+// givesUp reports whether records may be given up for a sink.
+func (s *settings) givesUp(sink int) bool { return s.Limits[sink] != queue.Limits{} }
 
 func pick[T any](random *rand.Rand, values ...T) T { return values[random.IntN(len(values))] }
 
@@ -33,6 +38,9 @@ func drawSettings(random *rand.Rand) settings {
 		s.Lanes[i] = edge.PlannedSink{
 			Name: name, Kind: "sim", Sealed: random.IntN(2) == 0, Concurrency: 1 + random.IntN(4), Timeout: pick(random, time.Second, 10*time.Second),
 			Batch: edge.BatchLimit{Records: 1 + random.IntN(40), Bytes: pick(random, 4<<10, 1<<20), Linger: pick(random, 0, 20*time.Millisecond, time.Second)},
+		}
+		if random.IntN(6) == 0 {
+			s.Limits[i] = pick(random, queue.Limits{TTL: time.Second}, queue.Limits{TTL: 10 * time.Second}, queue.Limits{MaxLagBytes: 8 << 10}, queue.Limits{MaxLagBytes: 64 << 10})
 		}
 	}
 	return s

@@ -270,8 +270,9 @@ func (s *sink) arrive(l *life, delivery *edge.Delivery, batch string, doubted bo
 		s.w.fail("%s arrives twice without need", name)
 	}
 	// What was sealed comes again as it was, until the gateway knows what became of
-	// it: a receiver that has the batch under its name already can tell.
-	if known.batch != "" && known.batch != batch && delivery.Kind != edge.Requeue && !s.w.misread() {
+	// it: a receiver that has the batch under its name already can tell. Of one that
+	// has lost a member to a limit, the rest has another name.
+	if !s.w.settings.givesUp(s.index) && known.batch != "" && known.batch != batch && delivery.Kind != edge.Requeue && !s.w.misread() {
 		s.w.fail("%s was in batch %s, and comes again in batch %s", name, known.batch, batch)
 	}
 	s.w.count("duplicate at a sink")

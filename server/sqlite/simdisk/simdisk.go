@@ -98,6 +98,14 @@ func (d *Disk) noteOpened(db io.Closer) {
 	d.opened = append(d.opened, db)
 }
 
+// Lives reports whether a process uses the disk. A fault may have killed it, which
+// it only notices with its next call.
+func (d *Disk) Lives() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.process != nil
+}
+
 // Kill ends the process that uses the disk. What it has written stays in the page
 // cache: the next process reads it, and a power cut may still take it away.
 func (d *Disk) Kill() {
