@@ -43,7 +43,7 @@ test: peers check contracts race crash-states sim e2e ## Everything: installs wh
 .PHONY: test-long
 test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 10,000 flipped bits, 100,000 seeds, every mutant, 10,000 kills, 1,000 power cuts, a backlog of 72 hours
 	tools/fuzz 60s
-	go test -count=1 ./server/queue -run TestQueue_CrashStates -v -timeout 2h -states 100000
+	go test -count=1 ./server/queue/crashtest -run TestQueue_CrashStates -v -timeout 2h -states 100000
 	go test -count=1 ./server/queue -run TestOpen_Flips -v -timeout 2h -flips 10000
 	go test -count=1 ./server/queue -run TestSalvage_whateverDevicesSend -v -timeout 1h -carve-bytes 1000000000
 	go test -count=1 ./server/queue -run TestQueue_Model -timeout 60m -rapid.checks 5000 -rapid.steps 100
@@ -86,11 +86,12 @@ unit: ## Unit and architecture tests
 
 # Tests that go through thousands of states one after the other: minutes with the
 # race detector, and nothing runs at the same time in them that does not in others.
-ENUMERATING := TestQueue_(CrashStates|Sweep|FailedSync|Forecast|Expire_property)|TestOpen_(Flips|Migration)|TestOperations_PowerCut
+# Those that need no more than the queue shows are in server/queue/crashtest.
+ENUMERATING := TestQueue_(Forecast|Expire_property)|TestOpen_Flips|TestOperations_PowerCut
 
 .PHONY: race
 race: ## Unit tests again, with the race detector
-	CGO_ENABLED=1 go test -race $$(go list ./server/... | grep -v /server/queue$$)
+	CGO_ENABLED=1 go test -race $$(go list ./server/... | grep -v -e /server/queue$$ -e /crashtest$$)
 	CGO_ENABLED=1 go test -race ./server/queue -timeout 20m -rapid.checks 20 -skip '$(ENUMERATING)'
 
 .PHONY: sim
@@ -100,7 +101,8 @@ sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 see
 
 .PHONY: crash-states
 crash-states: ## 5,000 states that a power cut can leave, a fault at every call of the queue, 600 flipped bits
-	go test -count=1 ./server/queue -run 'Test(Queue_(CrashStates|Sweep)|Open_(Migration|Flips))$$' -v -timeout 30m -states 5000 -sweep-stride 1 -flips 600
+	go test -count=1 ./server/queue/crashtest -v -timeout 30m -states 5000 -sweep-stride 1
+	go test -count=1 ./server/queue -run 'TestOpen_Flips$$' -v -timeout 30m -flips 600
 
 .PHONY: mutants
 mutants: ## Plant one known fault after the other; the simulation has to find each within 1,000 seeds

@@ -19,13 +19,7 @@ import (
 	"combotto.io/gateway/server/queue"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(crashPath) != "" {
-		fmt.Fprintln(os.Stderr, liveUntilKilled())
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var rowSchema = fstest.MapFS{"0001_rows.sql": {Data: []byte("CREATE TABLE message(id INTEGER PRIMARY KEY, device TEXT, received INTEGER, payload BLOB) STRICT")}}
 

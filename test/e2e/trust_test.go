@@ -134,7 +134,7 @@ func TestDamage(t *testing.T) {
 // TestFirstSchema goes on with the file of a gateway of the first schema: what was
 // waiting is delivered under the ids that were answered then.
 func TestFirstSchema(t *testing.T) {
-	const testdata = "../../server/queue/testdata/" // README.md tells how it was made
+	const testdata = "../../server/queue/crashtest/testdata/" // README.md tells how it was made
 	gateway := newGateway(t)
 	content, err := os.ReadFile(testdata + "schema1.db")
 	harness.Must(t, err)

@@ -1,8 +1,9 @@
-package queue_test
+package crashtest_test
 
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,7 +102,7 @@ func (f *firstSchema) whole(q *queue.Queue) error {
 // copied says what is missing in the copy of a file that was migrated.
 func (f *firstSchema) copied(t *testing.T, path string, disk sqlite.Disk) error {
 	t.Helper()
-	text, err := os.ReadFile("schema/0001_queue.sql")
+	text, err := os.ReadFile("../schema/0001_queue.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,19 +138,33 @@ func TestOpen_FirstSchema(t *testing.T) {
 }
 
 func (f *firstSchema) goOn(t *testing.T, path string) {
-	r := startWith(t, queue.Settings{Path: path}, firstSchemaSinks...)
-	r.recount(t)
+	q, err := queue.Open(t.Context(), queue.Settings{Path: path}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.EnsureSinks(t.Context(), firstSchemaSinks); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	balanced(t, q)
 	due := map[edge.SinkID][]edge.Delivery{}
 	for sink := edge.SinkID(1); sink <= 3; sink++ {
-		var err error
-		if due[sink], err = f.due(r.Queue, sink); err != nil {
+		if due[sink], err = f.due(q, sink); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(due[1]) != 0 || len(due[2]) != 100 || len(due[3]) != 300 {
 		t.Fatalf("%d, %d and %d messages are due, want 0, 100 and 300", len(due[1]), len(due[2]), len(due[3]))
 	}
-	letters, err := r.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 10)
+	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 10)
 	if err != nil || len(letters) != 3 {
 		t.Errorf("%d dead letters, %v; want 3", len(letters), err)
 	}
@@ -157,7 +172,7 @@ func (f *firstSchema) goOn(t *testing.T, path string) {
 	replies := edgetest.NewReplies()
 	again := due[3][42].Record
 	fresh := edgetest.Record("dev-1", 1000)
-	if err := r.Append(t.Context(), edge.Entry{Record: again, Replier: replies}, edge.Entry{Record: fresh, Replier: replies, Token: 1}); err != nil {
+	if err := q.Append(t.Context(), edge.Entry{Record: again, Replier: replies}, edge.Entry{Record: fresh, Replier: replies, Token: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, reply := range replies.Wait(t, 2) {
@@ -166,14 +181,25 @@ func (f *firstSchema) goOn(t *testing.T, path string) {
 			t.Errorf("message %d: got %+v, %v", reply.Token, reply.Receipt, reply.Err)
 		}
 	}
-	r.ack(t, 2, due[2])
-	r.ack(t, 3, due[3])
-	for _, sink := range r.recount(t).Sinks {
+	for sink := edge.SinkID(2); sink <= 3; sink++ {
+		if err := q.Settle(t.Context(), sink, edge.Settlement{Attempt: attempt(due[sink], edge.Delivered), Acked: due[sink]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, sink := range balanced(t, q).Sinks {
 		if sink.Pending != 0 || sink.Counted.Owed != 300 {
 			t.Errorf("%s: %+v", sink.Name, sink)
 		}
 	}
-	r.close(t)
+}
+
+func balanced(t *testing.T, q *queue.Queue) queue.Recount {
+	t.Helper()
+	recount, err := q.Recount(t.Context())
+	if err != nil || !recount.Balanced() {
+		t.Errorf("the ledger does not balance: %+v, %v", recount, err)
+	}
+	return recount
 }
 
 // TestOpen_Migration lets single calls of a start fail that migrates: what is left

@@ -1,4 +1,4 @@
-package queue_test
+package crashtest_test
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-var sweepStride = flag.Int("sweep-stride", 20*slow, "TestQueue_Sweep lets every so many-th call fail; 1 is each")
+var sweepStride = flag.Int("sweep-stride", 20, "TestQueue_Sweep lets every so many-th call fail; 1 is each")
 
 // afterwards is a moment behind all that have come.
 const afterwards = math.MaxInt - 1
@@ -28,7 +28,7 @@ const afterwards = math.MaxInt - 1
 // migrates, appends, settles, checkpoints, removes what is old and stops. Then the
 // power goes. Each call, which takes minutes:
 //
-//	go test ./server/queue -run TestQueue_Sweep -sweep-stride 1 -timeout 1h
+//	go test ./server/queue/crashtest -run TestQueue_Sweep -sweep-stride 1 -timeout 1h
 func TestQueue_Sweep(t *testing.T) {
 	old := oldFiles(t)
 	for name, fault := range map[string]simdisk.Fault{
@@ -65,7 +65,7 @@ func oldFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	disk := simdisk.New(simdisk.Settings{})
 	defer disk.Close()
-	text, err := os.ReadFile("schema/0001_queue.sql")
+	text, err := os.ReadFile("../schema/0001_queue.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,14 +150,14 @@ func TestQueue_FailedSync(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var losses []error
 			duplicates := 0
-			for run := range test.runs / slow {
+			for run := range test.runs {
 				known, err := failedSync(t, run, test.mutate)
 				duplicates += known
 				if err != nil {
 					losses = append(losses, fmt.Errorf("run %d: %w", run, err))
 				}
 			}
-			t.Logf("%d of %d runs are bad, %d messages were known when they came again: %v", len(losses), test.runs/slow, duplicates, errors.Join(losses...))
+			t.Logf("%d of %d runs are bad, %d messages were known when they came again: %v", len(losses), test.runs, duplicates, errors.Join(losses...))
 			if (len(losses) > 0) != test.loses || duplicates == 0 {
 				t.Errorf("want losses: %v", test.loses)
 			}

@@ -1,4 +1,4 @@
-package queue_test
+package crashtest_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package queue_test
+package crashtest_test
 
 import (
 	"flag"
@@ -12,12 +12,12 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-var crashStates = flag.Int("states", 500/slow, "how many distinct crash states TestQueue_CrashStates opens")
+var crashStates = flag.Int("states", 500, "how many distinct crash states TestQueue_CrashStates opens")
 
 // TestQueue_CrashStates records what the queue writes, and opens every kind of
 // state that a power cut at any moment could have left. More of it:
 //
-//	go test ./server/queue -run TestQueue_CrashStates -states 100000 -timeout 2h
+//	go test ./server/queue/crashtest -run TestQueue_CrashStates -states 100000 -timeout 2h
 func TestQueue_CrashStates(t *testing.T) {
 	total := census{}
 	for seed := uint64(1); total.distinct < *crashStates; seed++ {

@@ -1,4 +1,4 @@
-package queue_test
+package crashtest_test
 
 import (
 	"context"
@@ -15,6 +15,9 @@ import (
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
+
+// sinks is what the workload delivers to.
+var sinks = []queue.SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind: "test"}}
 
 const (
 	simPath      = "/data/queue.db"
@@ -60,7 +63,7 @@ func (w *workload) open() error {
 	if err != nil {
 		return err
 	}
-	if _, err := q.EnsureSinks(context.Background(), specs(destinations)); err != nil {
+	if _, err := q.EnsureSinks(context.Background(), sinks); err != nil {
 		return errors.Join(err, q.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
