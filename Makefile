@@ -41,15 +41,8 @@ test: peers check contracts race crash-states sim e2e ## Everything: installs wh
 	@echo "make test: everything passed"
 
 .PHONY: test-long
-test-long: peers mutants ## The long lanes: every fuzz target for a minute, 100,000 crash states, 10,000 flipped bits, 100,000 seeds, every mutant, 10,000 kills, 1,000 power cuts, a backlog of 72 hours
-	tools/fuzz 60s
-	go test -count=1 ./server/queue/crashtest -run TestQueue_CrashStates -v -timeout 2h -states 100000
-	go test -count=1 ./server/queue -run TestOpen_Flips -v -timeout 2h -flips 10000
-	go test -count=1 ./server/queue -run TestSalvage_whateverDevicesSend -v -timeout 1h -carve-bytes 1000000000
-	go test -count=1 ./server/queue -run TestQueue_Model -timeout 60m -rapid.checks 5000 -rapid.steps 100
-	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 12h -seeds 100000
-	cd test && go test -count=1 ./crash -run 'TestKill$$|TestPoint|TestPower$$|TestBacklog' -v -timeout 8h -cycles 10000 -kills-per-point 10 -cuts 1000 -backlog 26000000
-	cd test && go test -count=1 ./e2e -run TestOutage -v -timeout 30m -outage 10m
+test-long: long-fuzz long-states long-flips long-carve long-model mutants long-sim long-crash long-outage ## The long lanes, most of a day; each can be started alone, and make -k test-long goes on after one that fails
+	@echo "make test-long: everything passed"
 
 .PHONY: bench
 bench: peers ## Benchmarks with the side-by-side table, 10 to 15 minutes on a quiet machine
@@ -111,6 +104,40 @@ mutants: ## Plant one known fault after the other; the simulation has to find ea
 .PHONY: e2e
 e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients
 	cd test && go test -p 1 -count=1 -timeout 25m ./...
+
+## The long lanes
+
+.PHONY: long-fuzz
+long-fuzz: ## Every fuzz target for a minute
+	tools/fuzz 60s
+
+.PHONY: long-states
+long-states: ## 100,000 states that a power cut can leave
+	go test -count=1 ./server/queue/crashtest -run TestQueue_CrashStates -v -timeout 2h -states 100000
+
+.PHONY: long-flips
+long-flips: ## 10,000 flipped bits
+	go test -count=1 ./server/queue -run TestOpen_Flips -v -timeout 2h -flips 10000
+
+.PHONY: long-carve
+long-carve: ## A gigabyte of what devices may send, salvaged
+	go test -count=1 ./server/queue -run TestSalvage_whateverDevicesSend -v -timeout 1h -carve-bytes 1000000000
+
+.PHONY: long-model
+long-model: ## 5,000 histories of the queue against a map
+	go test -count=1 ./server/queue -run TestQueue_Model -v -timeout 60m -rapid.checks 5000 -rapid.steps 100
+
+.PHONY: long-sim
+long-sim: ## 100,000 seeds of the simulation
+	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 12h -seeds 100000
+
+.PHONY: long-crash
+long-crash: peers ## 10,000 kills, 10 at each named place, 1,000 power cuts, a backlog of 72 hours
+	cd test && go test -count=1 ./crash -run 'TestKill$$|TestPoint|TestPower$$|TestBacklog' -v -timeout 8h -cycles 10000 -kills-per-point 10 -cuts 1000 -backlog 26000000
+
+.PHONY: long-outage
+long-outage: peers ## A sink that is away for ten minutes
+	cd test && go test -count=1 ./e2e -run TestOutage -v -timeout 30m -outage 10m
 
 ## Contracts
 
