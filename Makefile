@@ -98,8 +98,9 @@ crash-states: ## 5,000 states that a power cut can leave, a fault at every call 
 	go test -count=1 ./server/queue -run 'TestOpen_Flips$$' -v -timeout 30m -flips 600
 
 .PHONY: mutants
-mutants: ## Plant one known fault after the other; the simulation has to find each within 1,000 seeds
-	go test -count=1 ./server/sim -run TestMutants -v -timeout 60m -mutants
+mutants: peers ## Plant one known fault after the other: found within 1,000 seeds of the simulation, and within 50 kills or power cuts
+	go test -count=1 ./server/sim -run TestMutants -v -timeout 60m -mutants | grep -v '^=== '
+	cd test && go test -count=1 ./crash -run '_Mutant$$' -v -timeout 30m | grep -v '^=== '
 
 .PHONY: e2e
 e2e: peers $(NODE) $(MQTTJS) ## End-to-end tests with real processes and real clients

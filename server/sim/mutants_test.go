@@ -53,7 +53,7 @@ func TestMutants(t *testing.T) {
 			if err == nil || found == nil {
 				t.Fatalf("%d seeds did not find it (%v): the simulation has a hole\n%s", mutantSeeds, err, output)
 			}
-			t.Logf("seed %s found it after %v: %s", found[1], time.Since(began).Round(time.Millisecond), found[2])
+			t.Logf("found after %s seeds, %v: %s", found[1], time.Since(began).Round(time.Millisecond), found[2])
 		})
 	}
 }
