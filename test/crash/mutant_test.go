@@ -39,6 +39,15 @@ var killMutants = []mutant{
 		changes: []harness.Change{{File: "server/queue/recover.go", Old: "\t\tq.window.replayed(record)\n", New: ""}},
 	},
 	{
+		// Gives up what has waited for 50 ms, and reports it. Nobody has set such a
+		// limit.
+		name: "expires-unasked", finds: "I1",
+		changes: []harness.Change{{
+			File: "server/gateway/gateway.go", Old: "RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),",
+			New: "RetentionUndelivered: 50 * time.Millisecond,",
+		}},
+	},
+	{
 		// Forgets at a start which batches were under way: they come again under
 		// other names.
 		name: "seal-forgotten", finds: "I3",

@@ -76,6 +76,13 @@ var tamperings = []tampering{
 	{"CounterOfAll", false, "I5", sqlTampering("UPDATE ledger SET accepted = accepted + 1")},
 	{"CounterOfUnrouted", false, "I5", sqlTampering("UPDATE ledger SET unrouted = unrouted + 1")},
 	{"GapBetweenFrames", false, "I5", sqlTampering("DELETE FROM frame WHERE id = (SELECT max(id) FROM frame WHERE id < (SELECT max(id) FROM frame))")},
+	{"CounterOfDeliveries", false, "I5 archive", sqlTampering("UPDATE sink SET delivered = delivered - 1, owed = owed - 1 WHERE name = 'archive'")},
+	{"MoreCountedThanArrived", true, "I5 analytics", sqlTampering("UPDATE sink SET delivered = delivered + 100000, owed = owed + 100000 WHERE name = 'analytics'")},
+	{"CounterOfLosses", false, "I5 archive", sqlTampering("UPDATE sink SET delivered = delivered - 1, expired = expired + 1 WHERE name = 'archive'")},
+	{"GivenUpByItself", false, "I1 analytics", sqlTampering(fmt.Sprintf(insertLoss, "analytics", "{}"))},
+	{"DeadByItself", false, "I1 archive", sqlTampering(`INSERT INTO dead SELECT id, 1, 'rejected', '', '', '', 0, 0, 0, 0, '', x'00' FROM sink WHERE name = 'archive'`)},
+	{"SetAside", false, "I1", sqlTampering("INSERT INTO quarantine VALUES(-1, 1, 1, 0, 0, 0, x'00', '', 0)")},
+	{"Salvaged", false, "I1", sqlTampering("UPDATE ledger SET salvaged = 1")},
 	{"SinkGone", false, "I5 archive", sqlTampering("DELETE FROM sink WHERE name = 'archive'")},
 	{"BitOfAFrame", false, "I12", sqlTampering("UPDATE frame SET body = CAST(substr(body, 1, 20) || iif(substr(body, 21, 1) = x'00', x'01', x'00') || substr(body, 22) AS BLOB) WHERE id = (SELECT max(id) FROM frame)")},
 	{"BitOfTheFile", false, "I12", func(t *testing.T, run *verify.Run) {
@@ -125,13 +132,18 @@ func TestVerify(t *testing.T) {
 			return lines
 		})
 		device, _, _ := strings.Cut(identityOf(gone), `"`)
-		sqlTampering(fmt.Sprintf(`INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
-			VALUES((SELECT id FROM sink WHERE name = 'archive'), 1, 'test', '', 1, 1, 0, 0, 0, 1, '{"%s": 1}')`, device))(t, &run)
+		sqlTampering(fmt.Sprintf(insertLoss, "archive", `{"`+device+`": 1}`))(t, &run)
+		sqlTampering("UPDATE sink SET delivered = delivered - 1, discarded = discarded + 1 WHERE name = 'archive'")(t, &run)
+		run.MayGiveUp = true
 		report, err := verify.Check(run)
 		harness.Must(t, err)
 		harness.Must(t, report.Err())
 	})
 }
+
+// insertLoss reports one message as lost, by a sink and its devices.
+const insertLoss = `INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
+	VALUES((SELECT id FROM sink WHERE name = '%s'), 1, 'test', '', 1, 1, 0, 0, 0, 1, '%s')`
 
 // copyEvidence copies what a run has left into a folder of its own.
 func copyEvidence(t *testing.T, run verify.Run) verify.Run {

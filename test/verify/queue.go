@@ -41,7 +41,7 @@ func (c *check) readQueue() error {
 	if empty, err := file.isEmpty(); err != nil || empty {
 		return err
 	}
-	for _, read := range []func() error{file.integrity, file.readSinks, file.readSets, file.readFrames, file.readDead, file.readLosses, file.judge} {
+	for _, read := range []func() error{file.integrity, file.readSinks, file.readSets, file.readFrames, file.readDead, file.readLosses, file.readDamage, file.judge} {
 		if err := read(); err != nil {
 			return err
 		}
@@ -85,6 +85,7 @@ type sinkRow struct {
 	ranges                                             [][2]int64 // decided above the cursor; the end does not belong to it
 	arrivals                                           *arrivals  // nil when the run does not name it
 	owedStored, pendingCounted, pendingAll, deadStored int64
+	discardedStored, expiredStored                     int64 // by the loss report
 }
 
 // isDecided reports whether nothing is to be done any more. It is asked about
@@ -249,12 +250,14 @@ func (f *queueFile) takeRecord(position int64, record *frameRecord) {
 }
 
 func (f *queueFile) readDead() error {
-	return f.each("SELECT sink, position, body FROM dead", func(row *sql.Rows) error {
+	return f.each("SELECT sink, position, reason, body FROM dead", func(row *sql.Rows) error {
 		var id, position int64
+		var reason string
 		var body []byte
-		if err := row.Scan(&id, &position, &body); err != nil {
+		if err := row.Scan(&id, &position, &reason, &body); err != nil {
 			return err
 		}
+		f.givenUp(id, "position %d is a dead letter (%s)", position, reason)
 		for _, sink := range f.sinks {
 			if sink.id != id {
 				continue
@@ -276,18 +279,27 @@ func (f *queueFile) readDead() error {
 
 // readLosses takes what the file says was given up, by device.
 func (f *queueFile) readLosses() error {
-	return f.each("SELECT sink, devices FROM loss", func(row *sql.Rows) error {
-		var id int64
-		var text string
-		if err := row.Scan(&id, &text); err != nil {
+	return f.each("SELECT sink, kind, reason, count, devices FROM loss", func(row *sql.Rows) error {
+		var id, kind, count int64
+		var reason, text string
+		if err := row.Scan(&id, &kind, &reason, &count, &text); err != nil {
 			return err
 		}
+		f.givenUp(id, "%d messages were given up (%s)", count, reason)
 		counts := map[string]int{}
 		if err := json.Unmarshal([]byte(text), &counts); err != nil {
 			return err
 		}
 		for _, sink := range f.sinks {
-			if sink.id != id || sink.arrivals == nil {
+			if sink.id != id {
+				continue
+			}
+			if kind == lossExpired {
+				sink.expiredStored += count
+			} else {
+				sink.discardedStored += count
+			}
+			if sink.arrivals == nil {
 				continue
 			}
 			for device, count := range counts {
@@ -296,6 +308,35 @@ func (f *queueFile) readLosses() error {
 		}
 		return nil
 	})
+}
+
+// lossExpired is the kind of a loss by age or size.
+const lossExpired = 2
+
+// readDamage takes what the file says was set aside, or left behind with a file
+// before it.
+func (f *queueFile) readDamage() error {
+	var rows, quarantined, salvaged int64
+	if err := f.db.QueryRow("SELECT (SELECT count(*) FROM quarantine), quarantined, salvaged FROM ledger").Scan(&rows, &quarantined, &salvaged); err != nil {
+		return err
+	}
+	if rows+quarantined+salvaged > 0 && !f.run.MayGiveUp {
+		f.find("I1", "", "%d rows were set aside as damaged, with %d messages, and %d files were salvaged", rows, quarantined, salvaged)
+	}
+	return nil
+}
+
+// givenUp notes what the gateway says of itself that a sink does not get. A sink
+// that the run does not name may give up what it wants; 0 is the door.
+func (f *queueFile) givenUp(id int64, format string, arguments ...any) {
+	if id == 0 && !f.run.MayGiveUp {
+		f.find("I1", "", "refused at the door: "+format, arguments...)
+	}
+	for _, sink := range f.sinks {
+		if sink.id == id && sink.arrivals != nil && !f.run.MayGiveUp {
+			f.find("I1", sink.name, format, arguments...)
+		}
+	}
 }
 
 // judge compares counters with what was read.
@@ -328,7 +369,11 @@ func (f *queueFile) judge() error {
 		if sink.dead != sink.deadStored {
 			f.find("I5", sink.name, "there are %d dead letters, the ledger says %d", sink.deadStored, sink.dead)
 		}
+		if sink.discarded != sink.discardedStored || sink.expired != sink.expiredStored {
+			f.find("I5", sink.name, "%d messages were discarded and %d have expired by the loss report, the ledger says %d and %d", sink.discardedStored, sink.expiredStored, sink.discarded, sink.expired)
+		}
 		if sink.arrivals != nil {
+			f.judgeDelivered(sink)
 			sink.arrivals.Pending, sink.arrivals.Dead = int(sink.pendingAll), int(sink.deadStored)
 		}
 	}
@@ -342,4 +387,15 @@ func (f *queueFile) judge() error {
 		}
 	}
 	return nil
+}
+
+// judgeDelivered compares the counter of deliveries with what arrived. What has
+// arrived last may not be counted yet, unless nothing waits and the gateway had
+// the time to count it.
+func (f *queueFile) judgeDelivered(sink *sinkRow) {
+	arrived := int64(sink.arrivals.Distinct)
+	final := !f.run.Killed && !f.run.MayGiveUp && sink.pendingAll == 0
+	if sink.delivered > arrived || final && sink.delivered < arrived {
+		f.find("I5", sink.name, "%d messages have arrived, the ledger says that %d were delivered", arrived, sink.delivered)
+	}
 }
