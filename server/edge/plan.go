@@ -34,7 +34,8 @@ type PlannedSink struct {
 	Batch       BatchLimit
 	Timeout     time.Duration // of one attempt
 	// Sealed is true when what the sink sends is named after the members of its
-	// batch: the lane then seals each batch before its first attempt.
+	// batch, or when no more than one batch of each slot may come again after a
+	// crash: the lane then seals each batch before its first attempt.
 	Sealed bool
 }
 

@@ -44,7 +44,7 @@ func openSinks(ctx context.Context, configured []config.Sink, gateway edge.Gatew
 		s.byID[ids[i]] = sink
 		s.planned = append(s.planned, edge.PlannedSink{
 			ID: ids[i], Name: settings.Name, Kind: settings.Kind, Concurrency: settings.Concurrency, Timeout: sinkTimeout(settings),
-			Sealed: settings.Kind == config.KindHTTP,
+			Sealed: true, // a crash repeats one batch of each slot at most
 			Batch:  edge.BatchLimit{Records: settings.Batch.Count, Bytes: int(settings.Batch.Bytes), Linger: settings.Batch.Linger},
 		})
 	}

@@ -48,6 +48,15 @@ var killMutants = []mutant{
 		}},
 	},
 	{
+		// Saves settlements every 5 s, and seals nothing that would save them sooner:
+		// a crash repeats many batches of a slot.
+		name: "settlements-late", finds: "I3",
+		changes: []harness.Change{
+			{File: "server/queue/commit.go", Old: "\tsaveInterval = 25 * time.Millisecond\n", New: "\tsaveInterval = 5 * time.Second\n"},
+			{File: "server/gateway/sinks.go", Old: "\t\t\tSealed: true, ", New: "\t\t\tSealed: false, "},
+		},
+	},
+	{
 		// Forgets at a start which batches were under way: they come again under
 		// other names.
 		name: "seal-forgotten", finds: "I3",

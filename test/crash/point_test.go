@@ -167,7 +167,7 @@ func (r *rig) dieAt(point *point) {
 		r.cycle()
 	}
 	r.gateway.Env = deadly
-	harness.Must(r.t, r.gateway.Begin())
+	r.launch()
 	if point.when == underLoadOnly {
 		r.lives = append(r.lives, life{began: acklog.Now()})
 		if r.load == nil {

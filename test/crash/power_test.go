@@ -52,8 +52,7 @@ func newPowerRig(t *testing.T, binary string, disk *harness.Disk, name string) *
 	r.disk = disk
 	r.gateway.Volume = filepath.Join(disk.Path(), name)
 	harness.Must(t, os.Mkdir(r.gateway.Volume, 0o755))
-	archive, analytics := r.gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", r.address)
-	r.gateway.SetSinks(archive, analytics)
+	r.setSinks()
 	t.Cleanup(func() { // before the disk goes, and to make room
 		if err := r.gateway.Kill(); err != nil {
 			t.Error(err)
@@ -88,7 +87,7 @@ func (r *rig) powerCycle() {
 	if r.load == nil && r.random.IntN(2) == 0 {
 		// Nobody is connected yet: this one is about the files' creation.
 		r.lives = append(r.lives, life{began: acklog.Now()})
-		harness.Must(r.t, r.gateway.Begin())
+		r.launch()
 		<-time.After(time.Duration(r.random.Int64N(int64(creationMax))))
 		r.cut()
 		return

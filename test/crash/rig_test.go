@@ -1,7 +1,13 @@
 package crash_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -12,11 +18,12 @@ import (
 	"combotto.io/gateway/test/verify"
 )
 
-// The sinks of every rig. Batches are the default's: a thousand records, four at
-// a time.
+// The sinks of every rig: four batches at a time. Those of the file sink, which
+// have no keys to count them by, are small, so that one too many shows.
 const (
-	sinkSlots = 4
-	sinkBatch = 1000
+	sinkSlots    = 4
+	sinkBatch    = 1000
+	archiveBatch = 100
 )
 
 // rig is one gateway with its sinks and a generator that outlives it: the
@@ -32,6 +39,7 @@ type rig struct {
 	random   *rand.Rand
 	lives    []life
 	doubted  []verify.Interval
+	crashes  []verify.Crash
 	disk     *harness.Disk // nil without one of its own
 }
 
@@ -55,8 +63,14 @@ func newRig(t *testing.T, binary string) *rig {
 	r.address, err = harness.FreeAddress()
 	harness.Must(t, err)
 	r.startReceiver()
-	gateway.SetSinks(gateway.FileSinkYAML(), harness.HTTPSinkYAML("analytics", r.address))
+	r.setSinks()
 	return r
+}
+
+// setSinks makes the configuration, with further sinks at its end.
+func (r *rig) setSinks(more ...string) {
+	archive := fmt.Sprintf("  - {name: archive, kind: file, batch: {count: %d}, file: {dir: %q}}\n", archiveBatch, r.gateway.OutDir())
+	r.gateway.SetSinks(append([]string{archive, harness.HTTPSinkYAML("analytics", r.address)}, more...)...)
 }
 
 // startReceiver starts the receiver, or starts it again.
@@ -87,11 +101,52 @@ func (r *rig) begin() {
 	r.t.Helper()
 	r.lives = append(r.lives, life{began: acklog.Now()})
 	if r.load != nil {
-		harness.Must(r.t, r.gateway.Begin())
+		r.launch()
 		return
 	}
+	r.noteCrash()
 	harness.Must(r.t, r.gateway.Start(r.t.Context()))
 	r.startLoad()
+}
+
+// launch starts the gateway and does not wait.
+func (r *rig) launch() {
+	r.t.Helper()
+	r.noteCrash()
+	harness.Must(r.t, r.gateway.Begin())
+}
+
+// noteCrash notes what the sinks hold, when a gateway ran before.
+func (r *rig) noteCrash() {
+	r.t.Helper()
+	if r.gateway.Process() == nil {
+		return
+	}
+	files, err := filepath.Glob(filepath.Join(r.gateway.OutDir(), "*", "*.ndjson"))
+	harness.Must(r.t, err)
+	crash := verify.Crash{}
+	for _, path := range append(files, r.received) {
+		crash[filepath.Base(path)] = wholeLines(r.t, path)
+	}
+	r.crashes = append(r.crashes, crash)
+}
+
+// wholeLines returns where the last whole line of a file ends. The gateway cuts
+// off what lies behind it.
+func wholeLines(t *testing.T, path string) int64 {
+	t.Helper()
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	harness.Must(t, err)
+	defer file.Close()
+	size, err := file.Seek(0, io.SeekEnd)
+	harness.Must(t, err)
+	tail := make([]byte, min(size, 64<<10))
+	_, err = file.ReadAt(tail, size-int64(len(tail)))
+	harness.Must(t, err)
+	return size - int64(len(tail)) + int64(bytes.LastIndexByte(tail, '\n')+1)
 }
 
 // kill ends the gateway with SIGKILL and waits until the generator has written
@@ -154,9 +209,9 @@ func (r *rig) drain() {
 // evidence says where everything lies that the run has left.
 func (r *rig) evidence(killed bool) verify.Run {
 	return verify.Run{
-		Log: r.load.LogPath(), Doubted: r.doubted, Queue: filepath.Join(r.gateway.DataDir(), "queue.db"), Killed: killed, Crashes: len(r.lives),
+		Log: r.load.LogPath(), Doubted: r.doubted, Queue: filepath.Join(r.gateway.DataDir(), "queue.db"), Killed: killed, Crashes: r.crashes,
 		Sinks: []verify.Sink{
-			{Name: "archive", Folder: r.gateway.OutDir(), Slots: sinkSlots, Batch: sinkBatch},
+			{Name: "archive", Folder: r.gateway.OutDir(), Slots: sinkSlots, Batch: archiveBatch},
 			{Name: "analytics", Received: r.received, Slots: sinkSlots, Batch: sinkBatch, SameKey: true},
 		},
 	}

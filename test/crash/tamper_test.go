@@ -54,9 +54,15 @@ var tamperings = []tampering{
 	{"StoredTwice", false, "I3", func(t *testing.T, run *verify.Run) {
 		rewriteFrame(t, run.Queue, func(position int64, records []byte) (int64, []byte) { return position + 1<<20, records })
 	}},
-	{"MoreDuplicatesThanCrashesExplain", false, "I3 analytics", func(t *testing.T, run *verify.Run) {
+	{"AgainWithoutACrash", false, "I3 analytics", func(t *testing.T, run *verify.Run) {
 		editLines(t, run.Sinks[1].Received, func(lines []string) []string { return append(lines, lines[0]) })
-		run.Crashes = 0
+		run.Crashes = nil
+	}},
+	{"MoreBatchesAgainThanSlots", false, "I3 analytics", func(t *testing.T, run *verify.Run) {
+		editLines(t, run.Sinks[1].Received, func(lines []string) []string { return append(lines, lines...) })
+	}},
+	{"MoreRecordsAgainThanBatches", false, "I3 archive", func(t *testing.T, run *verify.Run) {
+		editLines(t, newestFile(t, run.Sinks[0].Folder), func(lines []string) []string { return append(lines, lines[:sinkSlots*archiveBatch+1]...) })
 	}},
 	{"AgainUnderAnotherKey", false, "I3 analytics", func(t *testing.T, run *verify.Run) {
 		editLines(t, run.Sinks[1].Received, func(lines []string) []string {

@@ -97,7 +97,8 @@ func (s *sinkRow) isDecided(position int64) bool {
 	return position < s.cursor || len(s.ranges) > 0 && s.ranges[0][0] <= position
 }
 
-// isEmpty reports whether the file lost its very tables.
+// isEmpty reports whether the file lost its very tables, or was never begun: the
+// ledger's row comes before all others.
 func (f *queueFile) isEmpty() (bool, error) {
 	var tables int
 	if err := f.db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name = 'frame'").Scan(&tables); err != nil {
@@ -106,7 +107,15 @@ func (f *queueFile) isEmpty() (bool, error) {
 	if tables == 0 {
 		f.find("I12", "", "the file holds no table of frames")
 	}
-	return tables == 0, nil
+	if tables == 0 {
+		return true, nil
+	}
+	var rows, frames int
+	err := f.db.QueryRow("SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM frame)").Scan(&rows, &frames)
+	if rows == 0 && frames > 0 {
+		f.find("I12", "", "the file holds %d frames and no ledger", frames)
+	}
+	return rows == 0, err
 }
 
 // integrity asks SQLite what it thinks of the file.

@@ -3,6 +3,7 @@ package verify
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,27 @@ type arrivals struct {
 	keys    [][]uint32 // of the first arrival, with SameKey
 	keyID   map[string]uint32
 	givenUp map[string]int // messages by device, from the file's loss report
+
+	crash    int               // how many were before the line that is read
+	repeated map[int]*repeated // by the crash before it; 0 is before the first
+}
+
+// repeated is what came again after a crash.
+type repeated struct {
+	records int
+	keys    map[string]bool
+}
+
+// repeat counts a record that came again.
+func (a *arrivals) repeat(key string) {
+	a.Duplicates++
+	after := a.repeated[a.crash]
+	if after == nil {
+		after = &repeated{keys: map[string]bool{}}
+		a.repeated[a.crash] = after
+	}
+	after.records++
+	after.keys[key] = true
 }
 
 // state is where a message was found.
@@ -36,7 +58,7 @@ const (
 )
 
 func newArrivals(sink Sink, fleet *fleet) *arrivals {
-	a := &arrivals{Deliveries: Deliveries{Sink: sink.Name}, sink: sink, keyID: map[string]uint32{}, givenUp: map[string]int{}}
+	a := &arrivals{Deliveries: Deliveries{Sink: sink.Name}, sink: sink, keyID: map[string]uint32{}, givenUp: map[string]int{}, repeated: map[int]*repeated{}}
 	for _, device := range fleet.devices {
 		a.states = append(a.states, make([]state, len(device.stored)))
 		a.keys = append(a.keys, make([]uint32, len(device.stored)))
@@ -73,7 +95,8 @@ func (c *check) readSink(sink Sink) error {
 		return nil
 	}
 	if sink.Received != "" {
-		return eachLine(sink.Received, false, func(line []byte) error {
+		return eachLine(sink.Received, false, func(end int64, line []byte) error {
+			arrived.crash = c.run.crashesBefore(sink.Received, end)
 			parts := bytes.SplitN(line, []byte{' '}, 3)
 			if len(parts) != 3 {
 				return fmt.Errorf("no time and key in %.80q", line)
@@ -87,7 +110,11 @@ func (c *check) readSink(sink Sink) error {
 	}
 	slices.SortFunc(files, func(a, b string) int { return strings.Compare(a, b) })
 	for _, path := range files {
-		if err := eachLine(path, c.run.Killed, func(line []byte) error { return take("-", line) }); err != nil {
+		err := eachLine(path, c.run.Killed, func(end int64, line []byte) error {
+			arrived.crash = c.run.crashesBefore(path, end)
+			return take("-", line)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -108,7 +135,7 @@ func (c *check) take(arrived *arrivals, key string, record *delivered) {
 	}
 	state := &arrived.states[device.index][message]
 	if *state&arrivedHere != 0 {
-		arrived.Duplicates++
+		arrived.repeat(key)
 		if number := arrived.keys[device.index][message]; number != arrived.key(key) {
 			arrived.OtherKey++
 			if arrived.sink.SameKey {
@@ -139,9 +166,17 @@ func (a *arrivals) key(key string) uint32 {
 	return number
 }
 
-// eachLine calls each for every line of a file; a file that is not there has
-// none. A last line without an end is an error unless torn.
-func eachLine(path string, torn bool, each func(line []byte) error) error {
+// crashesBefore returns how many crashes there were when a line was written that
+// ends at an offset of a file.
+func (r *Run) crashesBefore(path string, end int64) int {
+	name := filepath.Base(path)
+	count, _ := slices.BinarySearchFunc(r.Crashes, end, func(crash Crash, end int64) int { return cmp.Compare(crash[name], end) })
+	return count
+}
+
+// eachLine calls each for every line of a file, with the offset behind it; a file
+// that is not there has none. A last line without an end is an error unless torn.
+func eachLine(path string, torn bool, each func(end int64, line []byte) error) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -150,14 +185,14 @@ func eachLine(path string, torn bool, each func(line []byte) error) error {
 		return err
 	}
 	defer file.Close()
-	reader := bufio.NewReaderSize(file, 1<<20)
+	reader, end := bufio.NewReaderSize(file, 1<<20), int64(0)
 	for number := 1; ; number++ {
 		line, err := reader.ReadSlice('\n')
 		if errors.Is(err, io.EOF) && (len(line) == 0 || torn) {
 			return nil
 		}
-		if err == nil {
-			err = each(bytes.TrimSuffix(line, []byte{'\n'}))
+		if end += int64(len(line)); err == nil {
+			err = each(end, bytes.TrimSuffix(line, []byte{'\n'}))
 		}
 		if err != nil {
 			return fmt.Errorf("%s line %d: %w", path, number, err)

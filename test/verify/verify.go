@@ -10,8 +10,8 @@
 //	     salvaged is a finding, too, unless the run allows it: then a dead letter
 //	     and a loss that is reported account for a message
 //	I2   what was delivered or stored was sent, and is what was sent
-//	I3   a message is stored once; what a sink received again after a crash is at
-//	     most a batch for each of its slots, under the same key where there is one
+//	I3   a message is stored once; what a sink received again after one crash is at
+//	     most one batch for each of its slots, under the same key where there is one
 //	I4   messages of a device arrive first in the order in which they were sent
 //	I5   the counters in the file are what its rows come to
 //	I12  SQLite finds the file sound, and every frame is what its checksum says
@@ -35,7 +35,7 @@ type Run struct {
 	Doubted []Interval // acknowledgements that came then promise nothing
 	Queue   string     // the database file; its WAL lies beside it
 	Sinks   []Sink
-	Crashes int // starts that followed a crash, and the crash at the end if there was one
+	Crashes []Crash // in order; one at the end, with no start after it, is left out
 	// MayGiveUp says that the run has dead letters, limits that drop records, or
 	// damage. A gateway that loses what it writes down as lost is pardoned only then.
 	MayGiveUp bool
@@ -43,6 +43,11 @@ type Run struct {
 	// file sink may hold an unfinished line, which counts as nothing.
 	Killed bool
 }
+
+// Crash says what the sinks had written down when the gateway was started again
+// after it: bytes of whole lines, by the name of the file without its folder. What
+// comes behind that and was there before is what the crash has repeated.
+type Crash map[string]int64
 
 // Interval is a while on the machine's monotonic clock, both ends included.
 type Interval struct{ From, To time.Duration }
@@ -73,8 +78,10 @@ type Deliveries struct {
 	Distinct   int
 	Duplicates int // records that it had already
 	OtherKey   int // of those, under another key than before
-	Pending    int // records in the file that are owed to it and not decided
-	Dead       int
+	// MostRepeated is how many of the duplicates one crash has made at most.
+	MostRepeated int
+	Pending      int // records in the file that are owed to it and not decided
+	Dead         int
 }
 
 // Finding is one way in which the evidence contradicts the promise.
@@ -118,8 +125,8 @@ func (r *Report) Err() error {
 func (r *Report) String() string {
 	text := fmt.Sprintf("%d sent, %d acknowledged, %d stored", r.Sent, r.Promised, r.Stored)
 	for _, sink := range r.Deliveries {
-		text += fmt.Sprintf("; %s: %d distinct, %d duplicates (%d under another key), %d pending, %d dead",
-			sink.Sink, sink.Distinct, sink.Duplicates, sink.OtherKey, sink.Pending, sink.Dead)
+		text += fmt.Sprintf("; %s: %d distinct, %d duplicates (at most %d after a crash, %d under another key), %d pending, %d dead",
+			sink.Sink, sink.Distinct, sink.Duplicates, sink.MostRepeated, sink.OtherKey, sink.Pending, sink.Dead)
 	}
 	return text
 }
@@ -167,13 +174,27 @@ func (c *check) find(invariant, sink, format string, arguments ...any) {
 // judge looks at every message and every sink, once everything is read.
 func (c *check) judge() {
 	for _, arrived := range c.arrivals {
-		if most := c.run.Crashes * arrived.sink.Slots * arrived.sink.Batch; arrived.Duplicates > most {
-			c.find("I3", arrived.sink.Name, "%d records came again, more than %d crashes explain: %d batches of %d in each",
-				arrived.Duplicates, c.run.Crashes, arrived.sink.Slots, arrived.sink.Batch)
-		}
+		c.judgeRepeated(arrived)
 		for _, device := range c.fleet.devices {
 			c.judgePromises(arrived, device)
 		}
+	}
+}
+
+// judgeRepeated compares what came again after each crash with what may: a batch
+// for each slot. Where batches have keys they are counted, whatever their size.
+func (c *check) judgeRepeated(arrived *arrivals) {
+	sink := &arrived.sink
+	for crash, repeated := range arrived.repeated {
+		switch {
+		case crash == 0:
+			c.find("I3", sink.Name, "%d records came again before there was a crash", repeated.records)
+		case sink.SameKey && len(repeated.keys) > sink.Slots:
+			c.find("I3", sink.Name, "%d batches came again after crash %d, with %d records, and there are %d slots", len(repeated.keys), crash, repeated.records, sink.Slots)
+		case repeated.records > sink.Slots*sink.Batch:
+			c.find("I3", sink.Name, "%d records came again after crash %d, more than %d batches of %d", repeated.records, crash, sink.Slots, sink.Batch)
+		}
+		arrived.MostRepeated = max(arrived.MostRepeated, repeated.records)
 	}
 }
 
