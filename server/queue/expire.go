@@ -122,6 +122,11 @@ func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why
 		if frame == nil || frame.first >= until {
 			break // it was removed, because it is decided
 		}
+		if frame.first > from {
+			if err = q.explain(ctx, span{from, frame.first}); err != nil {
+				break // what is in no frame is not given up as if it had been there
+			}
+		}
 		lost += a.giveUp(frame, span{from, until}, why, q.clock.now(), q.sets)
 		from = a.undecided(frame.end())
 		err = ctx.Err()

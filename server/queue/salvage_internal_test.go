@@ -2,11 +2,13 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -232,4 +234,40 @@ func isThere(t *testing.T, path string) bool {
 		t.Fatal(err)
 	}
 	return there
+}
+
+// A policy and a deletion come to a gap before the lane does. What the file has
+// lost is not passed over: the process ends, and the next start salvages it and
+// reports the loss.
+func TestQueue_GivesUpOverAGap(t *testing.T) {
+	for name, giveUp := range map[string]func(t *testing.T, q *Queue) error{
+		"Expired": func(t *testing.T, q *Queue) error { return q.expireAll(t.Context()) },
+		"Deleted": func(t *testing.T, q *Queue) error {
+			account := q.registry.all()[0]
+			account.removed, account.deleted = true, true
+			return q.discardFor(t.Context(), account)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := stopped(t)
+			inFile(t, path, "DELETE FROM frame WHERE id = 3")
+			q, err := Open(t.Context(), Settings{Path: path, RetentionUndelivered: time.Nanosecond}, observe.NewDiscard())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := giveUp(t, q); !errors.Is(err, errRow) || len(q.broken) != 1 {
+				t.Errorf("got %v, %d failures that end the process; want one that says what is missing", err, len(q.broken))
+			}
+			newCommitter(q).suspect(errRow)
+			if err := q.Close(); err != nil {
+				t.Fatal(err)
+			}
+			q, stop := run(t, Settings{Path: path})
+			defer stop()
+			rows := lossRows(t, q)
+			if len(rows) != 1 || rows[0].Kind != int64(edge.LossQuarantined) || rows[0].First != 4 || rows[0].Count != 1 {
+				t.Errorf("the loss report is %+v, want the one record that was pending in the gap", rows)
+			}
+		})
+	}
 }
