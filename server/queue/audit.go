@@ -39,7 +39,7 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 // the processor, too.
 func (q *Queue) readGently(ctx context.Context, look func(*sqlite.Conn) error) error {
 	began := time.Now()
-	if err := q.db.Read(ctx, look); err != nil {
+	if err := q.read(ctx, look); err != nil {
 		return err
 	}
 	pause := time.NewTimer(2 * time.Since(began))

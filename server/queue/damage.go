@@ -124,6 +124,11 @@ func isPassing(err error) bool {
 	return ofSystem
 }
 
+// read is a look at the file while the queue runs.
+func (q *Queue) read(ctx context.Context, look func(conn *sqlite.Conn) error) error {
+	return q.readFailed(q.db.Read(ctx, look))
+}
+
 // readFailed ends Run when a read has met what cannot be in a whole file. The
 // error may come from the disk and be gone with a restart, so nothing is moved
 // now; the next start looks at everything.
@@ -142,7 +147,7 @@ func (q *Queue) readFailed(err error) error {
 // lie in front of all frames, or in quarantine. Otherwise the file has lost them.
 func (q *Queue) explain(ctx context.Context, gap span) error {
 	missing := false
-	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		front := edge.Position(0)
 		if _, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) }); err != nil {
 			return err

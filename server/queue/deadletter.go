@@ -48,7 +48,7 @@ func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any)
 	}
 	var found []edge.DeadLetter
 	var unreadable []damaged
-	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(query, func(row sqlite.Row) error {
 			letter := readLetter(row)
 			record, err := q.decoder.decodeLetter(&letter)
@@ -61,7 +61,7 @@ func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any)
 		}, arguments...)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read dead letters: %w", q.readFailed(err))
+		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
 	for _, what := range unreadable {
 		if err := q.setAside(ctx, what); err != nil {

@@ -152,7 +152,7 @@ func (q *Queue) discardLetters(ctx context.Context, a *account, why lossReason) 
 }
 
 func (q *Queue) readLetterRows(ctx context.Context, sink edge.SinkID) (letters []letter, err error) {
-	err = q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err = q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(selectLetters+" WHERE sink = ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
 			letters = append(letters, readLetter(row))
 			return nil

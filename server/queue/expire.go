@@ -86,7 +86,7 @@ func (q *Queue) expireOlder(ctx context.Context, a *account, cutoff time.Time, r
 	a.mu.Unlock()
 	for more := pending > 0; more; {
 		frames, until := 0, edge.Position(0)
-		err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		err := q.read(ctx, func(conn *sqlite.Conn) error {
 			return conn.Query(`SELECT id + n, committed FROM frame
 				WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id LIMIT ?2`,
 				func(row sqlite.Row) error {

@@ -55,7 +55,7 @@ func (c *committer) keepHouse() {
 func (c *committer) lookAround(now time.Time) (usage sqlite.Usage, old bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), houseInterval/10)
 	defer cancel() // the readers may all be busy, and commits must not wait for them
-	err = c.q.db.Read(ctx, func(conn *sqlite.Conn) (err error) {
+	err = c.q.read(ctx, func(conn *sqlite.Conn) (err error) {
 		if old, err = attemptsDue(conn, c.attempts.bytes, now); err != nil {
 			return err
 		}

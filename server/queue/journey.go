@@ -78,7 +78,7 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 			stages[account.id] = &edge.Stage{Sink: account.id, State: account.state(t.position), Attempts: account.attemptsOf(&t.journey.Record)}
 		}
 	}
-	err := t.q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err := t.q.read(ctx, func(conn *sqlite.Conn) error {
 		for _, account := range t.q.registry.all() {
 			if err := t.addLetter(conn, account, stages); err != nil {
 				return err

@@ -241,7 +241,7 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 		}
 		letters, err := q.readRequeued(ctx, a, look, lease)
 		if err != nil {
-			return fmt.Errorf("lease dead letters for %s: %w", a.name, q.readFailed(err))
+			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
 		}
 		done, unreadable := a.leaseLetters(q, letters, look, lease)
 		for _, position := range unreadable {
@@ -257,7 +257,7 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 
 func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook, lease *lease) ([]letter, error) {
 	var letters []letter
-	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(selectLetters+" WHERE sink = ? AND requeued = 1 AND position >= ? ORDER BY position LIMIT ?",
 			func(row sqlite.Row) error {
 				letters = append(letters, readLetter(row))

@@ -28,7 +28,7 @@ func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64
 	}
 	since, until := microRange(filter.Since, filter.Until)
 	var found []edge.Loss
-	err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(selectStretches+whereLosses, func(row sqlite.Row) error {
 			s := parseStretch(row)
 			found = append(found, edge.Loss{

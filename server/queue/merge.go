@@ -154,7 +154,7 @@ func (m *merger) merge(run []smallFrame) (*merged, error) {
 	result := &merged{smallFrame: smallFrame{first: run[0].first, end: run[len(run)-1].end}}
 	m.encoder.reset()
 	next := result.first
-	err := m.q.db.Read(context.Background(), func(conn *sqlite.Conn) error {
+	err := m.q.read(context.Background(), func(conn *sqlite.Conn) error {
 		return conn.Query("SELECT id, n, committed, body FROM frame WHERE id >= ? AND id < ? ORDER BY id", func(row sqlite.Row) error {
 			frame, err := m.q.decoder.decodeStored(readStoredFrame(row))
 			if err != nil {

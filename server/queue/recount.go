@@ -78,7 +78,7 @@ func (q *Queue) Recount(ctx context.Context) (Recount, error) {
 	if err := q.flush(ctx); err != nil {
 		return Recount{}, err
 	}
-	return recountFile(ctx, q.db.Read, q.decoder)
+	return recountFile(ctx, q.read, q.decoder)
 }
 
 // recountsMax is how often a recount begins anew because records that it had not

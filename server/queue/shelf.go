@@ -158,7 +158,7 @@ func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*frame, 
 func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *frame, err error) {
 	var rows []storedFrame
 	bytes := 0
-	err = q.db.Read(ctx, func(conn *sqlite.Conn) error {
+	err = q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(`SELECT id, n, committed, body FROM frame
 			WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) AND id + n > ?1 ORDER BY id LIMIT ?2`,
 			func(row sqlite.Row) error {
@@ -171,7 +171,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 			}, int64(position), int64(readAheadFrames))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read frames from %d: %w", position, q.readFailed(err))
+		return nil, fmt.Errorf("read frames from %d: %w", position, err)
 	}
 	for i, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
 		decoded, err := q.decoder.decodeStored(stored)

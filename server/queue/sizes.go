@@ -196,7 +196,7 @@ func (q *Queue) measure(ctx context.Context) error {
 		}
 		var found []segment
 		next := upTo
-		err := q.db.Read(ctx, func(conn *sqlite.Conn) error {
+		err := q.read(ctx, func(conn *sqlite.Conn) error {
 			return conn.Query("SELECT id, length(body) FROM frame WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", func(row sqlite.Row) error {
 				found = append(found, segment{edge.Position(row.Int(0)), fileBytes(int(row.Int(1)))})
 				return nil

@@ -35,7 +35,7 @@ func (q *Queue) Stats() edge.QueueStats {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
 	defer cancel()
-	if err := q.db.Read(ctx, func(conn *sqlite.Conn) error { return q.readStats(conn, &stats) }); err != nil {
+	if err := q.read(ctx, func(conn *sqlite.Conn) error { return q.readStats(conn, &stats) }); err != nil {
 		q.observer.Log.Warn("some figures of the queue are not known", "error", err)
 	}
 	return stats
