@@ -3,9 +3,12 @@ package queue
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
@@ -116,7 +119,7 @@ func TestImage_Rows_fault(t *testing.T) {
 	}
 	defer image.Close()
 	rows := 0
-	err = image.Rows(func(*sqlite.CarvedRow) bool {
+	err = image.Rows(t.Context(), func(*sqlite.CarvedRow) bool {
 		if rows++; rows == 3 {
 			panic("three")
 		}
@@ -161,8 +164,78 @@ func FuzzFindings_Take(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := image.Rows(findings.take); err != nil || image.Fault != nil {
+		if err := image.Rows(t.Context(), findings.take); err != nil || image.Fault != nil {
 			t.Error(err, image.Fault)
 		}
 	})
+}
+
+// frameRow is the row of a frame of so many records, as it is carved.
+func frameRow(t *testing.T, first edge.Position, records int, message string) *sqlite.CarvedRow {
+	t.Helper()
+	encoder, err := newEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoder.reset()
+	for i := range records {
+		record := edgetest.Record("dev", int(first)+i)
+		record.Payload = fmt.Appendf(nil, "%s %d", message, int(first)+i)
+		encoder.add(&record, 1)
+	}
+	return &sqlite.CarvedRow{ID: int64(first), Values: []any{nil, int64(records), int64(1), int64(1), int64(len(encoder.records)), encoder.body(first)}}
+}
+
+// TestFindings_Take_overlaps finds frames that lie over one another, in every order
+// in which pages may be used again: those that were merged, the one that they were
+// merged to, and one whose commit failed, so that its positions were given again.
+func TestFindings_Take_overlaps(t *testing.T) {
+	rows := func() []*sqlite.CarvedRow {
+		undone := frameRow(t, 1, 9, "undone")
+		undone.Tail = true // always found last
+		return []*sqlite.CarvedRow{frameRow(t, 1, 1, "stored"), frameRow(t, 2, 2, "stored"), frameRow(t, 1, 4, "stored"), frameRow(t, 5, 2, "stored"), undone}
+	}
+	for _, order := range [][]int{{0, 1, 2, 3, 4}, {0, 2, 1, 3, 4}, {1, 0, 2, 3, 4}, {1, 2, 0, 3, 4}, {2, 0, 1, 3, 4}, {3, 2, 1, 0, 4}} {
+		fresh, err := openFresh(t.Context(), sqlite.Disk{}, filepath.Join(t.TempDir(), "queue.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings, err := newFindings(t.Context(), fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range order {
+			if !findings.take(rows()[n]) {
+				t.Errorf("frame %d is not believed", n)
+			}
+		}
+		if findings.flush(); findings.err != nil {
+			t.Fatal(findings.err)
+		}
+		var got []string
+		err = fresh.Write(t.Context(), func(conn *sqlite.Conn) error {
+			if err := (&rebuild{findings: findings}).unite(conn); err != nil {
+				return err
+			}
+			return conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
+				frame, err := findings.decoder.decodeStored(readStoredFrame(row))
+				if err != nil {
+					return err
+				}
+				for i := range frame.records {
+					got = append(got, string(frame.records[i].Payload))
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"stored 1", "stored 2", "stored 3", "stored 4", "stored 5", "stored 6"}, got); diff != "" {
+			t.Errorf("%v: %s", order, diff)
+		}
+		if err := fresh.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

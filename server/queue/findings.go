@@ -198,13 +198,28 @@ func (c *carved) frame() bool {
 		return false
 	}
 	if _, err := c.findings.decoder.decode(edge.Position(c.ID), int(count), body); err == nil {
-		return c.insert(false)
+		return c.whole()
 	} else if c.Live && len(body) >= 2+checksumBytes {
 		row := damagedRow{storedFrame: storedFrame{first: edge.Position(c.ID), count: int(count), body: body}, raw: c.int("raw")}
 		c.findings.keep("INSERT OR IGNORE INTO quarantine VALUES(-1, ?, ?, ?, ?, ?, ?, ?, 0)", len(body),
 			c.ID, int64(plausibleCount(row.storedFrame, row.raw, 0)), c.int("committed"), c.int("owed"), c.int("raw"), body, err.Error())
 	}
 	return false
+}
+
+// whole keeps a frame. One that was merged takes the place of its first part, which
+// may still lie in free space. What lies behind the last commit may never have been
+// stored, and its positions given to others: it only counts where nothing else is.
+func (c *carved) whole() bool {
+	columns := strings.Join(c.findings.columns[c.table], ", ")
+	if c.Tail {
+		c.findings.keep("INSERT OR IGNORE INTO frame("+columns+") SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS"+
+			" (SELECT 1 FROM frame WHERE id < ?1 + ?2 AND id > ?1 - ?7 AND id + n > ?1)", len(c.blob("body")), append(c.Values[:6:6], int64(maxFrameBytes/minRecordBytes))...)
+		return true
+	}
+	c.findings.keep("INSERT INTO frame("+columns+") VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(id) DO UPDATE SET n = excluded.n, committed = excluded.committed,"+
+		" owed = excluded.owed, raw = excluded.raw, body = excluded.body WHERE excluded.n > frame.n", len(c.blob("body")), c.Values[:6]...)
+	return true
 }
 
 func (c *carved) letter() bool {

@@ -50,8 +50,8 @@ const newcomer edge.DeviceID = "dev-9"
 var flipSpecs = []SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind: "test"}}
 
 // newFlipped fills a queue: frames of one record and of many, in one page and in
-// several, owed to one sink and to both; delivered, dead and waiting; the older
-// half in the database, the newer one in the WAL.
+// several, merged ones among them, owed to one sink and to both; delivered, dead and
+// waiting; the older half in the database, the newer one in the WAL.
 func newFlipped(t *testing.T) *flipped {
 	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	f := &flipped{
@@ -89,21 +89,59 @@ func newFlipped(t *testing.T) *flipped {
 			t.Fatal(err)
 		}
 	}
+	checkpoint := func() {
+		if _, err := q.db.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	fill(40)
 	decide(1, 60)
 	if err := q.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.db.Checkpoint(); err != nil {
-		t.Fatal(err)
-	}
-	fill(40)
+	checkpoint()
+	mergeSmallest(t, q)
+	fill(10)
+	checkpoint()
+	fill(30)
 	decide(1, 40)
 	if err := q.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.know(t, q)
 	return f
+}
+
+// mergeSmallest merges every run of frames of one record, so that their pages are
+// used again by what follows.
+func mergeSmallest(t *testing.T, q *Queue) {
+	t.Helper()
+	var small []smallFrame
+	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		return conn.Query("SELECT id, id + n FROM frame WHERE raw < 2000 ORDER BY id", func(row sqlite.Row) error {
+			small = append(small, smallFrame{first: edge.Position(row.Int(0)), end: edge.Position(row.Int(1))})
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	merger := newMerger(q, q.start.merging, nil)
+	for n, from := 1, 0; n <= len(small); n++ {
+		if n < len(small) && small[n].first == small[n-1].end {
+			continue
+		}
+		if run := small[from:n]; len(run) > 1 {
+			result, err := merger.merge(run)
+			if err != nil || result == nil {
+				t.Fatal(err)
+			}
+			if err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error { return result.write(conn, &retention{}) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		from = n
+	}
 }
 
 // know reads the files, and where in them each frame lies.

@@ -76,7 +76,7 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (re
 	if err != nil {
 		return report, err
 	}
-	if err := image.Rows(found.take); err != nil {
+	if err := image.Rows(ctx, found.take); err != nil {
 		return report, err
 	}
 	if found.flush(); found.err != nil {

@@ -3,307 +3,141 @@ package sqlite
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"maps"
 	"math"
-	"os"
-	"runtime/debug"
 )
-
-// Image is a database file and its WAL, read page by page without SQLite. It
-// needs no structure to be whole: not the header, not the schema, not the trees.
-// It only finds rows; whether a row is what was written, its own checksum has to
-// tell.
-type Image struct {
-	database, wal io.ReaderAt
-	closers       []io.Closer
-	inDatabase    uint32 // pages
-	pages         uint32 // the highest number
-	scan          walScan
-	latest        map[uint32]int64 // offset in the WAL of the newest version of a page
-	suspect       map[uint32]int64 // the same of those whose checksum does not hold
-	Unreadable    int              // pages that the disk did not give back
-	Fault         error            // of the program: the first page that it could not look at; see carve
-}
-
-// OpenImage opens the files of a database. A file that is missing is empty.
-func OpenImage(disk Disk, path string) (*Image, error) {
-	image := &Image{latest: make(map[uint32]int64), suspect: make(map[uint32]int64)}
-	database, size, err := image.open(disk, path)
-	if err != nil {
-		return nil, errors.Join(err, image.Close())
-	}
-	image.database, image.inDatabase = database, uint32(min(size/PageBytes, math.MaxUint32))
-	image.pages = image.inDatabase
-	wal, size, err := image.open(disk, path+"-wal")
-	if err != nil {
-		return nil, errors.Join(err, image.Close())
-	}
-	image.wal = wal
-	if image.scan, err = scanWAL(wal, size); err != nil {
-		return nil, errors.Join(fmt.Errorf("read WAL: %w", err), image.Close())
-	}
-	for _, page := range image.scan.pages {
-		if !page.holds {
-			image.suspect[page.number] = page.offset
-			continue
-		}
-		image.latest[page.number] = page.offset
-		image.pages = max(image.pages, page.number)
-	}
-	if image.scan.headless && image.scan.damaged {
-		image.scan.damaged = !image.isMoved()
-	}
-	return image, nil
-}
-
-// isMoved reports whether the database has all that the WAL holds. It does when
-// the WAL is written from its beginning again; a header that a crash has cut off
-// then takes nothing away.
-func (i *Image) isMoved() bool {
-	committed, latest := map[uint32]int64{}, map[uint32]int64{}
-	for n, page := range i.scan.pages {
-		if n > 0 && !page.holds {
-			break
-		}
-		latest[page.number] = page.offset
-		if page.commit {
-			maps.Copy(committed, latest)
-			clear(latest)
-		}
-	}
-	inWAL, inDatabase := make([]byte, PageBytes), make([]byte, PageBytes)
-	for number, offset := range committed {
-		if _, err := i.wal.ReadAt(inWAL, offset); err != nil || !i.read(number, inFile, inDatabase) || !bytes.Equal(inWAL, inDatabase) {
-			return false
-		}
-	}
-	return true
-}
-
-func (i *Image) open(disk Disk, path string) (io.ReaderAt, int64, error) {
-	file, err := disk.Open(path, os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return bytes.NewReader(nil), 0, nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	if at, ok := file.(io.ReaderAt); ok {
-		i.closers = append(i.closers, file)
-		size, err := disk.Size(path)
-		return at, size, err
-	}
-	content, err := io.ReadAll(file) // a simulated disk, which lies in memory anyway
-	return bytes.NewReader(content), int64(len(content)), errors.Join(err, file.Close())
-}
-
-// Close closes the files.
-func (i *Image) Close() error {
-	var errs []error
-	for _, closer := range i.closers {
-		errs = append(errs, closer.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// WALDamaged reports whether transactions that were on disk cannot be read from
-// the WAL any more, because of damage in front of them. SQLite drops them without
-// a word.
-func (i *Image) WALDamaged() bool { return i.scan.damaged }
-
-// HasTail reports whether something lies behind the last transaction that SQLite
-// reads from the WAL: one that a crash cut off, or the last one, damaged.
-func (i *Image) HasTail() bool { return len(i.scan.pages) > i.scan.whole }
-
-// TailRows is Rows for what lies there.
-func (i *Image) TailRows(take func(row *CarvedRow) bool) {
-	page := make([]byte, PageBytes)
-	for _, version := range i.scan.pages[i.scan.whole:] {
-		i.visit(i.wal, version.offset, version.number, page, take)
-	}
-}
-
-// CarvedRow is a row that was found. Values are int64, float64, string, []byte or
-// nil.
-type CarvedRow struct {
-	ID     int64 // of a table with row ids
-	Keyed  bool  // the row is of a table without row ids
-	Live   bool  // a page refers to it; otherwise it may have been deleted
-	Values []any
-}
-
-// Rows finds rows, oldest version first, and calls take for each of them. The
-// same row may come several times, and rows that were deleted may come too. take
-// returns whether it believes the row; where it does not, other versions of the
-// pages that it spans are tried.
-func (i *Image) Rows(take func(row *CarvedRow) bool) error {
-	page := make([]byte, PageBytes)
-	for number := range i.inDatabase {
-		i.visit(i.database, int64(number)*PageBytes, number+1, page, take)
-	}
-	for _, version := range i.scan.pages {
-		i.visit(i.wal, version.offset, version.number, page, take)
-	}
-	if i.Unreadable > unreadableFree && i.Unreadable > int(i.inDatabase)/unreadableShare {
-		return fmt.Errorf("the disk did not give back %d of %d pages", i.Unreadable, i.inDatabase)
-	}
-	return nil
-}
-
-// A disk that gives back hardly anything may be back after a restart: nothing is
-// concluded from that.
-const (
-	unreadableFree  = 16
-	unreadableShare = 10
-)
-
-func (i *Image) visit(from io.ReaderAt, offset int64, number uint32, page []byte, take func(row *CarvedRow) bool) {
-	if _, err := from.ReadAt(page, offset); err != nil {
-		i.Unreadable++
-		return
-	}
-	i.carve(number, page, take)
-}
-
-// carve finds the rows of a page. It reads whatever anybody may have written there,
-// so what a fault of the program would end is this page and not the start: the next
-// one would meet the same page.
-func (i *Image) carve(number uint32, page []byte, take func(row *CarvedRow) bool) {
-	defer func() {
-		if fault := recover(); fault != nil && i.Fault == nil {
-			i.Fault = fmt.Errorf("look for rows in page %d: %v\n%s", number, fault, debug.Stack())
-		}
-	}()
-	(&carver{image: i, page: page, take: take}).run(number)
-}
-
-// version says where a page is read that a row overflows to.
-type version int
-
-const (
-	newest    version = iota // in the WAL, else in the database
-	inFile                   // in the database
-	suspected                // in a frame of the WAL whose checksum does not hold, else the newest
-)
-
-// read returns a page.
-func (i *Image) read(number uint32, which version, page []byte) bool {
-	offset, ok := i.suspect[number]
-	if which != suspected || !ok {
-		offset, ok = i.latest[number]
-	}
-	if ok && which != inFile {
-		_, err := i.wal.ReadAt(page, offset)
-		return err == nil
-	}
-	if number == 0 || number > i.pages {
-		return false
-	}
-	_, err := i.database.ReadAt(page, int64(number-1)*PageBytes)
-	return err == nil
-}
 
 // Kinds of pages that hold rows.
 const (
 	pageIndexInterior = 0x02
 	pageIndexLeaf     = 0x0A
 	pageTableLeaf     = 0x0D
+	pageTableInterior = 0x05 // holds none
 )
 
 // carver finds the rows of one page.
 type carver struct {
 	image *Image
 	page  []byte
+	pageAt
 	take  func(row *CarvedRow) bool
-	taken map[int]bool // offsets of cells that were believed
+	spans []place // what the row that is looked at overflows to
 }
 
-// run follows the page's own list of cells. When one of them leads to nothing
-// that is believed, the page may be damaged, and every offset is tried.
-func (c *carver) run(number uint32) {
-	c.taken = make(map[int]bool)
+// list follows the page's own list of cells. It reports whether there is no reason
+// to look further: all of them were believed, and with the room that the page knows
+// to be free they fill it. A bit of the head of a page can hide a row that is whole.
+func (c *carver) list() bool {
 	header := 0
-	if number == 1 {
+	if c.number == 1 {
 		header = 100
 	}
-	whole := false
+	first, skip, keyed := header+8, 0, true
 	switch c.page[header] {
 	case pageTableLeaf:
-		whole = c.list(header, 8, 0, false)
+		keyed = false
 	case pageIndexLeaf:
-		whole = c.list(header, 8, 0, true)
 	case pageIndexInterior:
-		whole = c.list(header, 12, 4, true)
-	case 0x05: // an interior page of a table holds no rows
-		return
-	}
-	if whole || len(bytes.Trim(c.page, "\x00")) == 0 {
-		return
-	}
-	for offset := range PageBytes - 8 {
-		if !c.taken[offset] {
-			c.cell(offset, false, false)
-			c.cell(offset, true, false)
-		}
-	}
-}
-
-// list visits the cells that the page lists. It reports whether all of them were
-// believed.
-func (c *carver) list(header, headerBytes, skip int, keyed bool) bool {
-	count := int(binary.BigEndian.Uint16(c.page[header+3:]))
-	first := header + headerBytes
-	if first+2*count > PageBytes {
-		return false
+		first, skip = header+12, 4
+	case pageTableInterior:
+		return c.fills(header, header+12, c.interiorBytes)
+	default:
+		return len(bytes.Trim(c.page, "\x00")) == 0
 	}
 	whole := true
+	filled := c.fills(header, first, func(offset int) int {
+		size, believed := c.cell(offset+skip, keyed, true)
+		whole = whole && believed
+		return size + skip
+	})
+	return whole && filled
+}
+
+// interiorBytes returns the size of a cell that names a page and a row's id.
+func (c *carver) interiorBytes(offset int) int {
+	_, n := varint(c.page[offset+4:])
+	return 4 + n
+}
+
+// fills calls cell for every cell that the page lists, which returns its size, and
+// reports whether they and what the page knows to be free fill its content area.
+func (c *carver) fills(header, first int, cell func(offset int) int) bool {
+	at := func(offset int) int { return int(binary.BigEndian.Uint16(c.page[offset:])) }
+	count := at(header + 3)
+	list := first + 2*count
+	if list > PageBytes {
+		return false
+	}
+	known := int(c.page[header+7]) // in fragments
+	whole := true
 	for n := range count {
-		offset := int(binary.BigEndian.Uint16(c.page[first+2*n:])) + skip
-		if offset < first+2*count || offset >= PageBytes || !c.cell(offset, keyed, true) {
+		offset := at(first + 2*n)
+		if offset < list || offset > PageBytes-4 {
 			whole = false
 			continue
 		}
-		c.taken[offset] = true
+		known += max(4, cell(offset))
 	}
-	return whole
+	for free := at(header + 1); free != 0; free = at(free) {
+		if free < list || free > PageBytes-4 || known > PageBytes {
+			return false
+		}
+		known += max(4, at(free+2))
+	}
+	return whole && known == PageBytes-at(header+5)
+}
+
+// scan tries every offset.
+func (c *carver) scan() bool {
+	for offset := range PageBytes - 8 {
+		c.cell(offset, false, false)
+		c.cell(offset, true, false)
+	}
+	return true
 }
 
 // payloadMax bounds a row that is carved: more than any row of the gateway takes.
 const payloadMax = 1 << 27
 
-// cell reads the row of a cell and offers it.
-func (c *carver) cell(offset int, keyed, live bool) bool {
+// cell reads the row of a cell and offers it. It returns the size of the cell.
+func (c *carver) cell(offset int, keyed, live bool) (bytes int, believed bool) {
 	rest := c.page[offset:]
 	size, n := varint(rest)
 	if n == 0 || size < 3 || size > payloadMax {
-		return false
+		return 0, false
 	}
 	rest = rest[n:]
 	id := uint64(0)
 	if !keyed {
 		if id, n = varint(rest); n == 0 {
-			return false
+			return 0, false
 		}
 		rest = rest[n:]
 	}
 	local := localBytes(int(size), keyed)
 	if local+4 > len(rest) && local < int(size) || local > len(rest) || !plausibleHeader(rest[:local], int(size)) {
-		return false
+		return 0, false
 	}
-	row := CarvedRow{ID: int64(id), Keyed: keyed, Live: live}
+	bytes = PageBytes - offset - len(rest) + local
+	if local < int(size) {
+		bytes += 4
+	}
+	return bytes, c.offer(&CarvedRow{ID: int64(id), Keyed: keyed, Live: live, Tail: c.tail}, rest, int(size), local)
+}
+
+// offer reads the values of a row from the versions of the pages that it spans.
+func (c *carver) offer(row *CarvedRow, rest []byte, size, local int) bool {
 	for _, which := range []version{newest, inFile, suspected} {
-		payload, ok := c.payload(rest, int(size), local, which)
-		if !ok {
-			continue
+		payload, ok := c.payload(rest, size, local, which)
+		if ok {
+			row.Values, ok = parseRecord(payload)
 		}
-		if row.Values, ok = parseRecord(payload); ok && c.take(&row) {
+		if ok && c.take(row) {
+			for _, at := range c.spans {
+				c.image.content[at] = c.image.content[at] || row.Live && !row.Tail
+			}
 			return true
 		}
-		if local == int(size) {
+		if local == size {
 			return false
 		}
 	}
@@ -329,6 +163,7 @@ func localBytes(size int, keyed bool) int {
 
 // payload puts a row together from its page and the pages that it overflows to.
 func (c *carver) payload(rest []byte, size, local int, which version) ([]byte, bool) {
+	c.spans = c.spans[:0]
 	payload := append(make([]byte, 0, min(size, 1<<20)), rest[:local]...)
 	if local == size {
 		return payload, true
@@ -336,9 +171,11 @@ func (c *carver) payload(rest []byte, size, local int, which version) ([]byte, b
 	next := binary.BigEndian.Uint32(rest[local:])
 	page := make([]byte, PageBytes)
 	for len(payload) < size {
-		if !c.image.read(next, which, page) {
+		at, ok := c.image.find(next, which)
+		if !ok || !c.image.readAt(at, page) {
 			return nil, false
 		}
+		c.spans = append(c.spans, at)
 		next = binary.BigEndian.Uint32(page)
 		payload = append(payload, page[4:min(PageBytes, 4+size-len(payload))]...)
 	}

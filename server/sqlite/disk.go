@@ -46,9 +46,11 @@ type Stat struct {
 	Capacity int64 // bytes of its file system
 }
 
-// File is an open file, read and written from its beginning.
+// File is an open file, read and written from its beginning. ReadAt changes nothing
+// about where.
 type File interface {
 	io.ReadWriteCloser
+	io.ReaderAt
 	Truncate(size int64) error
 	// Allocate makes the file at least so long, with room on the disk for all of
 	// it. It changes nothing when there is none.

@@ -26,10 +26,11 @@ type walPage struct {
 // it shows that one transaction really follows another: what a full disk has cut
 // off earlier, and shorter transactions were written over since, continues nothing.
 type walScan struct {
-	pages    []walPage // in order, those that do not hold included
-	whole    int       // as many SQLite reads
-	damaged  bool
-	headless bool // the header does not hold: SQLite reads nothing
+	pages     []walPage // in order, those that do not hold included
+	whole     int       // as many SQLite reads
+	committed int       // as many, up to the last commit that holds, damage before it or not
+	damaged   bool
+	headless  bool // the header does not hold: SQLite reads nothing
 }
 
 // scanWAL reads a WAL of a size.
@@ -68,6 +69,9 @@ func scanWAL(wal io.ReaderAt, size int64) (scan walScan, err error) {
 		scan.pages = append(scan.pages, page)
 		if ours {
 			last = len(scan.pages) // what comes behind is of an earlier round through the file
+		}
+		if page.holds && page.commit {
+			scan.committed = len(scan.pages)
 		}
 		chain = chain && page.holds
 		if chain && page.commit {

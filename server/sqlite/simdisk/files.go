@@ -69,6 +69,14 @@ func (f file) Read(b []byte) (int, error) {
 	return count, failure("read", f.path, errno)
 }
 
+func (f file) ReadAt(b []byte, offset int64) (int, error) {
+	count, errno := f.read(b, offset)
+	if errno == 0 && count < len(b) {
+		return count, io.EOF
+	}
+	return count, failure("read", f.path, errno)
+}
+
 func (f file) Write(b []byte) (int, error) {
 	count, errno := f.write(b, f.offset)
 	f.offset += int64(count)
