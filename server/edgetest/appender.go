@@ -15,19 +15,20 @@ import (
 // TestAppender is the contract of [edge.Appender], with what a queue promises
 // about receipts.
 func TestAppender(t *testing.T, build Build) {
-	t.Run("AnswersInOrder", func(t *testing.T) { answersInOrder(t, build) })
-	t.Run("AnswersEachReplier", func(t *testing.T) { answersEachReplier(t, build) })
-	t.Run("NumbersRecords", func(t *testing.T) { numbersRecords(t, build) })
-	t.Run("KnowsDuplicates", func(t *testing.T) { knowsDuplicates(t, build) })
-	t.Run("KnowsDuplicatesOfOneCall", func(t *testing.T) { knowsDuplicatesOfOneCall(t, build) })
-	t.Run("OwesDuplicatesToNobody", func(t *testing.T) { owesDuplicatesToNobody(t, build) })
-	t.Run("StoresConflicts", func(t *testing.T) { storesConflicts(t, build) })
-	t.Run("KnowsRepeatedConflicts", func(t *testing.T) { knowsRepeatedConflicts(t, build) })
-	t.Run("RefusesExplicitConflicts", func(t *testing.T) { refusesExplicitConflicts(t, build) })
-	t.Run("KeepsRefusals", func(t *testing.T) { keepsRefusals(t, build) })
-	t.Run("TakesUnrouted", func(t *testing.T) { takesUnrouted(t, build) })
-	t.Run("CopiesWhatIsNotItsOwn", func(t *testing.T) { copiesWhatIsNotItsOwn(t, build) })
-	t.Run("TakesAllOrNothing", func(t *testing.T) { takesAllOrNothing(t, build) })
+	run := suite(t, build)
+	run("AnswersInOrder", answersInOrder)
+	run("AnswersEachReplier", answersEachReplier)
+	run("NumbersRecords", numbersRecords)
+	run("KnowsDuplicates", knowsDuplicates)
+	run("KnowsDuplicatesOfOneCall", knowsDuplicatesOfOneCall)
+	run("OwesDuplicatesToNobody", owesDuplicatesToNobody)
+	run("StoresConflicts", storesConflicts)
+	run("KnowsRepeatedConflicts", knowsRepeatedConflicts)
+	run("RefusesExplicitConflicts", refusesExplicitConflicts)
+	run("KeepsRefusals", keepsRefusals)
+	run("TakesUnrouted", takesUnrouted)
+	run("CopiesWhatIsNotItsOwn", copiesWhatIsNotItsOwn)
+	run("TakesAllOrNothing", takesAllOrNothing)
 }
 
 func answersInOrder(t *testing.T, build Build) {

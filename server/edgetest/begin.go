@@ -12,12 +12,13 @@ import (
 // policy gives up meanwhile is up to the implementation; here it is what the lane
 // has not leased any more for other reasons.
 func testBegin(t *testing.T, build Build) {
-	t.Run("WhatIsLeasedIsDue", func(t *testing.T) { leasedIsDue(t, build) })
-	t.Run("WhatIsNotLeasedIsLeftOut", func(t *testing.T) { notLeasedIsLeftOut(t, build) })
-	t.Run("BegunIsReleased", func(t *testing.T) { begunIsReleased(t, build) })
-	t.Run("BegunIsSettled", func(t *testing.T) { begunIsSettled(t, build) })
-	t.Run("KeepsSeals", func(t *testing.T) { beginKeepsSeals(t, build) })
-	t.Run("OfAnUnknownSinkNothingIsDue", func(t *testing.T) {
+	run := suite(t, build)
+	run("WhatIsLeasedIsDue", leasedIsDue)
+	run("WhatIsNotLeasedIsLeftOut", notLeasedIsLeftOut)
+	run("BegunIsReleased", begunIsReleased)
+	run("BegunIsSettled", begunIsSettled)
+	run("KeepsSeals", beginKeepsSeals)
+	run("OfAnUnknownSinkNothingIsDue", func(t *testing.T, build Build) {
 		if due := build(t, 1).Begin(99, []edge.Delivery{{Record: Record("dev-0", 1)}}); len(due) > 0 {
 			t.Errorf("%d deliveries are due", len(due))
 		}

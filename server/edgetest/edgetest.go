@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -36,8 +37,17 @@ type AppendLeaser interface {
 }
 
 // Build returns an empty queue that is running, with the given sinks. It
-// releases the queue with t.Cleanup.
+// releases the queue with t.Cleanup. It is called inside a testing/synctest
+// bubble, which ends only when everything that was started in it has ended.
 type Build func(t *testing.T, sinks ...edge.SinkID) AppendLeaser
+
+// suite returns what runs the tests of a suite: each in a bubble of its own, so
+// that a queue which has to stay silent is watched in virtual time.
+func suite(t *testing.T, build Build) func(name string, test func(t *testing.T, build Build)) {
+	return func(name string, test func(t *testing.T, build Build)) {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { test(t, build) }) })
+	}
+}
 
 // Record returns the n-th record of a device, as ingest stamps it: with its own
 // identity and a payload that says which one it is.

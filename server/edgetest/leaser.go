@@ -13,27 +13,29 @@ import (
 	"combotto.io/gateway/server/edge"
 )
 
-// settling is how long the suite watches a queue that has to stay silent.
+// settling is how long the suite watches a queue that has to stay silent. It is
+// virtual time.
 const settling = 100 * time.Millisecond
 
 // TestLeaser is the contract of [edge.Leaser].
 func TestLeaser(t *testing.T, build Build) {
-	t.Run("HandsOutInOrder", func(t *testing.T) { handsOutInOrder(t, build) })
-	t.Run("HandsOutWhatWasAppended", func(t *testing.T) { handsOutWhatWasAppended(t, build) })
-	t.Run("KeepsToLimit", func(t *testing.T) { keepsToLimit(t, build) })
-	t.Run("WaitsForRecords", func(t *testing.T) { waitsForRecords(t, build) })
-	t.Run("EndsWithContext", func(t *testing.T) { endsWithContext(t, build) })
-	t.Run("ReleasedComeAgainInOrder", func(t *testing.T) { releasedComeAgain(t, build) })
-	t.Run("ReleaseWakesLease", func(t *testing.T) { releaseWakesLease(t, build) })
-	t.Run("ReleasedTooLateStaysSettled", func(t *testing.T) { releasedTooLate(t, build) })
-	t.Run("UnknownSinkIsRefused", func(t *testing.T) { unknownSinkIsRefused(t, build) })
-	t.Run("SettledNeverComeAgain", func(t *testing.T) { settledNeverComeAgain(t, build) })
-	t.Run("UndecidedStayLeased", func(t *testing.T) { undecidedStayLeased(t, build) })
-	t.Run("LeasesAtMostMaxLeased", func(t *testing.T) { leasesAtMostMaxLeased(t, build) })
-	t.Run("SinksAreIndependent", func(t *testing.T) { sinksAreIndependent(t, build) })
+	run := suite(t, build)
+	run("HandsOutInOrder", handsOutInOrder)
+	run("HandsOutWhatWasAppended", handsOutWhatWasAppended)
+	run("KeepsToLimit", keepsToLimit)
+	run("WaitsForRecords", waitsForRecords)
+	run("EndsWithContext", endsWithContext)
+	run("ReleasedComeAgainInOrder", releasedComeAgain)
+	run("ReleaseWakesLease", releaseWakesLease)
+	run("ReleasedTooLateStaysSettled", releasedTooLate)
+	run("UnknownSinkIsRefused", unknownSinkIsRefused)
+	run("SettledNeverComeAgain", settledNeverComeAgain)
+	run("UndecidedStayLeased", undecidedStayLeased)
+	run("LeasesAtMostMaxLeased", leasesAtMostMaxLeased)
+	run("SinksAreIndependent", sinksAreIndependent)
 	t.Run("Begins", func(t *testing.T) { testBegin(t, build) })
 	t.Run("Seals", func(t *testing.T) { testSeals(t, build) })
-	t.Run("LosesNothingWhileAppending", func(t *testing.T) { losesNothingWhileAppending(t, build) })
+	run("LosesNothingWhileAppending", losesNothingWhileAppending)
 }
 
 func handsOutInOrder(t *testing.T, build Build) {

@@ -10,11 +10,12 @@ import (
 
 // testSeals is the part of the contract of [edge.Leaser] about sealed batches.
 func testSeals(t *testing.T, build Build) {
-	t.Run("ReleasedComeAgainFirstAndWhole", func(t *testing.T) { sealedComeAgain(t, build) })
-	t.Run("SettledMemberEndsTheBatch", func(t *testing.T) { settledMemberEndsTheBatch(t, build) })
-	t.Run("SealedPartEndsTheBatch", func(t *testing.T) { sealedPartEndsTheBatch(t, build) })
-	t.Run("SealingAgainChangesNothing", func(t *testing.T) { sealingAgain(t, build) })
-	t.Run("RefusesWhatIsNotLeased", func(t *testing.T) { refusesToSeal(t, build) })
+	run := suite(t, build)
+	run("ReleasedComeAgainFirstAndWhole", sealedComeAgain)
+	run("SettledMemberEndsTheBatch", settledMemberEndsTheBatch)
+	run("SealedPartEndsTheBatch", sealedPartEndsTheBatch)
+	run("SealingAgainChangesNothing", sealingAgain)
+	run("RefusesWhatIsNotLeased", refusesToSeal)
 }
 
 func sealedComeAgain(t *testing.T, build Build) {

@@ -17,7 +17,9 @@ import (
 // opened returns a queue that runs, with one sink, and the end of its Run.
 func opened(t *testing.T, settings Settings) (*Queue, <-chan error) {
 	t.Helper()
-	settings.Path = filepath.Join(t.TempDir(), "queue.db")
+	if settings.Path == "" {
+		settings.Path = filepath.Join(t.TempDir(), "queue.db")
+	}
 	q, err := Open(t.Context(), settings, observe.NewDiscard())
 	if err != nil {
 		t.Fatal(err)

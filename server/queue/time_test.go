@@ -30,7 +30,7 @@ func TestQueue_Time(t *testing.T) {
 	t.Parallel()
 	t.Run("NothingIsWrittenWhileIdle", func(t *testing.T) { synctest.Test(t, timeNothingIsWrittenWhileIdle) })
 	t.Run("SettledWithin50Milliseconds", func(t *testing.T) { synctest.Test(t, timeSettledWithin50Milliseconds) })
-	t.Run("ADayLaterDeliveredRecordsGo", func(t *testing.T) { synctest.Test(t, timeADayLaterDeliveredRecordsGo) })
+	t.Run("ADayLaterRecordsAndIdentitiesGo", func(t *testing.T) { synctest.Test(t, timeADayLaterRecordsAndIdentitiesGo) })
 	t.Run("CommitsKeepTheirDistance", func(t *testing.T) { synctest.Test(t, timeCommitsKeepTheirDistance) })
 }
 
@@ -65,11 +65,15 @@ func timeSettledWithin50Milliseconds(t *testing.T) {
 	q.close(t)
 }
 
-func timeADayLaterDeliveredRecordsGo(t *testing.T) {
+// timeADayLaterRecordsAndIdentitiesGo is the one test that lives through a day,
+// second by second: what is delivered is kept as long, and so are identities.
+func timeADayLaterRecordsAndIdentitiesGo(t *testing.T) {
 	q := start(t, queue.Settings{}, 2)
 	receipts := edgetest.Append(t, q, edgetest.Entries(10, 1, 1)...)
 	time.Sleep(15 * time.Minute) // what is merged goes together
 	waiting := edgetest.Append(t, q, edge.Entry{Record: edgetest.Record("other", 1), Owed: []edge.SinkID{2}})
+	known := edge.Entry{Record: edgetest.Record("known", 1)}
+	edgetest.Append(t, q, known)
 	leased := q.lease(t, 1, 10)
 	q.kill(t, 1, leased[:1])
 	q.ack(t, 1, leased[1:])
@@ -79,8 +83,11 @@ func timeADayLaterDeliveredRecordsGo(t *testing.T) {
 	}
 	q.recount(t)
 	time.Sleep(2 * time.Hour)
-	if got := q.Stats(); got.Oldest != 11 || got.Accepted != 11 {
-		t.Errorf("after 25 hours the oldest record is %d of %d, want 11 of 11", got.Oldest, got.Accepted)
+	if got := q.Stats(); got.Oldest != 11 || got.Accepted != 12 {
+		t.Errorf("after 25 hours the oldest record is %d of %d, want 11 of 12", got.Oldest, got.Accepted)
+	}
+	if receipt := edgetest.Append(t, q, known)[0]; receipt.Duplicate {
+		t.Errorf("after 25 hours a message is still known: %+v", receipt)
 	}
 	q.recount(t)
 	if got := q.sink(2).Pending; got != 1 {
