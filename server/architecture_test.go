@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +123,7 @@ func inspect(t *testing.T, root string) []string {
 			continue
 		}
 		problems = append(problems, checkImports(file)...)
+		problems = append(problems, checkPages(file, root)...)
 		if _, seen := comments[file.dir]; !seen {
 			comments[file.dir] = nil
 		}
@@ -258,6 +260,26 @@ func matches(rule, target string) bool {
 	return target == rule || wild && (strings.HasPrefix(target, prefix) || target == strings.TrimSuffix(prefix, "/"))
 }
 
+// checkPages finds pages of the documentation that the text of a program names,
+// as hints do, and that are not there.
+func checkPages(s source, root string) (problems []string) {
+	ast.Inspect(s.file, func(node ast.Node) bool {
+		literal, ok := node.(*ast.BasicLit)
+		if !ok || literal.Kind != token.STRING {
+			return true
+		}
+		for _, page := range pages.FindAllString(literal.Value, -1) {
+			if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(page))); err != nil {
+				problems = append(problems, fmt.Sprintf("%s: there is no %s", s.at(literal), page))
+			}
+		}
+		return true
+	})
+	return problems
+}
+
+var pages = regexp.MustCompile(`\bdocs/[a-z0-9/-]+\.md\b`)
+
 // TestArchitecture_Detects plants one fault of each kind and expects to hear of
 // it, so that the test above cannot pass because it looks at nothing.
 func TestArchitecture_Detects(t *testing.T) {
@@ -271,6 +293,7 @@ func TestArchitecture_Detects(t *testing.T) {
 		"init":                  {"server/ingest/x.go", "// Package ingest.\npackage ingest\nfunc init() {}\n", "init is banned"},
 		"no package comment":    {"server/ingest/x.go", "package ingest\n", "found 0"},
 		"comment elsewhere":     {"server/ingest/x.go", "// Package ingest.\npackage ingest\n", "belongs into ingest.go"},
+		"page that is missing":  {"server/ingest/x.go", "// Package ingest.\npackage ingest\nconst hint = \"see docs/how-to/nothing.md\"\n", "there is no docs/how-to/nothing.md"},
 		"interface of 6 method": {"server/ingest/x.go", "// Package ingest.\npackage ingest\ntype X interface{ A(); B(); C(); D(); E(); F() }\n", "6 methods"},
 	} {
 		t.Run(name, func(t *testing.T) {
