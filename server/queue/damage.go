@@ -121,7 +121,17 @@ func isPassing(err error) bool {
 		return !failure.IsContent()
 	}
 	_, ofSystem := errors.AsType[syscall.Errno](err)
-	return ofSystem
+	_, ofDisk := errors.AsType[*sqlite.UnreadableError](err)
+	_, ofRoom := errors.AsType[*sqlite.RoomError](err)
+	return ofSystem || ofDisk || ofRoom
+}
+
+// isHopeless reports whether a salvage failed for a reason that lies in the file, or
+// in the program: the next one would fail, too.
+func isHopeless(err error) bool {
+	_, ofSQLite := errors.AsType[*sqlite.Error](err)
+	_, ofFrame := errors.AsType[*DamageError](err)
+	return !isPassing(err) && (ofSQLite || ofFrame || errors.Is(err, errRow) || errors.Is(err, errFault))
 }
 
 // read is a look at the file while the queue runs.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"combotto.io/gateway/server/sqlite"
@@ -146,13 +147,13 @@ func removeDatabase(disk sqlite.Disk, path string) error {
 func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, aside string, err error) {
 	building := path + suffixBuilding
 	report, failure := salvage(ctx, disk, path, building)
-	if failure != nil && !isPassing(failure) {
+	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
 		// A read of the fresh file that fails passes for damage of that one.
 		report, failure = salvage(ctx, disk, path, building)
 	}
 	if failure != nil {
-		if isPassing(failure) || ctx.Err() != nil {
-			return report, "", failure
+		if !isHopeless(failure) || ctx.Err() != nil {
+			return report, "", errors.Join(failure, removeDatabase(disk, building))
 		}
 		// Nothing is better than a gateway that never starts.
 		report = Salvaged{CursorsLost: true}
@@ -188,7 +189,7 @@ func buildEmpty(ctx context.Context, disk sqlite.Disk, path string) error {
 func closeWhole(db *sqlite.DB) error {
 	wal, err := db.Checkpoint()
 	if err == nil && wal.Left > 0 {
-		err = fmt.Errorf("checkpoint: %d bytes are left", wal.Left)
+		err = fmt.Errorf("checkpoint: %d bytes are left: %w", wal.Left, syscall.ENOSPC)
 	}
 	return errors.Join(err, db.Close())
 }

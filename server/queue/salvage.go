@@ -29,6 +29,19 @@ type Salvaged struct {
 // receivers may know by its positions.
 const positionsSkipped = 1 << 20
 
+// Where nothing says how many positions a file has given out, the next one lies
+// above as many as 65,536 a second since 1970 would be, at a place of its own: two
+// such files in a row share no positions either.
+const (
+	positionsPerSecond = 1 << 16
+	positionsApart     = 1 << 40
+	earliest           = 1_760_000_000 // Unix seconds: no clock of a gateway is earlier
+)
+
+func positionUnknown(now time.Time) edge.Position {
+	return edge.Position(max(now.Unix(), earliest)*positionsPerSecond + rand.Int64N(positionsApart))
+}
+
 // salvage writes a fresh file from everything in an old one that is what was
 // written, whatever else is wrong with it. The old one is only read. The fresh
 // one has a log of its own, so that no correlation id is given twice.
@@ -99,6 +112,7 @@ type rebuild struct {
 	lastSet uint32
 	head    edge.Position
 	lost    int64 // records at positions that some sink had not decided
+	skipped int64 // positions between head and what is stored next
 }
 
 // sinkCount counts one sink's records anew.
@@ -278,7 +292,13 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 	}
 	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?",
 		func(row sqlite.Row) { r.lost = row.Int(0) }, int64(r.undecided()), reasonSkipped)
-	r.head = highest
+	r.head, r.skipped = highest, positionsSkipped
+	if !r.ledger.found {
+		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-highest))
+		if r.report.Records == 0 {
+			r.lost = max(r.lost, 1) // whatever it was, somebody has to know
+		}
+	}
 	return err
 }
 
@@ -295,8 +315,12 @@ func (r *rebuild) undecided() edge.Position {
 }
 
 func insertHole(conn *sqlite.Conn, hole span, reason string) error {
-	row := damagedRow{storedFrame: storedFrame{first: hole.first, count: int(hole.end - hole.first), body: []byte{}}, reason: errors.New(reason)}
-	return row.insert(conn, frameSink, time.Now())
+	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, 0, 0, x'', ?, ?)", int64(frameSink), int64(hole.first), int64(hole.end-hole.first),
+		time.Time{}.UnixMicro(), reason, time.Now().UnixMicro())
+	if err != nil {
+		return fmt.Errorf("name what is not there from %d on: %w", hole.first, err)
+	}
+	return nil
 }
 
 func (r *rebuild) writeSets(conn *sqlite.Conn) error {
@@ -334,14 +358,14 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
-	head := r.head + positionsSkipped
+	head := r.head + edge.Position(r.skipped)
 	if err := insertHole(conn, span{r.head + 1, head + 1}, reasonSkipped); err != nil {
 		return err
 	}
 	replayFrom := max(1, r.head-replayRecords)
 	totals := totals{
-		counted: head, accepted: int64(head) - old.skipped - positionsSkipped, unrouted: old.unrouted, refused: refused, evicted: refused - letters,
-		quarantined: old.quarantined + r.lost, salvaged: old.salvaged + 1, skipped: old.skipped + positionsSkipped,
+		counted: head, accepted: int64(head) - old.skipped - r.skipped, unrouted: old.unrouted, refused: refused, evicted: refused - letters,
+		quarantined: old.quarantined + r.lost, salvaged: old.salvaged + 1, skipped: old.skipped + r.skipped,
 	}
 	return conn.Exec(`UPDATE ledger SET log = ?, counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?,
 		attempt_bytes = ?, quarantined = ?, salvaged = ?, cursors_lost = ?, skipped = ?, checksum = ?, counts_checksum = ?`,

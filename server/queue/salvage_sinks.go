@@ -77,7 +77,7 @@ func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (accountTotals, er
 	if err != nil {
 		return totals, err
 	}
-	totals.counted = r.head + positionsSkipped
+	totals.counted = r.head + edge.Position(r.skipped)
 	totals.owed += sink.beyond
 	rest := totals.delivered + totals.dead + totals.held + totals.discarded + totals.expired + sink.pending
 	switch missing := totals.owed - rest; {

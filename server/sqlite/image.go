@@ -27,6 +27,8 @@ type Image struct {
 	suspect       map[uint32]int64 // the same of those whose checksum does not hold
 	content       map[place]bool   // pages that rows overflow to which the database lists
 	Unreadable    int              // pages that the disk did not give back
+	unreadable    []place          // the first of them
+	readable      *place           // one that it did give back
 	Fault         error            // of the program: the first page that it could not look at; see carve
 }
 
@@ -146,8 +148,8 @@ type CarvedRow struct {
 	Values []any
 }
 
-// UnreadableError says that so much of a file could not be read that the disk is
-// the reason, which may be back after a restart: nothing is concluded from that.
+// UnreadableError says that a file could not be read because the disk is away. It
+// may be back after a restart: nothing is concluded from that.
 type UnreadableError struct{ Unreadable, Pages int }
 
 func (e *UnreadableError) Error() string {
@@ -218,10 +220,27 @@ func (i *Image) Rows(ctx context.Context, take func(row *CarvedRow) bool) error 
 	for _, at := range tail {
 		i.both(at, page, take)
 	}
-	if i.Unreadable > unreadableFree && i.Unreadable > int(i.inDatabase)/unreadableShare {
-		return &UnreadableError{Unreadable: i.Unreadable, Pages: int(i.inDatabase)}
+	if i.isAway(page) {
+		return &UnreadableError{Unreadable: i.Unreadable, Pages: int(i.inDatabase) + len(i.scan.pages)}
 	}
 	return ctx.Err()
+}
+
+// isAway reports whether the disk, and not a few bad pages of it, is why something
+// was not read: too much of it, or what is read now, or what is not read any more.
+func (i *Image) isAway(page []byte) bool {
+	if i.Unreadable == 0 {
+		return false
+	}
+	if i.Unreadable > unreadableFree && i.Unreadable > int(i.inDatabase)/unreadableShare || i.readable == nil || !i.readAt(*i.readable, page) {
+		return true
+	}
+	for _, at := range i.unreadable {
+		if i.readAt(at, page) {
+			return true
+		}
+	}
+	return false
 }
 
 // both looks for rows in a page in each way.
@@ -237,9 +256,12 @@ func (i *Image) both(at pageAt, page []byte, take func(row *CarvedRow) bool) {
 // would meet the same page.
 func (i *Image) visit(at pageAt, page []byte, take func(row *CarvedRow) bool, look func(*carver) bool) (done bool) {
 	if !i.readAt(at.place, page) {
-		i.Unreadable++
+		if i.Unreadable++; i.Unreadable <= unreadableFree {
+			i.unreadable = append(i.unreadable, at.place)
+		}
 		return true
 	}
+	i.readable = &at.place
 	defer func() {
 		if fault := recover(); fault != nil && i.Fault == nil {
 			i.Fault = fmt.Errorf("look for rows in page %d: %v\n%s", at.number, fault, debug.Stack())
