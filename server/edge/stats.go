@@ -25,6 +25,7 @@ type QueueStats struct {
 	IngressByReason     map[string]int64 // dead letters of Ingress now, by Reason
 	IngressEverByReason map[string]int64 // ever kept, by Reason
 	Sinks               []SinkStats
+	Deleted             []SinkStats // sinks that were deleted and have nothing left, in order of id: what they lost
 }
 
 // SinkStats is one sink's account. Owed = Delivered + Dead + Held + Discarded +

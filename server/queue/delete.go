@@ -22,6 +22,9 @@ func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.
 	if err := q.flush(ctx); err != nil {
 		return 0, err
 	}
+	if err := q.recountRemoved(ctx, account); err != nil {
+		return 0, err
+	}
 	account.mu.Lock()
 	removed, deleted, pending, dead := account.removed, account.deleted, account.pending(), account.dead
 	account.mu.Unlock()
@@ -43,7 +46,7 @@ func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.
 	nudge(q.enlarged)
 	for {
 		changed := account.due.changed()
-		if account.left() == 0 {
+		if account.isEmpty() {
 			return count, q.flush(ctx)
 		}
 		select {
@@ -56,11 +59,56 @@ func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.
 	}
 }
 
-// left returns how many records a sink may still get.
-func (a *account) left() int64 {
+// isEmpty reports whether there is nothing that the sink may still get.
+func (a *account) isEmpty() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pending() + a.dead
+	return a.pending() == 0 && a.dead == 0 && !a.unsure
+}
+
+// recountRemoved counts anew what a removed sink is owed, when its counters were
+// found to be wrong: how much there is to give up, and whether anything is left,
+// follows from them. What was delivered is believed; nothing depends on it.
+func (q *Queue) recountRemoved(ctx context.Context, a *account) error {
+	q.registry.changing.Lock() // nobody deletes it meanwhile
+	defer q.registry.changing.Unlock()
+	if !a.isUnsure() || !a.isRemoved() || a.removal().deleted {
+		return nil
+	}
+	return q.recountAccount(ctx, a)
+}
+
+// recountAccount replaces the counters of a sink that has no lane, by what its
+// rows come to.
+func (q *Queue) recountAccount(ctx context.Context, a *account) error {
+	recount, err := q.Recount(ctx)
+	if err != nil {
+		return fmt.Errorf("count what sink %s is owed, because its counters are damaged: %w", a.name, err)
+	}
+	for _, found := range recount.Sinks {
+		if found.ID == a.id {
+			a.recounted(&found)
+			q.observer.Log.Warn("counters of a sink were damaged, and were made anew from what is stored", "sink", a.name, "pending", found.Pending, "dead", found.Dead)
+		}
+	}
+	nudge(q.settled)
+	return nil
+}
+
+func (a *account) recounted(found *SinkRecount) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dead, a.discarded, a.expired = found.Dead, found.Discarded, found.Expired
+	a.delivered, a.held = max(a.delivered, 0), max(a.held, 0)
+	a.owed = 0
+	a.owed = found.Pending - a.pending()
+	a.unsure, a.dirty = false, true
+}
+
+func (a *account) isUnsure() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unsure
 }
 
 // storedName returns the name that a sink has, or had before it was deleted; see
@@ -111,8 +159,13 @@ func (q *Queue) discardFor(ctx context.Context, a *account) error {
 		}
 		end.deleted = true
 	}
-	if !end.deleted || a.left() == 0 {
+	if !end.deleted || a.isEmpty() {
 		return nil
+	}
+	if a.isUnsure() {
+		if err := q.recountAccount(ctx, a); err != nil {
+			return err
+		}
 	}
 	why := lossReason{kind: edge.LossDiscarded, reason: edge.LossOperator, actor: end.deletedBy}
 	if end.deletedBy == "" {

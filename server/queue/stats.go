@@ -28,7 +28,8 @@ func (q *Queue) Stats() edge.QueueStats {
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {
-		if account.removal().deleted && account.left() == 0 {
+		if account.removal().deleted && account.isEmpty() {
+			stats.Deleted = append(stats.Deleted, account.stats())
 			continue // nobody can do anything about it any more
 		}
 		stats.Sinks = append(stats.Sinks, account.stats())
