@@ -7,6 +7,7 @@ import "time"
 type QueueStats struct {
 	Head                Position // of the newest durable record, 0 when there was none
 	Oldest              Position // of the oldest record still stored, 0 when there is none
+	Stored              int64    // records from Oldest to Head: positions that hold none are left out
 	Bytes               int64    // what counts against the limit: database file without free pages, WAL and reserve
 	WALBytes            int64
 	ReserveBytes        int64            // kept free for the day on which the disk is full

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -28,17 +29,43 @@ func (g *gateway) collect(emit observe.Emit) {
 		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
 		emit("queue_pinned_bytes", float64(sink.PinnedBytes), sink.Name)
 		collectDeaths(emit, sink.Name, edge.Deaths[:], sink.DeadByReason, sink.DeadEverByReason)
-		for _, reason := range edge.ExpiryReasons {
-			emit("queue_expired_messages_total", float64(sink.LostByReason[edge.LossExpired][reason]), sink.Name, reason)
-		}
-		for _, reason := range edge.DiscardReasons {
-			emit("queue_discarded_messages_total", float64(sink.LostByReason[edge.LossDiscarded][reason]), sink.Name, reason)
-		}
 	}
+	collectLosses(emit, &stats)
 	collectDeaths(emit, edge.IngressName, edge.Reasons[:], stats.IngressByReason, stats.IngressEverByReason)
 	for _, lane := range g.dispatcher.Stats() {
 		for _, state := range edge.LaneStates {
 			emit("sink_state", truth(state == lane.State), g.sinks.name(lane.Sink), state.String())
+		}
+	}
+}
+
+// deletedShown is how many deleted sinks have counters, the newest ones.
+const deletedShown = 64
+
+// collectLosses emits what the sinks lost. A deletion is a loss, and who is told
+// of it looks after the sink is gone; a name that was used again counts on.
+func collectLosses(emit observe.Emit, stats *edge.QueueStats) {
+	deleted := stats.Deleted[max(0, len(stats.Deleted)-deletedShown):]
+	var names []string
+	lost := make(map[string][]map[edge.LossKind]map[string]int64)
+	for _, sink := range slices.Concat(stats.Sinks, deleted) {
+		if lost[sink.Name] == nil {
+			names = append(names, sink.Name)
+		}
+		lost[sink.Name] = append(lost[sink.Name], sink.LostByReason)
+	}
+	count := func(name string, kind edge.LossKind, reason string) (sum float64) {
+		for _, byReason := range lost[name] {
+			sum += float64(byReason[kind][reason])
+		}
+		return sum
+	}
+	for _, name := range names {
+		for _, reason := range edge.ExpiryReasons {
+			emit("queue_expired_messages_total", count(name, edge.LossExpired, reason), name, reason)
+		}
+		for _, reason := range edge.DiscardReasons {
+			emit("queue_discarded_messages_total", count(name, edge.LossDiscarded, reason), name, reason)
 		}
 	}
 }

@@ -129,8 +129,12 @@ func TestOpen_WholeFile(t *testing.T) {
 			if verification, err := q.verify(t.Context()); err != nil || verification.Found > 0 {
 				t.Errorf("verify: %+v, %v", verification, err)
 			}
-			if recount, err := q.Recount(t.Context()); err != nil || !recount.Balanced() {
+			recount, err := q.Recount(t.Context())
+			if err != nil || !recount.Balanced() {
 				t.Errorf("recount: %+v, %v", recount, err)
+			}
+			if stats := q.Stats(); stats.Stored != recount.Stored {
+				t.Errorf("%d records are said to be stored, there are %d", stats.Stored, recount.Stored)
 			}
 		})
 	}

@@ -92,6 +92,13 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 	if stats.Oldest, err = oldestStored(conn); err != nil {
 		return err
 	}
+	if stats.Oldest > 0 {
+		apart, err := countApart(conn, stats.Oldest)
+		if err != nil {
+			return err
+		}
+		stats.Stored = max(0, int64(stats.Head-stats.Oldest)+1-apart)
+	}
 	for i := range stats.Sinks {
 		sink := &stats.Sinks[i]
 		if sink.Pending <= 0 {
@@ -106,6 +113,13 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 		sink.PinnedBytes = q.bytesFrom(sink.Cursor, stats.Oldest, usage.Used)
 	}
 	return nil
+}
+
+// countApart counts the positions from one on that are in no frame: what was
+// set aside, and what a salvaged file skips.
+func countApart(conn *sqlite.Conn, from edge.Position) (count int64, err error) {
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = ? AND position >= ?", func(row sqlite.Row) { count = row.Int(0) }, int64(frameSink), int64(from))
+	return count, err
 }
 
 // oldestStored returns the position of the oldest record that is stored, 0 when

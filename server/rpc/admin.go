@@ -70,10 +70,7 @@ func queueStatus(stats edge.QueueStats) *adminv1.QueueStatus {
 	status := &adminv1.QueueStatus{
 		SizeBytes: uint64(stats.Bytes), WalBytes: uint64(stats.WALBytes), LimitBytes: uint64(stats.LimitBytes),
 		QuarantinedMessages: uint64(stats.Quarantined), SalvagedFiles: uint64(stats.Salvaged), LedgerMismatches: uint64(stats.LedgerMismatches),
-		LastPosition: uint64(stats.Head), Full: !stats.Accepting, OldestAge: durationpb.New(0), Headroom: lasting(stats.Headroom),
-	}
-	if stats.Oldest > 0 {
-		status.StoredMessages = uint64(stats.Head - stats.Oldest + 1)
+		StoredMessages: uint64(stats.Stored), LastPosition: uint64(stats.Head), Full: !stats.Accepting, OldestAge: durationpb.New(0), Headroom: lasting(stats.Headroom),
 	}
 	pinned := int64(0)
 	for _, sink := range stats.Sinks {

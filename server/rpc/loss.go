@@ -69,7 +69,7 @@ func lossMessage(loss *edge.Loss, names map[edge.SinkID]string) *adminv1.Loss {
 // lossFilter reads a filter over losses.
 func (s *Server) lossFilter(text string) (edge.LossFilter, error) {
 	var filter edge.LossFilter
-	bySink := s.addSink(&filter.Sinks)
+	bySink := s.addLoser(&filter.Sinks)
 	choice := choice{
 		equals: map[string]func(string) error{
 			"sink": bySink, "sink_name": bySink, "reason": assign(&filter.Reason), "device_id": assign(&filter.Device),
@@ -99,4 +99,24 @@ func parseLossKind(text string) (edge.LossKind, error) {
 		}
 	}
 	return 0, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is no kind of loss: use DISCARDED, EXPIRED or QUARANTINED", text)
+}
+
+// addLoser adds every sink that has a name, or had it when it was deleted: what it
+// lost is asked for most when it is gone.
+func (s *Server) addLoser(to *[]edge.SinkID) func(string) error {
+	return func(nameOrID string) error {
+		for _, sink := range s.Messages.Stats().Deleted {
+			if sink.Name == nameOrID || formatSinkID(sink.ID) == nameOrID {
+				*to = append(*to, sink.ID)
+			}
+		}
+		id, err := s.mustFindSink("filter", nameOrID)
+		switch {
+		case err == nil:
+			*to = append(*to, id)
+		case len(*to) > 0:
+			return nil
+		}
+		return err
+	}
 }

@@ -49,7 +49,7 @@ func TestLosses(t *testing.T) {
 	}
 	for filter, want := range map[string]int{
 		"": 1, `kind = DISCARDED AND reason = "operator"`: 1, `kind = EXPIRED`: 0, `device_id = "dev-1"`: 1, `device_id = "dev-2"`: 0,
-		`sink_id = "1"`: 1, `sink_id = "2"`: 0, `sink = "other"`: 0, `sink_name = "other"`: 0, `loss_time >= "2100-01-01T00:00:00Z"`: 0, `loss_time < "2100-01-01T00:00:00Z"`: 1,
+		`sink_id = "1"`: 1, `sink_id = "2"`: 0, `sink = "cloud"`: 1, `sink_name = "cloud"`: 1, `sink = "other"`: 0, `sink_name = "other"`: 0, `loss_time >= "2100-01-01T00:00:00Z"`: 0, `loss_time < "2100-01-01T00:00:00Z"`: 1,
 	} {
 		page, err := admin.ListLosses(t.Context(), &adminv1.ListLossesRequest{Filter: filter})
 		if err != nil || len(page.GetLosses()) != want {
