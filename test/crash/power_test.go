@@ -69,7 +69,7 @@ func newPowerRig(t *testing.T, binary string, disk *harness.Disk, name string) *
 func (r *rig) cut() {
 	r.t.Helper()
 	r.noteEnd()
-	doubt := verify.Interval{From: acklog.Now()}
+	doubt := verify.Interval{From: acklog.Now(), Wall: time.Now()}
 	harness.Must(r.t, r.disk.Cut())
 	harness.Must(r.t, r.gateway.Kill())
 	if r.load != nil {
@@ -195,7 +195,7 @@ func TestFailedSync(t *testing.T) {
 			r.begin()
 			r.awaitAcknowledged(before, acknowledgedMin)
 			r.noteEnd()
-			doubt := verify.Interval{From: acklog.Now()}
+			doubt := verify.Interval{From: acklog.Now(), Wall: time.Now()}
 			harness.Must(t, r.disk.Cut())
 			r.awaitFailure()
 			r.awaitCut()

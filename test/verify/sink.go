@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -55,6 +56,7 @@ const (
 	arrivedHere state = 1 << iota
 	pendingHere       // in the file, owed to the sink and not decided
 	deadHere
+	doubtedHere // it arrived while the gateway took for durable what was not
 )
 
 func newArrivals(sink Sink, fleet *fleet) *arrivals {
@@ -86,12 +88,12 @@ type delivered struct {
 func (c *check) readSink(sink Sink) error {
 	arrived := newArrivals(sink, &c.fleet)
 	c.arrivals = append(c.arrivals, arrived)
-	take := func(key string, line []byte) error {
+	take := func(key string, doubted bool, line []byte) error {
 		var record delivered
 		if err := json.Unmarshal(line, &record); err != nil {
 			return err
 		}
-		c.take(arrived, key, &record)
+		c.take(arrived, key, doubted, &record)
 		return nil
 	}
 	if sink.Received != "" {
@@ -101,7 +103,11 @@ func (c *check) readSink(sink Sink) error {
 			if len(parts) != 3 {
 				return fmt.Errorf("no time and key in %.80q", line)
 			}
-			return take(string(parts[1]), parts[2])
+			at, err := strconv.ParseInt(string(parts[0]), 10, 64)
+			if err != nil {
+				return err
+			}
+			return take(string(parts[1]), c.run.doubtedWall(at), parts[2])
 		})
 	}
 	files, err := filepath.Glob(filepath.Join(sink.Folder, "*", "*.ndjson"))
@@ -112,7 +118,7 @@ func (c *check) readSink(sink Sink) error {
 	for _, path := range files {
 		err := eachLine(path, c.run.Killed, func(end int64, line []byte) error {
 			arrived.crash = c.run.crashesBefore(path, end)
-			return take("-", line)
+			return take("-", false, line)
 		})
 		if err != nil {
 			return err
@@ -122,7 +128,7 @@ func (c *check) readSink(sink Sink) error {
 }
 
 // take judges one record by itself.
-func (c *check) take(arrived *arrivals, key string, record *delivered) {
+func (c *check) take(arrived *arrivals, key string, doubted bool, record *delivered) {
 	arrived.Records++
 	name := arrived.sink.Name
 	device, message, known := c.fleet.message(record.DeviceID, record.BootID, record.Sequence)
@@ -134,6 +140,12 @@ func (c *check) take(arrived *arrivals, key string, record *delivered) {
 		c.find("I2", name, "%s of %s, message %d holds %s, sent was %s", record.CorrelationID, record.DeviceID, message, record.Metrics, metrics)
 	}
 	state := &arrived.states[device.index][message]
+	if *state&doubtedHere != 0 {
+		arrived.Duplicates++
+		*state &^= doubtedHere // from now on it is known under this key
+		arrived.keys[device.index][message] = arrived.key(key)
+		return
+	}
 	if *state&arrivedHere != 0 {
 		arrived.repeat(key)
 		if number := arrived.keys[device.index][message]; number != arrived.key(key) {
@@ -145,6 +157,9 @@ func (c *check) take(arrived *arrivals, key string, record *delivered) {
 		return
 	}
 	*state |= arrivedHere
+	if doubted {
+		*state |= doubtedHere
+	}
 	arrived.Distinct++
 	arrived.keys[device.index][message] = arrived.key(key)
 	if record.Delivery == "requeue" {

@@ -32,7 +32,7 @@ import (
 // Run says where the evidence lies.
 type Run struct {
 	Log     string     // of the generator, complete
-	Doubted []Interval // acknowledgements that came then promise nothing
+	Doubted []Interval // acknowledgements that came then promise nothing, nor does the key of what arrived then
 	Queue   string     // the database file; its WAL lies beside it
 	Sinks   []Sink
 	Crashes []Crash // in order; one at the end, with no start after it, is left out
@@ -50,7 +50,10 @@ type Run struct {
 type Crash map[string]int64
 
 // Interval is a while on the machine's monotonic clock, both ends included.
-type Interval struct{ From, To time.Duration }
+type Interval struct {
+	From, To time.Duration
+	Wall     time.Time // at From
+}
 
 // Sink is one destination. It has a folder or a file.
 type Sink struct {
@@ -240,6 +243,14 @@ func (c *check) report() *Report {
 // came.
 func (r *Run) doubted(at time.Duration) bool {
 	return slices.ContainsFunc(r.Doubted, func(while Interval) bool { return while.From <= at && at <= while.To })
+}
+
+// doubtedWall is doubted for a time of the wall clock, in nanoseconds.
+func (r *Run) doubtedWall(nanoseconds int64) bool {
+	return slices.ContainsFunc(r.Doubted, func(while Interval) bool {
+		since := time.Duration(nanoseconds - while.Wall.UnixNano())
+		return 0 <= since && since <= while.To-while.From
+	})
 }
 
 // readLog takes what the generator says.
