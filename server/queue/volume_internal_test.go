@@ -1,88 +1,73 @@
-//go:build linux
-
 package queue
 
 import (
-	"errors"
 	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
-	"combotto.io/gateway/server/sqlite"
+	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-// volume mounts a file system of so many bytes.
-func volume(t *testing.T, size string) (folder string) {
-	t.Helper()
-	folder = t.TempDir()
-	if err := syscall.Mount("queue-test", folder, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("a small volume cannot be mounted here (it takes root): %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(folder, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return folder
-}
+const (
+	volumeBytes = 24 << 20
+	hogPath     = "/data/hog"
+)
 
-// hog takes room on a volume, all but so many bytes, as somebody else would.
-func hog(t *testing.T, folder string, leave int64) (path string) {
+// hog takes room on a volume, all but so many bytes, as somebody else would. It
+// may be called again when there is more.
+func hog(t *testing.T, disk *simdisk.Disk, free int64) {
 	t.Helper()
-	path = filepath.Join(folder, "hog")
-	free := freeBytes(t, folder)
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	port := disk.Port()
+	file, err := port.Open(hogPath, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.Write(make([]byte, max(0, free-leave))); err != nil && !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func freeBytes(t *testing.T, folder string) int64 {
-	t.Helper()
-	stat, err := sqlite.Disk{}.Stat(folder)
+	found, err := port.Stat(hogPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stat.Free
+	if err := file.Allocate(found.Size + max(0, found.Free-free)); err != nil {
+		t.Fatal(err)
+	}
 }
 
+// leave gives back what hog has taken.
+func leave(t *testing.T, disk *simdisk.Disk) {
+	t.Helper()
+	if err := disk.Port().Remove(hogPath); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestQueue_Volume lives on small volumes, which somebody else fills and empties.
 func TestQueue_Volume(t *testing.T) {
-	t.Run("SomebodyElseGivesRoom", volumeSomebodyElse)
-	t.Run("TheSinkReturns", volumeSinkReturns)
-	t.Run("AWriteFindsNoRoom", volumeWriteFindsNone)
-	t.Run("TheReserveIsTakenToo", volumeReserveTaken)
-	t.Run("StartsFull", volumeStartsFull)
-	t.Run("StopsFull", volumeStopsFull)
-	t.Run("SixtyFourMebibytes", volumeSmall)
+	bubble(t, "SomebodyElseGivesRoom", volumeSomebodyElse)
+	bubble(t, "TheSinkReturns", volumeSinkReturns)
+	bubble(t, "TheReserveIsTakenToo", volumeReserveTaken)
+	bubble(t, "StartsFull", volumeStartsFull)
+	bubble(t, "StopsFull", volumeStopsFull)
+	bubble(t, "SixtyFourMebibytes", volumeSmall)
 }
 
 func volumeSomebodyElse(t *testing.T) {
-	folder := volume(t, "24m")
-	f := openOn(t, Settings{Path: filepath.Join(folder, "queue.db")})
-	path := hog(t, folder, 8<<20)
+	disk := simulated(t, volumeBytes)
+	f := openOn(t, simulatedSettings(disk))
+	hog(t, disk, 8<<20)
 	f.fill(t)
 	if room := f.Room(); room.Refusal == nil || room.Refusal.Details["sink"] != "analytics" {
 		t.Errorf("got %+v, want the sink named", room.Refusal)
 	}
 	f.balanced(t)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	leave(t, disk)
 	f.resumes(t)
 	f.drain(t)
 	f.balanced(t)
 }
 
 func volumeSinkReturns(t *testing.T) {
-	folder := volume(t, "24m")
-	f := openOn(t, Settings{Path: filepath.Join(folder, "queue.db")})
+	disk := simulated(t, volumeBytes)
+	f := openOn(t, simulatedSettings(disk))
 	f.fill(t)
 	first := len(f.stored)
 	f.drain(t)
@@ -97,77 +82,50 @@ func volumeSinkReturns(t *testing.T) {
 	f.balanced(t)
 }
 
-func volumeWriteFindsNone(t *testing.T) {
-	folder := volume(t, "24m")
-	f := openOn(t, Settings{Path: filepath.Join(folder, "queue.db")})
-	f.append(t, 500)
-	path := hog(t, folder, 0) // between two looks
-	f.fill(t)
-	if reserve := f.Stats().ReserveBytes; reserve != 0 {
-		t.Errorf("the reserve holds %d bytes on a full disk", reserve)
-	}
-	f.drain(t) // what the reserve held is enough to remove what is delivered
-	f.balanced(t)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	f.resumes(t)
-	if reserve := f.Stats().ReserveBytes; reserve != f.bounds.reserve {
-		t.Errorf("the reserve holds %d bytes, want %d", reserve, f.bounds.reserve)
-	}
-	f.balanced(t)
-}
-
 func volumeReserveTaken(t *testing.T) {
-	folder := volume(t, "24m")
-	f := openOn(t, Settings{Path: filepath.Join(folder, "queue.db")})
+	disk := simulated(t, volumeBytes)
+	f := openOn(t, simulatedSettings(disk))
 	f.append(t, 500)
-	hog(t, folder, 0)
+	hog(t, disk, 0)
 	f.fill(t)
-	path := hog(t, folder, 0)
+	hog(t, disk, 0)
 	f.drain(t) // in memory, and on disk when there is room
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	leave(t, disk)
 	f.resumes(t)
 	f.drain(t)
 	f.balanced(t)
 }
 
 func volumeStartsFull(t *testing.T) {
-	folder := volume(t, "24m")
-	settings := Settings{Path: filepath.Join(folder, "queue.db")}
+	disk := simulated(t, volumeBytes)
+	settings := simulatedSettings(disk)
 	before := openOn(t, settings)
 	before.append(t, 500)
 	before.stop()
-	path := hog(t, folder, 0)
+	hog(t, disk, 0)
 	f := openOn(t, settings)
 	f.stored, f.next = before.stored, before.next
 	f.intake.waitUntil(t, false)
 	f.drain(t)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	leave(t, disk)
 	f.resumes(t)
 	f.drain(t)
 	f.balanced(t)
 }
 
 func volumeStopsFull(t *testing.T) {
-	folder := volume(t, "24m")
-	settings := Settings{Path: filepath.Join(folder, "queue.db")}
+	disk := simulated(t, volumeBytes)
+	settings := simulatedSettings(disk)
 	before := openOn(t, settings)
 	before.append(t, 500)
-	hog(t, folder, 0)
+	hog(t, disk, 0)
 	before.fill(t)
-	path := hog(t, folder, 0) // what the reserve held, too
+	hog(t, disk, 0) // what the reserve held, too
 	before.stop()
 	f := openOn(t, settings)
 	f.stored, f.next = before.stored, before.next
 	f.drain(t)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	leave(t, disk)
 	f.resumes(t)
 	f.drain(t)
 	f.balanced(t)
@@ -176,23 +134,13 @@ func volumeStopsFull(t *testing.T) {
 // volumeSmall fills and empties a small volume by turns. Whatever happens, the
 // files stay within the limit.
 func volumeSmall(t *testing.T) {
-	folder := volume(t, "64m")
+	disk := simulated(t, 64<<20)
 	const limit = 64 << 20 / 100 * 80
-	f := openOn(t, Settings{Path: filepath.Join(folder, "queue.db"), MaxBytes: limit, RetentionDelivered: time.Hour})
+	settings := simulatedSettings(disk)
+	settings.MaxBytes, settings.RetentionDelivered = limit, time.Hour
+	f := openOn(t, settings)
 	largest := int64(0)
-	observe := func() {
-		sum := int64(0)
-		entries, err := os.ReadDir(folder)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, entry := range entries {
-			if info, err := entry.Info(); err == nil {
-				sum += info.Size()
-			}
-		}
-		largest = max(largest, sum)
-	}
+	observe := func() { largest = max(largest, disk.UsedBytes()) }
 	accepted, refused := 0, 0
 	for round := range 3 {
 		for range 750 {
