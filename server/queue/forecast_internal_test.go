@@ -24,14 +24,6 @@ func TestQueue_Forecast(t *testing.T) {
 	t.Run("FirstLoss", forecastLoss)
 }
 
-// inMemory puts a queue on a disk that takes no time, as these tests write for
-// minutes of virtual time.
-func inMemory(t *testing.T, settings Settings) Settings {
-	disk := simulatedSettings(simulated(t, 256<<20))
-	settings.Path, settings.Disk = disk.Path, disk.Disk
-	return settings
-}
-
 // random returns entries that do not compress.
 func random(first, count int) []edge.Entry {
 	entries := large(first, count)
@@ -66,7 +58,7 @@ func expectWithin(t *testing.T, what string, forecast, happened time.Duration) {
 }
 
 func forecastFull(t *testing.T) {
-	q, _ := opened(t, inMemory(t, Settings{MaxBytes: 16 << 20}))
+	q, _, _ := onDisk(t, Settings{MaxBytes: 16 << 20})
 	next := 0
 	for _, after := range []time.Duration{30 * time.Second, time.Minute} {
 		next = every(t, q, next, 8, after)
@@ -85,7 +77,7 @@ func forecastFull(t *testing.T) {
 }
 
 func forecastSinkStops(t *testing.T) {
-	q, _ := opened(t, inMemory(t, Settings{MaxBytes: 16 << 20, RetentionDelivered: time.Hour}))
+	q, _, _ := onDisk(t, Settings{MaxBytes: 16 << 20, RetentionDelivered: time.Hour})
 	next := 0
 	for range 60 {
 		first := next
@@ -101,7 +93,7 @@ func forecastSinkStops(t *testing.T) {
 // forecastMixedSizes fills the queue with large records behind many small ones
 // that are delivered: what waits is few records, and most of the bytes.
 func forecastMixedSizes(t *testing.T) {
-	q, _ := opened(t, inMemory(t, Settings{MaxBytes: 16 << 20}))
+	q, _, _ := onDisk(t, Settings{MaxBytes: 16 << 20})
 	const small = 10_000
 	for next := 0; next < small; next += 500 {
 		entries := random(next, 500)
@@ -134,7 +126,7 @@ func bytesHeld(t *testing.T, q *Queue) int64 {
 }
 
 func forecastDelivered(t *testing.T) {
-	q, _ := opened(t, inMemory(t, Settings{MaxBytes: 64 << 20, RetentionDelivered: time.Hour}))
+	q, _, _ := onDisk(t, Settings{MaxBytes: 64 << 20, RetentionDelivered: time.Hour})
 	for next := 0; next < 2000; {
 		first := next
 		next = every(t, q, next, 20, 500*time.Millisecond)
@@ -159,7 +151,7 @@ func deliver(t *testing.T, q *Queue, most int) {
 }
 
 func forecastDrained(t *testing.T) {
-	q, _ := opened(t, inMemory(t, Settings{}))
+	q, _, _ := onDisk(t, Settings{})
 	accepted(t, q, large(0, 1000))
 	const perSecond = 10
 	settled, told := 0, time.Time{}
@@ -189,7 +181,7 @@ func forecastLoss(t *testing.T) {
 		"DeliveredInTime": {Limits{TTL: 5 * time.Minute}, 16},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			q, _ := opened(t, inMemory(t, Settings{}))
+			q, _, _ := onDisk(t, Settings{})
 			if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test", Limits: test.limits}}); err != nil {
 				t.Fatal(err)
 			}
@@ -233,7 +225,7 @@ func expectNear(t *testing.T, told, happened, off edge.Position) {
 }
 
 func forecastTooEarly(t *testing.T) {
-	q, _ := opened(t, inMemory(t, Settings{}))
+	q, _, _ := onDisk(t, Settings{})
 	accepted(t, q, large(0, 10))
 	<-time.After(5 * time.Second)
 	want := edge.Forecast{TimeToFull: edge.Never, Sinks: []edge.SinkForecast{{Sink: 1, Name: "sink-1", TimeToDrain: edge.Never}}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
+	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
 // opened returns a queue that runs, with one sink, and the end of its Run.
@@ -34,22 +36,20 @@ func opened(t *testing.T, settings Settings) (*Queue, <-chan error) {
 	return q, done
 }
 
-// pragma changes a setting of the connection that writes. What follows from it
-// are errors of SQLite itself, at the place where a disk would fail.
-func pragma(t *testing.T, q *Queue, text string) {
+// onDisk is opened on a disk in memory, which takes no time and which a test can
+// break.
+func onDisk(t *testing.T, settings Settings) (q *Queue, done <-chan error, disk *simdisk.Disk) {
 	t.Helper()
-	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
-		_, err := conn.One(text, func(sqlite.Row) {})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	disk = simulated(t, 0)
+	settings.Path, settings.Disk = simulatedSettings(disk).Path, disk.Port()
+	q, done = opened(t, settings)
+	return q, done, disk
 }
 
-// fill lets the file grow no more, as a full disk would.
-func fill(t *testing.T, q *Queue)  { pragma(t, q, "PRAGMA max_page_count=1") }
-func empty(t *testing.T, q *Queue) { pragma(t, q, "PRAGMA max_page_count=1000000000") }
+// fill lets nothing find room any more, until the disk heals.
+func fill(disk *simdisk.Disk) {
+	disk.Inject(simdisk.Fault{Calls: simdisk.Write | simdisk.Allocate, Err: syscall.ENOSPC})
+}
 
 // large returns entries that do not fit into free pages.
 func large(first, count int) []edge.Entry {
@@ -120,9 +120,9 @@ func TestQueue_FullDisk(t *testing.T) {
 }
 
 func fullDiskRefusesAndRecovers(t *testing.T) {
-	q, _ := opened(t, Settings{})
+	q, _, disk := onDisk(t, Settings{})
 	accepted(t, q, large(0, 10))
-	fill(t, q)
+	fill(disk)
 	refused := large(10, 40)
 	for _, reply := range answers(t, q, refused) {
 		if failure := edge.AsError(reply.Err); failure == nil || failure.Code != edge.Full {
@@ -136,7 +136,7 @@ func fullDiskRefusesAndRecovers(t *testing.T) {
 		t.Errorf("the head is %d, want 10", q.Head())
 	}
 
-	empty(t, q)
+	disk.Heal()
 	q.intake.waitUntil(t, true)
 	for _, reply := range answers(t, q, refused) { // the same messages once more
 		if reply.Err != nil || reply.Receipt.Duplicate || reply.Receipt.Correlation.Position() != edge.Position(11+reply.Token) {
@@ -147,15 +147,13 @@ func fullDiskRefusesAndRecovers(t *testing.T) {
 }
 
 func fullDiskGroupsOnTopAreRefusedToo(t *testing.T) {
-	q, _ := opened(t, Settings{})
+	q, _, disk := onDisk(t, Settings{})
 	accepted(t, q, large(0, 10))
 	// The writer is busy while groups pile up, so that the second is assembled
 	// on top of the first; the third holds what the second one held, once more.
 	replies := edgetest.NewReplies()
-	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
-		if _, err := conn.One("PRAGMA max_page_count=1", func(sqlite.Row) {}); err != nil {
-			return err
-		}
+	err := q.db.Write(t.Context(), func(*sqlite.Conn) error {
+		fill(disk)
 		for i := range 400 {
 			entry := large(10+i/2, 1)[0]
 			entry.Replier, entry.Token = replies, uint64(i)
@@ -177,7 +175,7 @@ func fullDiskGroupsOnTopAreRefusedToo(t *testing.T) {
 			stored[reply.Receipt.Correlation] = true
 		}
 	}
-	empty(t, q)
+	disk.Heal()
 	q.intake.waitUntil(t, true)
 	for id := range stored { // a small group may have found room, but it is there then
 		if _, err := q.Journey(t.Context(), id); err != nil {
@@ -195,13 +193,13 @@ func fullDiskGroupsOnTopAreRefusedToo(t *testing.T) {
 }
 
 func fullDiskSettlementsAreSavedLater(t *testing.T) {
-	q, _ := opened(t, Settings{})
+	q, _, disk := onDisk(t, Settings{})
 	accepted(t, q, large(0, 50))
 	leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 50, Bytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(t, q)
+	fill(disk)
 	settlement := edge.Settlement{Attempt: edge.Attempt{First: 1, Last: 50, Records: 50, Slots: 1, EndedAt: time.Now(), Class: edge.Rejected}}
 	for _, delivery := range leased {
 		settlement.Dead = append(settlement.Dead, edge.Death{Delivery: delivery, Reason: edge.DeathRejected})
@@ -217,7 +215,7 @@ func fullDiskSettlementsAreSavedLater(t *testing.T) {
 	if err != nil || journey.Sinks[0].State != edge.Dead {
 		t.Errorf("on a full disk the journey says %+v, %v; want dead", journey.Sinks, err)
 	}
-	empty(t, q)
+	disk.Heal()
 	q.intake.waitUntil(t, true)
 	expectBalance(t, q, 50)
 	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 100)
@@ -227,20 +225,20 @@ func fullDiskSettlementsAreSavedLater(t *testing.T) {
 }
 
 func fullDiskDeathsWaitForRoom(t *testing.T) {
-	q, _ := opened(t, Settings{})
+	q, _, disk := onDisk(t, Settings{})
 	accepted(t, q, large(0, unsavedDeathsMax+10))
 	leased := lent(t, q)
 	for len(leased) < unsavedDeathsMax+10 {
 		leased = append(leased, lent(t, q)...)
 	}
-	fill(t, q)
+	fill(disk)
 	bury(t, q, leased[:unsavedDeathsMax])
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
 		bury(t, q, leased[unsavedDeathsMax:])
 	}()
-	<-time.After(time.Hour)
+	<-time.After(time.Minute)
 	select {
 	case <-settled:
 		t.Errorf("more than %d deaths wait for a commit", unsavedDeathsMax)
@@ -254,7 +252,7 @@ func fullDiskDeathsWaitForRoom(t *testing.T) {
 	if _, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 10); err != nil {
 		t.Errorf("on a full disk: %v", err)
 	}
-	empty(t, q)
+	disk.Heal()
 	<-settled
 	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 1000)
 	if err != nil || len(letters) != len(leased) {
@@ -264,9 +262,9 @@ func fullDiskDeathsWaitForRoom(t *testing.T) {
 }
 
 func fullDiskRefusedMessagesAreRefusedToo(t *testing.T) {
-	q, _ := opened(t, Settings{})
+	q, _, disk := onDisk(t, Settings{})
 	accepted(t, q, large(0, 2))
-	fill(t, q)
+	fill(disk)
 	entries := large(0, 20)
 	for i := range entries {
 		entries[i].Refusal = edge.Refuse(edge.Invalid, edge.ReasonDepth, "", "too deep")
@@ -276,7 +274,7 @@ func fullDiskRefusedMessagesAreRefusedToo(t *testing.T) {
 			t.Fatalf("got %+v, want Full", reply)
 		}
 	}
-	empty(t, q)
+	disk.Heal()
 	q.intake.waitUntil(t, true)
 	if got := answers(t, q, entries[:1])[0].Receipt.Correlation.Position(); got != 1 {
 		t.Errorf("the first refused message has number %d, want 1", got)
@@ -338,9 +336,9 @@ func TestQueue_BrokenDisk(t *testing.T) {
 		"EnsureSinks": func(q *Queue) error { _, err := q.EnsureSinks(context.Background(), nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			q, done := opened(t, Settings{})
+			q, done, disk := onDisk(t, Settings{})
 			accepted(t, q, large(0, 5))
-			pragma(t, q, "PRAGMA query_only=ON") // every write fails, and not for want of room
+			disk.Inject(simdisk.Fault{Calls: simdisk.Write, Err: syscall.EIO})
 			err := do(q)
 			var failure *FatalError
 			if err := <-done; !errors.As(err, &failure) {
@@ -362,9 +360,9 @@ func TestQueue_BrokenDisk(t *testing.T) {
 	}
 
 	t.Run("NobodyHearsThatItIsStored", func(t *testing.T) {
-		q, done := opened(t, Settings{})
+		q, done, disk := onDisk(t, Settings{})
 		accepted(t, q, large(0, 5))
-		pragma(t, q, "PRAGMA query_only=ON")
+		disk.Inject(simdisk.Fault{Calls: simdisk.Write, Err: syscall.EIO})
 		for _, reply := range answers(t, q, large(5, 10)) {
 			if reply.Err == nil || reply.Receipt != (edge.Receipt{}) {
 				t.Errorf("got %+v for a record that is not stored", reply)
