@@ -82,7 +82,8 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 		return nil, err
 	}
 	for {
-		next, ok := a.looksAt(q.Head())
+		head := q.Head()
+		next, ok := a.looksAt(head)
 		if !ok || lease.full() {
 			return lease.deliveries, nil
 		}
@@ -90,8 +91,12 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 		if err != nil && len(lease.deliveries) == 0 {
 			return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 		}
-		if frame != nil && frame.first > next {
-			if err := q.explain(ctx, span{next, frame.first}); err != nil {
+		gap := span{next, head + 1}
+		if frame != nil {
+			gap.end = frame.first
+		}
+		if err == nil && gap.first < gap.end {
+			if err := q.explain(ctx, gap); err != nil {
 				return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 			}
 		}

@@ -91,7 +91,11 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	if q.start.ingress, err = loadIngress(conn); err != nil {
 		return err
 	}
+	counted := q.ledger.read().counted
 	if err := q.replay(conn); err != nil {
+		return err
+	}
+	if err := q.checkEnd(conn, counted); err != nil {
 		return err
 	}
 	_, err = conn.One("SELECT id FROM attempt ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { q.start.attempts.lastID = row.Int(0) })
@@ -148,6 +152,31 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 	}
 	q.decoder, err = newDecoder(&q.logs)
 	return err
+}
+
+// checkEnd makes sure that the frames reach as far as the ledger has counted them: a
+// write that the disk has lost, or one bit in the head of a page, hides the newest
+// ones without an error. Positions in quarantine are known to be gone. When there is
+// no frame at all, every record must have been decided.
+func (q *Queue) checkEnd(conn *sqlite.Conn, counted edge.Position) error {
+	end := edge.Position(0)
+	found, err := conn.One("SELECT id + n FROM frame ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { end = edge.Position(row.Int(0)) })
+	if err != nil || end > counted {
+		return err
+	}
+	apart, err := quarantinedSpans(conn)
+	if err != nil {
+		return err
+	}
+	missing := found && !apart.contains(span{end, counted + 1})
+	for _, account := range q.registry.all() {
+		waits := !found && !account.unsure && account.pending() > 0
+		missing = missing || waits && !apart.contains(span{account.cursor, counted + 1})
+	}
+	if missing {
+		return damagedRowError("positions %d to %d are in no frame", end, counted)
+	}
+	return nil
 }
 
 // replay reads the frames that the saved state does not cover. It always reads

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 )
@@ -273,5 +274,58 @@ func TestQueue_GivesUpOverAGap(t *testing.T) {
 				t.Errorf("the loss report is %+v, want the one record that was pending in the gap", rows)
 			}
 		})
+	}
+}
+
+// Frames that the ledger counts are not in the file any more: a write that the disk
+// has lost. The start says so, whether a part of them is gone or all.
+func TestOpen_EndIsGone(t *testing.T) {
+	for name, test := range map[string]struct {
+		gone string
+		want []edge.Position
+	}{"Last": {"id = 5", []edge.Position{4}}, "All": {"id > 0", nil}} {
+		t.Run(name, func(t *testing.T) {
+			path := stopped(t)
+			inFile(t, path, "UPDATE frame SET body = zeroblob(length(body)) WHERE "+test.gone) // nor in free space
+			inFile(t, path, "DELETE FROM frame WHERE "+test.gone)
+			q, stop := run(t, Settings{Path: path})
+			defer stop()
+			if diff := cmp.Diff(test.want, positionsOf(leaseAll(t, q, 1))); diff != "" {
+				t.Error(diff)
+			}
+			if stats := q.Stats(); stats.Salvaged != 1 || stats.Quarantined == 0 {
+				t.Errorf("salvaged %d, quarantined %d: nothing says that messages are gone", stats.Salvaged, stats.Quarantined)
+			}
+		})
+	}
+}
+
+// One bit of the head of a page says how many rows it lists. The rows are whole, and
+// all of them are served, whether something comes behind them or not.
+func TestOpen_RowIsHidden(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "queue.db")
+	q, stop := run(t, Settings{Path: path})
+	const records = 7 // in one leaf, which no other table fills as far
+	for i := range records {
+		accepted(t, q, []edge.Entry{{Record: edgetest.Record("dev", i), Owed: []edge.SinkID{1}}})
+	}
+	stop()
+	flips := 0
+	rewrite(t, path, func(b []byte) []byte {
+		for page := sqlite.PageBytes; page < len(b); page += sqlite.PageBytes {
+			if b[page] == 0x0D && b[page+3] == 0 && b[page+4] == records {
+				b[page+4] ^= 1
+				flips++
+			}
+		}
+		return b
+	})
+	if flips != 1 {
+		t.Fatalf("%d pages have %d rows", flips, records)
+	}
+	q, stop = run(t, Settings{Path: path})
+	defer stop()
+	if got := leaseAll(t, q, 1); len(got) != records || q.Stats().Salvaged != 1 {
+		t.Errorf("leased %v of %d, %d files salvaged", positionsOf(got), records, q.Stats().Salvaged)
 	}
 }
