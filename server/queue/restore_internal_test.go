@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -105,6 +106,48 @@ func TestRestore_Expires(t *testing.T) {
 	expectBalance(t, q, 10)
 	if sink := q.Stats().Sinks[0]; sink.Expired != 7 || sink.Pending != 0 {
 		t.Errorf("got %+v, want 7 expired", sink)
+	}
+}
+
+// A program to which somebody has gone back restores the copy that was made before
+// the migration, over a file that it cannot read. No position is used twice.
+func TestRestore_OverNewerSchema(t *testing.T) {
+	original, copied := backedUp(t)
+	path := filepath.Join(t.TempDir(), "queue.db")
+	if err := original.db.Copy(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	migrated(t, path)
+	if _, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard()); !IsNewer(err) {
+		t.Fatalf("got %v, want a newer file", err)
+	}
+	done, err := Restore(t.Context(), sqlite.Disk{}, copied, path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !isThere(t, done.Kept) {
+		t.Errorf("what the newer program has stored is not kept: %q", done.Kept)
+	}
+	q, stop := run(t, Settings{Path: path})
+	defer stop()
+	accepted(t, q, large(50, 1))
+	if got := positionsOf(leaseAll(t, q, 1)); len(got) != 5 || got[4] < positionsSkippedMin {
+		t.Errorf("leased %v, want four from before and one far above", got)
+	}
+}
+
+// migrated does to a file what a newer program would.
+func migrated(t *testing.T, path string) {
+	t.Helper()
+	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		return errors.Join(conn.Exec("CREATE TABLE later(id INTEGER PRIMARY KEY)"), conn.Exec("PRAGMA user_version = 99"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
