@@ -175,6 +175,13 @@ func (f hidesWAL) Stat(path string) (sqlite.Stat, error) {
 	return f.Files.Stat(path)
 }
 
+func (f hidesWAL) Open(path string, flag int) (sqlite.File, error) {
+	if strings.HasSuffix(path, "-wal") {
+		return nil, fs.ErrNotExist
+	}
+	return f.Files.Open(path, flag)
+}
+
 // failedSync is one run. It returns how many messages the second life knew from
 // the first, and what is bad after the power cut.
 func failedSync(t *testing.T, run int, mutate func(sqlite.Disk) sqlite.Disk) (known int, bad error) {
