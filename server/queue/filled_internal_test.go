@@ -8,7 +8,6 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
-	"combotto.io/gateway/server/observe"
 )
 
 // resumeLimit is how soon records are taken again once there is room.
@@ -27,16 +26,7 @@ type filled struct {
 // openOn opens and runs a queue on a volume, with one sink.
 func openOn(t *testing.T, settings Settings) *filled {
 	t.Helper()
-	q, err := Open(t.Context(), settings, observe.NewDiscard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "analytics", Kind: "test"}}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- q.Run(ctx) }()
+	q, cancel, done := begin(t, settings)
 	f := &filled{Queue: q, cancel: cancel, done: done, stored: map[edge.Position]bool{}}
 	f.stop = sync.OnceFunc(func() {
 		cancel()

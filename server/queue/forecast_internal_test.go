@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"encoding/binary"
-	"math/rand/v2"
 	"strconv"
 	"testing"
 	"time"
@@ -22,18 +20,6 @@ func TestQueue_Forecast(t *testing.T) {
 	bubble(t, "Drained", forecastDrained)
 	bubble(t, "TooEarlyToTell", forecastTooEarly)
 	t.Run("FirstLoss", forecastLoss)
-}
-
-// random returns entries that do not compress.
-func random(first, count int) []edge.Entry {
-	entries := large(first, count)
-	for i := range entries {
-		payload := entries[i].Record.Payload
-		for j, source := 0, rand.NewPCG(uint64(first+i), 0); j < len(payload); j += 8 {
-			binary.LittleEndian.PutUint64(payload[j:], source.Uint64())
-		}
-	}
-	return entries
 }
 
 // every appends so many records each half second for a while, and stops early
@@ -135,18 +121,6 @@ func forecastDelivered(t *testing.T) {
 	forecast := q.Forecast(time.Minute)
 	if forecast.TimeToFull < 24*time.Hour || forecast.Sinks[0].TimeToDrain != 0 || forecast.Sinks[0].DeliveryRate < 30 {
 		t.Errorf("got %+v, want a queue that never fills", forecast)
-	}
-}
-
-// deliver delivers so many records, or fewer when no more wait.
-func deliver(t *testing.T, q *Queue, most int) {
-	t.Helper()
-	leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: most, Bytes: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -11,82 +10,9 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
-	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
-
-// opened returns a queue that runs, with one sink, and the end of its Run.
-func opened(t *testing.T, settings Settings) (*Queue, <-chan error) {
-	t.Helper()
-	if settings.Path == "" {
-		settings.Path = filepath.Join(t.TempDir(), "queue.db")
-	}
-	q, err := Open(t.Context(), settings, observe.NewDiscard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- q.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-q.closed })
-	return q, done
-}
-
-// onDisk is opened on a disk in memory, which takes no time and which a test can
-// break.
-func onDisk(t *testing.T, settings Settings) (q *Queue, done <-chan error, disk *simdisk.Disk) {
-	t.Helper()
-	disk = simulated(t, 0)
-	settings.Path, settings.Disk = simulatedSettings(disk).Path, disk.Port()
-	q, done = opened(t, settings)
-	return q, done, disk
-}
-
-// fill lets nothing find room any more, until the disk heals.
-func fill(disk *simdisk.Disk) {
-	disk.Inject(simdisk.Fault{Calls: simdisk.Write | simdisk.Allocate, Err: syscall.ENOSPC})
-}
-
-// large returns entries that do not fit into free pages.
-func large(first, count int) []edge.Entry {
-	entries := edgetest.Entries(count, 1, 1)
-	for i := range entries {
-		entries[i].Record = edgetest.Record("dev", first+i)
-		payload := make([]byte, 4000)
-		for j := range payload {
-			payload[j] = byte((i+first)*31 + j*j*7 + j>>3) // does not compress to nothing
-		}
-		entries[i].Record.Payload = payload
-	}
-	return entries
-}
-
-// answers appends entries and returns their answers.
-func answers(t *testing.T, q *Queue, entries []edge.Entry) []edgetest.Reply {
-	t.Helper()
-	replies := edgetest.NewReplies()
-	for i := range entries {
-		entries[i].Replier, entries[i].Token = replies, uint64(i)
-	}
-	if err := q.Append(t.Context(), entries...); err != nil {
-		t.Fatal(err)
-	}
-	return replies.Wait(t, len(entries))
-}
-
-// accepted appends entries that have to be stored.
-func accepted(t *testing.T, q *Queue, entries []edge.Entry) {
-	t.Helper()
-	for _, reply := range answers(t, q, entries) {
-		if reply.Err != nil {
-			t.Fatal(reply.Err)
-		}
-	}
-}
 
 // waitUntil waits until the queue takes records, or takes none.
 func (i *intake) waitUntil(t *testing.T, accepting bool) {
@@ -104,11 +30,6 @@ func (i *intake) waitUntil(t *testing.T, accepting bool) {
 			t.Fatalf("accepting is not %v", accepting)
 		}
 	}
-}
-
-// bubble runs a test in virtual time: the committer looks for room once a second.
-func bubble(t *testing.T, name string, test func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }
 
 func TestQueue_FullDisk(t *testing.T) {
@@ -278,15 +199,6 @@ func fullDiskRefusedMessagesAreRefusedToo(t *testing.T) {
 	q.intake.waitUntil(t, true)
 	if got := answers(t, q, entries[:1])[0].Receipt.Correlation.Position(); got != 1 {
 		t.Errorf("the first refused message has number %d, want 1", got)
-	}
-}
-
-// expectBalance compares the ledger with the file.
-func expectBalance(t *testing.T, q *Queue, stored int64) {
-	t.Helper()
-	recount, err := q.Recount(t.Context())
-	if err != nil || !recount.Balanced() || recount.Stored != stored {
-		t.Errorf("got %+v, %v; want a balance of %d records", recount, err, stored)
 	}
 }
 

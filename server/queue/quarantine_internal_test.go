@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io/fs"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -16,32 +15,6 @@ import (
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 )
-
-// leaseAll leases until nothing is due, and returns the positions.
-func leaseAll(t *testing.T, q *Queue, sink edge.SinkID) (leased []edge.Delivery) {
-	t.Helper()
-	account, err := q.account(sink)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		deliveries, err := q.leaseNow(t.Context(), account, edge.LeaseLimit{Records: 3, Bytes: 1 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(deliveries) == 0 {
-			return leased
-		}
-		leased = append(leased, deliveries...)
-	}
-}
-
-func positionsOf(deliveries []edge.Delivery) (positions []edge.Position) {
-	for i := range deliveries {
-		positions = append(positions, deliveries[i].Record.Position)
-	}
-	return positions
-}
 
 // lossRow is what a row of loss says about damage.
 type lossRow struct{ Sink, Kind, First, Last, Count int64 }
@@ -58,24 +31,6 @@ func lossRows(t *testing.T, q *Queue) (rows []lossRow) {
 		t.Fatal(err)
 	}
 	return rows
-}
-
-// owedTo changes to which sinks entries are owed.
-func owedTo(entries []edge.Entry, sinks ...edge.SinkID) []edge.Entry {
-	for i := range entries {
-		entries[i].Owed = sinks
-	}
-	return entries
-}
-
-func twoSinks(t *testing.T, settings Settings) *Queue {
-	t.Helper()
-	q, stop := run(t, settings)
-	t.Cleanup(stop)
-	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind: "test"}}); err != nil {
-		t.Fatal(err)
-	}
-	return q
 }
 
 func TestQueue_Quarantine(t *testing.T) {
@@ -157,26 +112,6 @@ func quarantineLeased(t *testing.T) {
 	}
 	if diff := cmp.Diff([]lossRow{{1, 3, 1, 4, 3}, {2, 3, 1, 4, 4}}, lossRows(t, q)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// damageIn opens a file as it is, without the queue, and flips one bit of each of
-// these frames.
-func damageIn(t *testing.T, path string, ids ...edge.Position) {
-	t.Helper()
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: migrations})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range ids {
-		damage(t, &Queue{db: db}, id)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
 	}
 }
 

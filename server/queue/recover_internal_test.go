@@ -13,23 +13,6 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// damage flips one bit of a frame.
-func damage(t *testing.T, q *Queue, id edge.Position) {
-	t.Helper()
-	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
-		var body []byte
-		_, err := conn.One("SELECT body FROM frame WHERE id = ?", func(row sqlite.Row) { body = row.Bytes(0) }, int64(id))
-		if err != nil {
-			return err
-		}
-		body[len(body)/2] ^= 4
-		return conn.Exec("UPDATE frame SET body = ? WHERE id = ?", body, int64(id))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestOpen_ReadsLittle fills a backlog that is larger than what a start may
 // read again, and starts on a copy of the files as they are in the middle of
 // that.

@@ -12,28 +12,6 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// lent leases what is due for sink 1.
-func lent(t *testing.T, q *Queue) []edge.Delivery {
-	t.Helper()
-	deliveries, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 100, Bytes: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return deliveries
-}
-
-// bury settles deliveries of sink 1 as dead.
-func bury(t *testing.T, q *Queue, deliveries []edge.Delivery) {
-	t.Helper()
-	var settlement edge.Settlement
-	for _, delivery := range deliveries {
-		settlement.Dead = append(settlement.Dead, edge.Death{Delivery: delivery, Reason: edge.DeathRejected})
-	}
-	if err := q.Settle(t.Context(), 1, settlement); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // sendBack requeues every dead letter.
 func sendBack(t *testing.T, q *Queue, want int) {
 	t.Helper()

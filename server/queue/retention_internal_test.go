@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -11,58 +10,6 @@ import (
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 )
-
-// crashed returns the path of a copy of the files as they are now.
-func crashed(t *testing.T, q *Queue) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "queue.db")
-	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(q.settings.Path + suffix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path+suffix, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return path
-}
-
-// run opens and runs a queue with one sink until stop is called.
-func run(t *testing.T, settings Settings) (q *Queue, stop func()) {
-	t.Helper()
-	q, err := Open(t.Context(), settings, observe.NewDiscard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- q.Run(ctx) }()
-	return q, func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// settleAll leases and settles so many records as delivered.
-func settleAll(t *testing.T, q *Queue, count int) {
-	t.Helper()
-	for settled := 0; settled < count; {
-		leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 500, Bytes: 1 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
-			t.Fatal(err)
-		}
-		settled += len(leased)
-	}
-}
 
 func TestRetention(t *testing.T) {
 	bubble(t, "KeepsWhatIsNotSavedAsSettled", retentionKeepsWhatIsNotSavedAsSettled)

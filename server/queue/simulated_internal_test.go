@@ -13,23 +13,6 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-// simulated makes a disk of so many bytes that is let go of with the test.
-func simulated(t *testing.T, capacity int64) *simdisk.Disk {
-	t.Helper()
-	disk := simdisk.New(simdisk.Settings{Seed: 1, Capacity: capacity})
-	t.Cleanup(func() {
-		if err := disk.Bury(); err != nil {
-			t.Error(err)
-		}
-		disk.Close()
-	})
-	return disk
-}
-
-func simulatedSettings(disk *simdisk.Disk) Settings {
-	return Settings{Path: "/data/queue.db", Disk: disk.Port()}
-}
-
 // Somebody else takes the last byte of a disk under load, and gives it back. The
 // power is cut in between: what was acknowledged is still there.
 func TestQueue_SimulatedFullDisk(t *testing.T) {
