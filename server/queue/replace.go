@@ -146,6 +146,9 @@ func removeDatabase(disk sqlite.Disk, path string) error {
 // one when not even that works. The damaged one is kept beside it.
 func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, aside string, err error) {
 	building := path + suffixBuilding
+	if err := makeRoom(disk, path); err != nil {
+		return report, "", err
+	}
 	report, failure := salvage(ctx, disk, path, building)
 	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
 		// A read of the fresh file that fails passes for damage of that one.
@@ -158,7 +161,7 @@ func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Sal
 		// Nothing is better than a gateway that never starts.
 		report = Salvaged{CursorsLost: true}
 		if err := buildEmpty(ctx, disk, building); err != nil {
-			return report, "", errors.Join(failure, err)
+			return report, "", errors.Join(failure, err, removeDatabase(disk, building))
 		}
 	}
 	aside, err = becauseDamaged.replace(disk, path)
@@ -166,6 +169,32 @@ func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Sal
 		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
 	}
 	return report, aside, errors.Join(err, failure)
+}
+
+// makeRoom makes sure that a file can stand beside a damaged one, and gives the
+// reserve for that when it has to. Otherwise every start would fill the disk, and
+// fail.
+func makeRoom(disk sqlite.Disk, path string) error {
+	folder := filepath.Dir(path)
+	needs, err := sqlite.UsedBytes(disk, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	system, err := disk.Stat(folder)
+	if err != nil || needs <= system.Free {
+		return err
+	}
+	kept, err := disk.Size(path + reserveSuffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if needs > system.Free+kept {
+		return &sqlite.RoomError{Path: path, Folder: folder, Needs: needs, Free: system.Free + kept}
+	}
+	return (&reserve{disk: disk, path: path + reserveSuffix, size: kept}).resize(0)
 }
 
 // buildEmpty makes a queue that knows it is not the first.

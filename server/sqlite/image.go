@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -120,6 +121,34 @@ func (i *Image) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// UsedBytes estimates how much of a database's file holds something, from what its
+// header says to be free. A header that makes no sense frees nothing.
+func UsedBytes(disk Disk, path string) (int64, error) {
+	size, err := disk.Size(path)
+	if err != nil {
+		return 0, err
+	}
+	file, err := disk.Open(path, os.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	header := make([]byte, headerBytes)
+	if _, err := file.ReadAt(header, 0); err != nil && err != io.EOF {
+		return 0, errors.Join(err, file.Close())
+	}
+	free := int64(binary.BigEndian.Uint32(header[headerFreeAt:])) * PageBytes
+	if free > size || !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
+		free = 0
+	}
+	return size - free, file.Close()
+}
+
+// The header of a database.
+const (
+	headerBytes  = 100
+	headerFreeAt = 36 // how many pages are free
+)
 
 // WALDamaged reports whether transactions that were on disk cannot be read from
 // the WAL any more, because of damage in front of them. SQLite drops them without
