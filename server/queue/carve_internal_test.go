@@ -104,9 +104,27 @@ func TestSalvage_whateverDevicesSend(t *testing.T) {
 	}
 	stop()
 	inFile(t, path, "UPDATE owed SET checksum = 1")
-	report, err := salvage(t.Context(), sqlite.Disk{}, path, path+suffixBuilding)
-	if err != nil || report.Fault != nil || report.Records != int64(count) || report.Lost != 0 {
-		t.Errorf("salvaged %+v, %v; want %d records", report, err, count)
+	salvaged := func() Salvaged {
+		report, err := salvage(t.Context(), sqlite.Disk{}, path, path+suffixBuilding)
+		if err != nil || report.Fault != nil {
+			t.Errorf("salvaged %+v, %v", report, err)
+		}
+		return report
+	}
+	if report := salvaged(); report.Records != int64(count) || report.Lost != 0 {
+		t.Errorf("salvaged %+v, want %d records", report, count)
+	}
+	// Without the pages that lead to them, all bytes of the payloads are looked at.
+	rewrite(t, path, func(b []byte) []byte {
+		for page := 0; page < len(b); page += sqlite.PageBytes {
+			if b[page] == 0x0D {
+				clear(b[page : page+sqlite.PageBytes])
+			}
+		}
+		return b
+	})
+	if report := salvaged(); report.Records != 0 {
+		t.Errorf("salvaged %+v, want none", report)
 	}
 }
 
