@@ -199,8 +199,11 @@ func (f *files) mend() error {
 	if err != nil {
 		return fmt.Errorf("mend %s: %w", last, err)
 	}
-	if found && !f.mended {
+	switch {
+	case found && !f.mended:
 		f.resume = last
+	case !found && !f.mended:
+		f.last = last // a crash came before the file; the ones before it have lower names
 	}
 	f.clean, f.mended = true, true
 	return nil

@@ -213,6 +213,7 @@ func TestSink_Mend(t *testing.T) {
 	}
 	t.Run("SameBatchGoesOnInItsFile", sameBatchGoesOnInItsFile)
 	t.Run("OrderOfNamesIsThatOfDelivery", orderOfNamesIsThatOfDelivery)
+	t.Run("NamedButNeverMade", namedButNeverMade)
 	t.Run("OnlyItsOwnFiles", onlyItsOwnFiles)
 }
 
@@ -240,6 +241,20 @@ func orderOfNamesIsThatOfDelivery(t *testing.T) {
 		}
 		deliver(t, open(t, dir), 5, 2)
 		expect(t, dir, map[string][]uint64{hour + "00000000000000000005.ndjson": {5, 6}})
+	})
+}
+
+// namedButNeverMade has a crash come between naming the next file and making it.
+// The batch that comes again begins below the file before it.
+func namedButNeverMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		deliver(t, open(t, dir), 3, 2)
+		if err := os.WriteFile(filepath.Join(dir, ".current"), []byte(hour+"00000000000000000004.ndjson\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, open(t, dir), 1, 2)
+		expect(t, dir, map[string][]uint64{hour + "00000000000000000003.ndjson": {3, 4}, hour + "00000000000000000005.ndjson": {1, 2}})
 	})
 }
 
