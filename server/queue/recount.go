@@ -94,7 +94,7 @@ var errMoved = errors.New("messages are removed faster than they are counted")
 func recountFile(ctx context.Context, read func(context.Context, func(*sqlite.Conn) error) error, decoder *decoder) (Recount, error) {
 	for attempt := 1; ; attempt++ {
 		r := &recounting{decoder: decoder}
-		err := read(ctx, r.begin)
+		err := read(ctx, r.begin) // with the first piece: what goes next is the oldest
 		for err == nil && !r.done {
 			err = read(ctx, r.piece)
 		}
@@ -141,7 +141,7 @@ type sinkRecounting struct {
 	want                                int64
 }
 
-// begin reads everything but frames, in one snapshot.
+// begin reads everything but frames, and the first piece of them, in one snapshot.
 func (r *recounting) begin(conn *sqlite.Conn) error {
 	for _, read := range []func(*sqlite.Conn) error{r.readLedger, r.readSinks, r.readSets, r.readDeaths, r.readLosses} {
 		if err := read(conn); err != nil {
@@ -153,8 +153,10 @@ func (r *recounting) begin(conn *sqlite.Conn) error {
 	})
 	r.Accepted, r.unrouted = r.ledger.counted-r.ledger.skipped, r.ledger.unrouted
 	r.Whole = r.front == 1 && r.ledger.quarantined == 0 && r.ledger.skipped == 0
-	r.done = r.front == 0
-	return err
+	if r.done = r.front == 0; err != nil || r.done {
+		return err
+	}
+	return r.piece(conn)
 }
 
 func (r *recounting) readLedger(conn *sqlite.Conn) error {

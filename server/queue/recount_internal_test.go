@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -11,14 +12,16 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
+// pieceRecords of random make a frame that is a piece of a recount.
+const pieceRecords = 1 + pieceBytes/4000
+
 // TestQueue_Recount_LargeFrames counts frames that are a piece each: the last one
 // ends it, and one that is damaged is damaged once.
 func TestQueue_Recount_LargeFrames(t *testing.T) {
 	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	defer stop()
-	const each = 1 + pieceBytes/4000
 	for i := range 3 {
-		accepted(t, q, random(i*each, each))
+		accepted(t, q, random(i*pieceRecords, pieceRecords))
 	}
 	recount := func() Recount {
 		ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
@@ -29,17 +32,17 @@ func TestQueue_Recount_LargeFrames(t *testing.T) {
 		}
 		return found
 	}
-	if found := recount(); !found.Balanced() || found.Stored != 3*each {
-		t.Errorf("got %+v, want %d messages stored", found, 3*each)
+	if found := recount(); !found.Balanced() || found.Stored != 3*pieceRecords {
+		t.Errorf("got %+v, want %d messages stored", found, 3*pieceRecords)
 	}
-	damage(t, q, 1+each)
-	if found := recount(); found.Damaged != 1 || found.Stored != 2*each {
+	damage(t, q, 1+pieceRecords)
+	if found := recount(); found.Damaged != 1 || found.Stored != 2*pieceRecords {
 		t.Errorf("got %+v, want one of three frames damaged", found)
 	}
 }
 
-// TestRecountFile removes frames between the snapshot of the counters and the
-// reading of what is stored, as retention does.
+// TestRecountFile removes frames between the snapshot of the counters, with the
+// first frame, and the reading of the others, as retention does.
 func TestRecountFile(t *testing.T) {
 	for name, test := range map[string]struct {
 		remove string
@@ -47,17 +50,17 @@ func TestRecountFile(t *testing.T) {
 		moved  bool
 	}{
 		"Nothing":      {"DELETE FROM frame WHERE id > 1000", true, false},
-		"WhatIsDone":   {"DELETE FROM frame WHERE id <= 3", false, false},
-		"WhatIsWaited": {"DELETE FROM frame WHERE id <= 5", false, true},
+		"WhatIsDone":   {fmt.Sprint("DELETE FROM frame WHERE id <= ", 2*pieceRecords), false, false},
+		"WhatIsWaited": {fmt.Sprint("DELETE FROM frame WHERE id <= ", 3*pieceRecords), false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
 			q := twoSinks(t, Settings{Path: path})
 			for i := range 4 {
-				accepted(t, q, owedTo(large(2*i, 2), 1, 2))
+				accepted(t, q, owedTo(random(i*pieceRecords, pieceRecords), 1, 2))
 			}
 			for sink := range edge.SinkID(2) {
-				if err := q.Settle(t.Context(), sink+1, edge.Settlement{Acked: leaseAll(t, q, sink+1)[:4]}); err != nil {
+				if err := q.Settle(t.Context(), sink+1, edge.Settlement{Acked: leaseAll(t, q, sink+1)[:2*pieceRecords]}); err != nil {
 					t.Fatal(err)
 				}
 			}
