@@ -99,12 +99,13 @@ func TestDamage(t *testing.T) {
 	harness.Must(t, receiver.Open())
 	harness.Must(t, gateway.Start(t.Context()))
 	awaitDrained(t, gateway, 20*time.Second)
-	if arrived := len(receiver.Accepted()); arrived != 20 {
-		t.Errorf("%d messages arrived, want 20", arrived)
-	}
 	values := metrics(t, gateway)
-	if values["gateway_queue_quarantined_messages_total"] != 10 || values["gateway_queue_salvaged_files_total"] != 0 {
-		t.Errorf("after damage to a frame: %v quarantined, %v salvaged", values["gateway_queue_quarantined_messages_total"], values["gateway_queue_salvaged_files_total"])
+	damaged := int(values["gateway_queue_quarantined_messages_total"]) // a request may be several commits
+	if damaged < 1 || damaged > 10 || values["gateway_queue_salvaged_files_total"] != 0 {
+		t.Errorf("after damage to a frame: %d quarantined, %v salvaged", damaged, values["gateway_queue_salvaged_files_total"])
+	}
+	if arrived := len(receiver.Accepted()); arrived != 30-damaged {
+		t.Errorf("%d messages arrived, want %d", arrived, 30-damaged)
 	}
 	harness.Must(t, receiver.Close())
 	if status, answer := post(t, gateway.URL("/ingest/dev-1"), "application/x-ndjson", noise(3, 10)); status != 202 {
@@ -119,8 +120,8 @@ func TestDamage(t *testing.T) {
 	harness.Must(t, receiver.Open())
 	harness.Must(t, gateway.Start(t.Context()))
 	awaitDrained(t, gateway, 20*time.Second)
-	if arrived := len(receiver.Accepted()); arrived < 30 {
-		t.Errorf("%d messages arrived, want 30", arrived)
+	if arrived := len(receiver.Accepted()); arrived < 40-damaged {
+		t.Errorf("%d messages arrived, want %d", arrived, 40-damaged)
 	}
 	if salvaged := metrics(t, gateway)["gateway_queue_salvaged_files_total"]; salvaged != 1 {
 		t.Errorf("%v files are salvaged, want 1", salvaged)
