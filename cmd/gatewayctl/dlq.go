@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,12 +12,8 @@ import (
 	dlqv1 "combotto.io/gateway/gen/go/gateway/dlq/v1"
 )
 
-// maxDeadLetterIDs is how many ids one request may name, and maxPage how many
-// dead letters one answer holds.
-const (
-	maxDeadLetterIDs = 1000
-	maxPage          = 1000
-)
+// maxDeadLetterIDs is how many ids one request may name.
+const maxDeadLetterIDs = 1000
 
 const deadLetterNotFound = "gatewayctl dlq list shows the ids; one that was requeued and delivered is gone"
 
@@ -31,15 +26,8 @@ func (s *selection) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.device, "device", "", "only of this device")
 }
 
-// filter writes the selection in AIP-160; empty selects everything.
 func (s *selection) filter() string {
-	var terms []string
-	for _, term := range []struct{ field, value string }{{"sink", s.sink}, {"reason", s.reason}, {"device_id", s.device}} {
-		if term.value != "" {
-			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
-		}
-	}
-	return strings.Join(terms, " AND ")
+	return filterOf(equality{"sink", s.sink}, equality{"reason", s.reason}, equality{"device_id", s.device})
 }
 
 func (a *application) dlqCommand() *cobra.Command {
@@ -55,9 +43,6 @@ func (a *application) dlqListCommand() *cobra.Command {
 		Example: "  gatewayctl dlq list --sink analytics --reason rejected",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if limit < 0 {
-				return usage("--limit must not be negative", "0 lists all of them")
-			}
 			return a.listDeadLetters(command.Context(), selected.filter(), limit)
 		},
 	}
@@ -66,43 +51,21 @@ func (a *application) dlqListCommand() *cobra.Command {
 	return command
 }
 
-// listDeadLetters prints page by page, so that a long list needs no memory.
 func (a *application) listDeadLetters(ctx context.Context, filter string, limit int) error {
-	out := newTable(a.stdout, "ID", "SINK", "REASON", "STATUS", "DEVICE", "MESSAGE", "DIED", "ATTEMPTS", "REQUEUED", "REPLY")
 	request := &dlqv1.ListDeadLettersRequest{Filter: filter}
-	for listed := 0; ; {
-		request.PageSize = maxPage
-		if limit > 0 {
-			request.PageSize = int32(min(limit-listed, maxPage)) // at most 1,000
-		}
-		page, err := call(ctx, a, a.deadLetters().ListDeadLetters, request, deadLetterNotFound)
-		if err != nil {
-			return err
-		}
-		for _, letter := range page.DeadLetters {
-			if a.output == "json" {
-				if err := a.printJSON(letter); err != nil {
-					return err
-				}
-				continue
-			}
-			out.row(letter.DeadLetterId, letter.SinkName, letter.Reason, letter.Status, letter.GetRecord().GetDeviceId(), letter.GetRecord().GetCorrelationId(),
-				moment(letter.CreateTime), fmt.Sprint(letter.AttemptCount), yesNo(letter.Requeued), excerpt(letter.Excerpt, 60))
-		}
-		listed += len(page.DeadLetters)
-		request.PageToken = page.NextPageToken
-		more := page.NextPageToken != ""
-		if more && (limit == 0 || listed < limit) && len(page.DeadLetters) > 0 {
-			continue
-		}
-		if a.output == "table" {
-			out.flush()
-		}
-		if more {
-			fmt.Fprintf(a.stderr, "gatewayctl: there are more than %d; --limit 0 lists all\n", listed)
-		}
-		return nil
+	list := listing[*dlqv1.DeadLetter]{
+		header: []string{"ID", "SINK", "REASON", "STATUS", "DEVICE", "MESSAGE", "DIED", "ATTEMPTS", "REQUEUED", "REPLY"},
+		page: func(size int32, token string) ([]*dlqv1.DeadLetter, string, error) {
+			request.PageSize, request.PageToken = size, token
+			page, err := call(ctx, a, a.deadLetters().ListDeadLetters, request, deadLetterNotFound)
+			return page.GetDeadLetters(), page.GetNextPageToken(), err
+		},
+		row: func(letter *dlqv1.DeadLetter) []string {
+			return []string{letter.DeadLetterId, letter.SinkName, letter.Reason, letter.Status, letter.GetRecord().GetDeviceId(), letter.GetRecord().GetCorrelationId(),
+				moment(letter.CreateTime), fmt.Sprint(letter.AttemptCount), yesNo(letter.Requeued), excerpt(letter.Excerpt, 60)}
+		},
 	}
+	return list.print(a, limit)
 }
 
 func yesNo(yes bool) string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,15 +14,8 @@ import (
 // lossSelection chooses losses by what they have in common.
 type lossSelection struct{ sink, kind, reason, device string }
 
-// filter writes the selection in AIP-160; empty selects everything.
 func (s *lossSelection) filter() string {
-	var terms []string
-	for _, term := range []struct{ field, value string }{{"sink", s.sink}, {"kind", strings.ToUpper(s.kind)}, {"reason", s.reason}, {"device_id", s.device}} {
-		if term.value != "" {
-			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
-		}
-	}
-	return strings.Join(terms, " AND ")
+	return filterOf(equality{"sink", s.sink}, equality{"kind", strings.ToUpper(s.kind)}, equality{"reason", s.reason}, equality{"device_id", s.device})
 }
 
 func (a *application) lossCommand() *cobra.Command {
@@ -41,9 +33,6 @@ extended for an hour, as long as messages of the same sink are lost for the same
 		Example: "  gatewayctl loss list --sink archive --kind expired",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if limit < 0 {
-				return usage("--limit must not be negative", "0 lists all of them")
-			}
 			return a.listLosses(command.Context(), selected.filter(), limit)
 		},
 	}
@@ -56,43 +45,21 @@ extended for an hour, as long as messages of the same sink are lost for the same
 	return command
 }
 
-// listLosses prints page by page, so that a long list needs no memory.
 func (a *application) listLosses(ctx context.Context, filter string, limit int) error {
-	out := newTable(a.stdout, "SINK", "KIND", "REASON", "BY", "COUNT", "RECEIVED FROM", "RECEIVED TO", "GIVEN UP", "POSITIONS", "DEVICES")
 	request := &adminv1.ListLossesRequest{Filter: filter}
-	for listed := 0; ; {
-		request.PageSize = maxPage
-		if limit > 0 {
-			request.PageSize = int32(min(limit-listed, maxPage)) // at most 1,000
-		}
-		page, err := call(ctx, a, a.admin().ListLosses, request, "gatewayctl status lists the sinks")
-		if err != nil {
-			return err
-		}
-		for _, loss := range page.Losses {
-			if a.output == "json" {
-				if err := a.printJSON(loss); err != nil {
-					return err
-				}
-				continue
-			}
-			out.row(loss.SinkName, word(loss.Kind, "LOSS_KIND_"), loss.Reason, loss.Actor, count(loss.Count), moment(loss.FirstReceiveTs), moment(loss.LastReceiveTs),
-				moment(loss.LossTime), fmt.Sprintf("%d-%d", loss.FirstPosition, loss.LastPosition), losers(loss))
-		}
-		listed += len(page.Losses)
-		request.PageToken = page.NextPageToken
-		more := page.NextPageToken != ""
-		if more && (limit == 0 || listed < limit) && len(page.Losses) > 0 {
-			continue
-		}
-		if a.output == "table" {
-			out.flush()
-		}
-		if more {
-			fmt.Fprintf(a.stderr, "gatewayctl: there are more than %d; --limit 0 lists all\n", listed)
-		}
-		return nil
+	list := listing[*adminv1.Loss]{
+		header: []string{"SINK", "KIND", "REASON", "BY", "COUNT", "RECEIVED FROM", "RECEIVED TO", "GIVEN UP", "POSITIONS", "DEVICES"},
+		page: func(size int32, token string) ([]*adminv1.Loss, string, error) {
+			request.PageSize, request.PageToken = size, token
+			page, err := call(ctx, a, a.admin().ListLosses, request, "gatewayctl status lists the sinks")
+			return page.GetLosses(), page.GetNextPageToken(), err
+		},
+		row: func(loss *adminv1.Loss) []string {
+			return []string{loss.SinkName, word(loss.Kind, "LOSS_KIND_"), loss.Reason, loss.Actor, count(loss.Count), moment(loss.FirstReceiveTs), moment(loss.LastReceiveTs),
+				moment(loss.LossTime), fmt.Sprintf("%d-%d", loss.FirstPosition, loss.LastPosition), losers(loss)}
+		},
 	}
+	return list.print(a, limit)
 }
 
 // losersShown is how many devices a line names; JSON has up to 20.

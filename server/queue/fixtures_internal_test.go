@@ -150,6 +150,18 @@ func bury(t *testing.T, q *Queue, deliveries []edge.Delivery) {
 	}
 }
 
+// decideThree leases all that the first sink is owed, and lets the first and the
+// third record arrive and the second be dead.
+func decideThree(t *testing.T, q *Queue) (leased []edge.Delivery) {
+	t.Helper()
+	leased = leaseAll(t, q, 1)
+	bury(t, q, leased[1:2])
+	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: []edge.Delivery{leased[0], leased[2]}}); err != nil {
+		t.Fatal(err)
+	}
+	return leased
+}
+
 // lent leases what is due for sink 1.
 func lent(t *testing.T, q *Queue) []edge.Delivery {
 	t.Helper()

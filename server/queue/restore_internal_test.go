@@ -24,11 +24,7 @@ func backedUp(t *testing.T) (q *Queue, backup string) {
 	for i := range 3 {
 		accepted(t, q, large(2*i, 2))
 	}
-	leased := leaseAll(t, q, 1)
-	bury(t, q, leased[1:2])
-	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: []edge.Delivery{leased[0], leased[2]}}); err != nil {
-		t.Fatal(err)
-	}
+	leased := decideThree(t, q)
 	q.Release(1, leased[3:])
 	if err := q.flush(t.Context()); err != nil {
 		t.Fatal(err)

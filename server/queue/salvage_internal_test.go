@@ -28,11 +28,7 @@ func stopped(t *testing.T) string {
 	for i := range 3 {
 		accepted(t, q, large(2*i, 2))
 	}
-	leased := leaseAll(t, q, 1)
-	bury(t, q, leased[1:2])
-	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: []edge.Delivery{leased[0], leased[2]}}); err != nil {
-		t.Fatal(err)
-	}
+	decideThree(t, q)
 	return path
 }
 

@@ -34,11 +34,7 @@ func filledFile(t *testing.T) string {
 		}
 		accepted(t, q, entries)
 	}
-	leased := leaseAll(t, q, 1)
-	bury(t, q, leased[1:2])
-	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: []edge.Delivery{leased[0], leased[2]}}); err != nil {
-		t.Fatal(err)
-	}
+	decideThree(t, q)
 	refusal := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "metrics", "too many")
 	answers(t, q, []edge.Entry{{Record: edgetest.Record("dev-1", 99), Refusal: refusal}})
 	return path
