@@ -119,6 +119,18 @@ func (b *clockBox) start(boot string, ahead time.Duration) {
 	harness.Must(b.t, b.gateway.Start(b.t.Context()))
 }
 
+// trial runs on the present data folder and puts it back: after a restart of the
+// machine the gateway believes its clock, and sooner or later writes that down.
+func (b *clockBox) trial(run func()) {
+	b.t.Helper()
+	data := b.gateway.DataDir()
+	before := data + ".before"
+	harness.Must(b.t, os.CopyFS(before, os.DirFS(data)))
+	run()
+	harness.Must(b.t, os.RemoveAll(data))
+	harness.Must(b.t, os.Rename(before, data))
+}
+
 // send posts one message; its answer says whether it is a duplicate.
 func (b *clockBox) send(sequence int) (duplicate bool) {
 	b.t.Helper()
@@ -165,6 +177,7 @@ func TestClock(t *testing.T) {
 	b := newClockBox(t)
 	sent := b.startIn1970()
 
+	awaitDrained(t, b.gateway, 10*time.Second) // its reply may still be on the way
 	harness.Must(t, b.receiver.Close())
 	for i, ahead := range []time.Duration{25 * time.Hour, 10 * clockYear, -time.Hour, -10 * clockYear} {
 		name := fmt.Sprintf("a jump of %v", ahead)
@@ -184,10 +197,12 @@ func TestClock(t *testing.T) {
 		b.expect(name+" and a crash", `gateway_queue_oldest_age_seconds{sink="analytics"}`, 0, 60)
 
 		harness.Must(t, b.gateway.Kill())
-		b.start(fmt.Sprintf("machine-%d", 100+i), ahead)
-		b.expect(name+" and a restart of the machine", `gateway_queue_depth_messages{sink="analytics"}`, float64(sent-2), float64(sent-2))
-		b.expect(name+" and a restart of the machine", `gateway_queue_oldest_age_seconds{sink="analytics"}`, 0, (8 * clockDay).Seconds())
-		harness.Must(t, b.gateway.Kill())
+		b.trial(func() {
+			b.start(fmt.Sprintf("machine-%d", 100+i), ahead)
+			b.expect(name+" and a restart of the machine", `gateway_queue_depth_messages{sink="analytics"}`, float64(sent-2), float64(sent-2))
+			b.expect(name+" and a restart of the machine", `gateway_queue_oldest_age_seconds{sink="analytics"}`, 0, (8 * clockDay).Seconds())
+			harness.Must(t, b.gateway.Kill())
+		})
 		b.start("machine-1", 0)
 	}
 	harness.Must(t, b.receiver.Open())
