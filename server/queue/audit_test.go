@@ -91,7 +91,7 @@ func edit(t *testing.T, path, statement string) string {
 	if err := os.WriteFile(edited, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: edited, Migrations: os.DirFS("schema")})
+	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: edited, Migrations: sqlite.NewMigrations(os.DirFS("schema"), "*.sql")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func expectMismatch(t *testing.T, ledger edge.Ledger, counter counter) {
 // knowsEveryCounter fails when the schema has got a number that nobody has decided
 // about.
 func knowsEveryCounter(t *testing.T, path string) {
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: os.DirFS("schema")})
+	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: sqlite.NewMigrations(os.DirFS("schema"), "*.sql")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,10 +96,6 @@ func BackupFile(ctx context.Context, disk sqlite.Disk, path, to string) (Verific
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return Verification{}, fmt.Errorf("back up: %w", err)
 	}
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return Verification{}, err
-	}
 	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
 	if err != nil {
 		return Verification{}, fmt.Errorf("back up: %w", err)

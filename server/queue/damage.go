@@ -55,11 +55,11 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 // reportCopies names the copies that migrations have left: they take room, and
 // nobody removes the last one but an operator.
 func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
-	names, err := fs.Glob(schema, "schema/*.sql")
+	versions, err := migrations.Count()
 	if err != nil {
 		return err
 	}
-	for version := 1; version < len(names); version++ {
+	for version := 1; version < versions; version++ {
 		copied := sqlite.SchemaCopy(path, version)
 		size, err := disk.Size(copied)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"encoding/binary"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -220,10 +219,6 @@ func damage(t *testing.T, q *Queue, id edge.Position) {
 // these frames.
 func damageIn(t *testing.T, path string, ids ...edge.Position) {
 	t.Helper()
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		t.Fatal(err)
-	}
 	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: migrations})
 	if err != nil {
 		t.Fatal(err)

@@ -17,11 +17,12 @@ import (
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var rowSchema = fstest.MapFS{"0001_rows.sql": {Data: []byte("CREATE TABLE message(id INTEGER PRIMARY KEY, device TEXT, received INTEGER, payload BLOB) STRICT")}}
+var rowSchema = sqlite.NewMigrations(fstest.MapFS{"0001_rows.sql": {Data: []byte("CREATE TABLE message(id INTEGER PRIMARY KEY, device TEXT, received INTEGER, payload BLOB) STRICT")}}, "*.sql")
 
 // running is a queue and the end of its Run.
 type running struct {

@@ -54,7 +54,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +65,8 @@ import (
 
 //go:embed schema/*.sql
 var schema embed.FS
+
+var migrations = sqlite.NewMigrations(schema, "schema/*.sql")
 
 // Settings of a queue. Zero values are the defaults.
 type Settings struct {
@@ -186,10 +187,6 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 
 // openOnce opens the file as it is.
 func openOnce(ctx context.Context, settings Settings, observer *observe.Observer, tail *walTail) (*Queue, error) {
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return nil, err
-	}
 	reserve, err := openReserve(settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err

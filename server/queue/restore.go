@@ -87,10 +87,6 @@ func highestKnown(ctx context.Context, disk sqlite.Disk, path string) (edge.Posi
 	} else if err != nil {
 		return 0, err
 	}
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return 0, err
-	}
 	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
 	if IsInUse(err) {
 		return 0, err
@@ -109,10 +105,6 @@ func highestKnown(ctx context.Context, disk sqlite.Disk, path string) (edge.Posi
 
 // buildRestored copies a backup and gives the copy an identity of its own.
 func buildRestored(ctx context.Context, disk sqlite.Disk, from, to string, highest edge.Position) error {
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return err
-	}
 	source, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: from, Migrations: migrations, Disk: disk})
 	if err != nil {
 		return err

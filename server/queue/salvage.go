@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -72,10 +71,6 @@ func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, 
 var errFault = errors.New("a fault of the program, please report it")
 
 func openFresh(ctx context.Context, disk sqlite.Disk, path string) (*sqlite.DB, error) {
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return nil, err
-	}
 	return sqlite.Open(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
 }
 

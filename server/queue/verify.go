@@ -97,10 +97,6 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 	if err := v.lookAtWAL(disk); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	migrations, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return v, err
-	}
 	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
 	if isDamage(err) {
 		v.add(Problem{Kind: ProblemStructure, Detail: err.Error()})

@@ -2,14 +2,8 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -17,43 +11,31 @@ import (
 // user_version to the newest one, each step in a transaction of its own, so that
 // a crash leaves one version or the next and never something in between. A file
 // that holds something is copied before, for whoever has to go back.
-func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
-	names, err := fs.Glob(migrations, "*.sql")
-	if err != nil {
-		return fmt.Errorf("list migrations: %w", err)
-	}
-	slices.Sort(names)
-	version, err := db.version(ctx, migrations, names)
+func (db *DB) migrate(ctx context.Context, migrations *Migrations) error {
+	steps, err := migrations.load()
 	if err != nil {
 		return err
 	}
-	if 0 < version && version < len(names) {
+	version, err := db.version(ctx, steps)
+	if err != nil {
+		return err
+	}
+	if 0 < version && version < steps.newest() {
 		if err := db.keepSchema(ctx, version); err != nil {
 			return fmt.Errorf("keep the file of schema version %d: %w", version, err)
 		}
 	}
-	for i, name := range names {
-		number := i + 1
-		if !strings.HasPrefix(name, fmt.Sprintf("%04d_", number)) {
-			return fmt.Errorf("migration %s: want number %04d", name, number)
-		}
-		if number <= version {
-			continue
-		}
-		if err := db.step(ctx, migrations, name, number); err != nil {
-			return fmt.Errorf("migrate %s: %w", strings.TrimSuffix(name, ".sql"), err)
+	for ; version < steps.newest(); version++ {
+		if err := db.step(ctx, &steps.list[version], version+1); err != nil {
+			return fmt.Errorf("migrate %s: %w", steps.list[version].name, err)
 		}
 	}
 	return nil
 }
 
-func (db *DB) step(ctx context.Context, migrations fs.FS, name string, version int) error {
-	text, err := fs.ReadFile(migrations, name)
-	if err != nil {
-		return err
-	}
+func (db *DB) step(ctx context.Context, step *step, version int) error {
 	return db.Write(ctx, func(conn *Conn) error {
-		if err := conn.script(string(text)); err != nil {
+		if err := conn.script(step.text); err != nil {
 			return err
 		}
 		return conn.script(fmt.Sprintf("PRAGMA user_version=%d", version))
@@ -64,32 +46,33 @@ func (db *DB) step(ctx context.Context, migrations fs.FS, name string, version i
 // is only believed when the schema is what the migrations up to it make: a number
 // that was damaged must not look like the file of a newer program, and a schema
 // that was damaged must not be worked with.
-func (db *DB) version(ctx context.Context, migrations fs.FS, names []string) (version int, err error) {
+func (db *DB) version(ctx context.Context, steps *steps) (version int, err error) {
 	schema := ""
 	err = db.Write(ctx, func(conn *Conn) error {
-		if _, err := conn.One("PRAGMA user_version", func(row Row) { version = int(row.Int(0)) }); err != nil {
-			return err
-		}
-		schema, err = conn.schema()
+		version, schema, err = conn.version()
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	expected, err := expectedSchemas(migrations, names)
-	if err != nil {
-		return 0, err
-	}
-	if 0 <= version && version < len(expected) && expected[version] == schema {
+	switch fits := steps.versionOf(schema, version); {
+	case fits == version:
 		return version, nil
-	}
-	if fits := slices.Index(expected, schema); fits >= 0 {
+	case fits >= 0:
 		return fits, db.Write(ctx, func(conn *Conn) error { return conn.script(fmt.Sprintf("PRAGMA user_version=%d", fits)) })
-	}
-	if version > len(names) {
-		return 0, &SchemaError{Path: db.path, Version: version, Known: len(names)}
+	case version > steps.newest():
+		return 0, &SchemaError{Path: db.path, Version: version, Known: steps.newest()}
 	}
 	return 0, damagedSchema(version)
+}
+
+// version returns the version that the file claims, and its schema.
+func (c *Conn) version() (claimed int, schema string, err error) {
+	if _, err := c.One("PRAGMA user_version", func(row Row) { claimed = int(row.Int(0)) }); err != nil {
+		return 0, "", err
+	}
+	schema, err = c.schema()
+	return claimed, schema, err
 }
 
 // damagedSchema says that the schema is none that a migration makes.
@@ -104,30 +87,4 @@ func (c *Conn) schema() (text string, err error) {
 		return nil
 	})
 	return text, err
-}
-
-// expectedSchemas returns what each version looks like, from 0 on, up to a
-// migration that fails.
-func expectedSchemas(migrations fs.FS, names []string) ([]string, error) {
-	raw, err := new(sqlite.Driver).Open(":memory:")
-	if err != nil {
-		return nil, wrap("open", err)
-	}
-	conn := &Conn{raw: raw, statements: make(map[string]driver.Stmt)}
-	expected := []string{""}
-	for _, name := range names {
-		text, err := fs.ReadFile(migrations, name)
-		if err != nil {
-			return nil, errors.Join(err, conn.close())
-		}
-		if err := conn.script(string(text)); err != nil {
-			break // the file fails there too, and says so
-		}
-		schema, err := conn.schema()
-		if err != nil {
-			return nil, errors.Join(err, conn.close())
-		}
-		expected = append(expected, schema)
-	}
-	return expected, conn.close()
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/url"
 	"path/filepath"
-	"slices"
 )
 
 // ErrReadOnly is returned by a write to a database that was opened to be looked
@@ -48,32 +47,24 @@ func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
 }
 
 // checkSchema refuses a schema that is not the newest one.
-func (db *DB) checkSchema(ctx context.Context, migrations fs.FS) error {
-	names, err := fs.Glob(migrations, "*.sql")
-	if err != nil {
-		return fmt.Errorf("list migrations: %w", err)
-	}
-	slices.Sort(names)
-	expected, err := expectedSchemas(migrations, names)
+func (db *DB) checkSchema(ctx context.Context, migrations *Migrations) error {
+	steps, err := migrations.load()
 	if err != nil {
 		return err
 	}
 	version, schema := 0, ""
 	err = db.Read(ctx, func(conn *Conn) error {
-		if _, err := conn.One("PRAGMA user_version", func(row Row) { version = int(row.Int(0)) }); err != nil {
-			return err
-		}
-		schema, err = conn.schema()
+		version, schema, err = conn.version()
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	switch fits := slices.Index(expected, schema); {
-	case fits == len(names) && version == fits:
+	switch fits := steps.versionOf(schema, version); {
+	case fits == steps.newest() && version == fits:
 		return nil
-	case fits > 0 || fits < 0 && version > len(names):
-		return &SchemaError{Path: db.path, Version: version, Known: len(names)}
+	case fits > 0 || fits < 0 && version > steps.newest():
+		return &SchemaError{Path: db.path, Version: version, Known: steps.newest()}
 	}
 	return damagedSchema(version)
 }

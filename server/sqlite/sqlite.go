@@ -22,7 +22,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,9 +33,9 @@ import (
 // Settings say which file to open and what has to be in it.
 type Settings struct {
 	Path       string // of the database file; its folder is made when it is missing
-	Migrations fs.FS  // NNNN_name.sql, numbered from 1 without a gap
-	Readers    int    // connections that may read at the same time; 0 is 4
-	Disk       Disk   // where the file lives; zero is the operating system's
+	Migrations *Migrations
+	Readers    int  // connections that may read at the same time; 0 is 4
+	Disk       Disk // where the file lives; zero is the operating system's
 }
 
 const readersDefault = 4
@@ -96,7 +95,7 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) connect(ctx context.Context, migrations fs.FS, frames int64) error {
+func (db *DB) connect(ctx context.Context, migrations *Migrations, frames int64) error {
 	writer, err := openWriter(db.disk, db.path, frames)
 	db.writer <- writer
 	if err != nil {

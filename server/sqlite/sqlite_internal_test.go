@@ -14,7 +14,7 @@ import (
 // TestConn_Configure asks every connection of a database once more how it is set,
 // long after it was opened.
 func TestConn_Configure(t *testing.T) {
-	db, err := Open(t.Context(), Settings{Path: filepath.Join(t.TempDir(), "a.db"), Migrations: fstest.MapFS{}})
+	db, err := Open(t.Context(), Settings{Path: filepath.Join(t.TempDir(), "a.db"), Migrations: NewMigrations(fstest.MapFS{}, "*.sql")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestConn_Configure(t *testing.T) {
 }
 
 func TestConn_Apply(t *testing.T) {
-	db, err := Open(t.Context(), Settings{Path: filepath.Join(t.TempDir(), "a.db"), Migrations: fstest.MapFS{"0001_a.sql": {Data: []byte("CREATE TABLE a(b)")}}})
+	db, err := Open(t.Context(), Settings{Path: filepath.Join(t.TempDir(), "a.db"), Migrations: NewMigrations(fstest.MapFS{"0001_a.sql": {Data: []byte("CREATE TABLE a(b)")}}, "*.sql")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestAtLeast(t *testing.T) {
 func TestOpenWriter_WAL(t *testing.T) {
 	crashed := filepath.Join(t.TempDir(), "a.db")
 	path := filepath.Join(t.TempDir(), "a.db")
-	db, err := Open(t.Context(), Settings{Path: crashed, Migrations: fstest.MapFS{"0001_a.sql": {Data: []byte("CREATE TABLE a(b)")}}})
+	db, err := Open(t.Context(), Settings{Path: crashed, Migrations: NewMigrations(fstest.MapFS{"0001_a.sql": {Data: []byte("CREATE TABLE a(b)")}}, "*.sql")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,12 +22,12 @@ var notes = migrations(
 	"ALTER TABLE note ADD COLUMN body BLOB;",
 )
 
-func migrations(texts ...string) fs.FS {
+func migrations(texts ...string) *sqlite.Migrations {
 	files := fstest.MapFS{}
 	for i, text := range texts {
 		files[fmt.Sprintf("%04d_step.sql", i+1)] = &fstest.MapFile{Data: []byte(text)}
 	}
-	return files
+	return sqlite.NewMigrations(files, "*.sql")
 }
 
 func open(t *testing.T, settings sqlite.Settings) *sqlite.DB {

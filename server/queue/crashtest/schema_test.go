@@ -106,7 +106,7 @@ func (f *firstSchema) copied(t *testing.T, path string, disk sqlite.Disk) error 
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Disk: disk, Migrations: fstest.MapFS{"0001_queue.sql": {Data: text}}})
+	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Disk: disk, Migrations: sqlite.NewMigrations(fstest.MapFS{"0001_queue.sql": {Data: text}}, "*.sql")})
 	if err != nil {
 		return err
 	}

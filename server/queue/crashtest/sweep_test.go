@@ -70,7 +70,7 @@ func oldFiles(t *testing.T) map[string][]byte {
 		t.Fatal(err)
 	}
 	db, err := sqlite.Open(t.Context(), sqlite.Settings{
-		Path: simPath, Disk: disk.Port(), Migrations: fstest.MapFS{"0001_queue.sql": {Data: text}},
+		Path: simPath, Disk: disk.Port(), Migrations: sqlite.NewMigrations(fstest.MapFS{"0001_queue.sql": {Data: text}}, "*.sql"),
 	})
 	if err == nil {
 		err = db.Close()

@@ -19,7 +19,7 @@ import (
 
 const path = "/data/notes.db"
 
-var schema = fstest.MapFS{"0001_notes.sql": {Data: []byte("CREATE TABLE note(id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT")}}
+var schema = sqlite.NewMigrations(fstest.MapFS{"0001_notes.sql": {Data: []byte("CREATE TABLE note(id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT")}}, "*.sql")
 
 // newDisk makes a disk that goes with the test.
 func newDisk(t *testing.T, settings simdisk.Settings) *simdisk.Disk {
