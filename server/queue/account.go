@@ -72,22 +72,6 @@ type account struct {
 	unsaved     unsaved
 }
 
-// accountTotals count records. owed counts up to position counted.
-type accountTotals struct {
-	counted   edge.Position
-	owed      int64
-	delivered int64
-	dead      int64
-	held      int64
-	discarded int64
-	expired   int64
-}
-
-// pending is what is neither decided nor set aside.
-func (t *accountTotals) pending() int64 {
-	return t.owed - t.delivered - t.dead - t.held - t.discarded - t.expired
-}
-
 func newAccount(id edge.SinkID, name, kind string) *account {
 	return &account{id: id, name: name, kind: kind, deaths: make(map[string]deaths), losses: make(map[lossReason]int64), attempts: make(map[edge.Position][]edge.Delivery), requeue: requeue{out: make(map[edge.Position]*requeued)}}
 }

@@ -60,9 +60,8 @@ func (t *accountTotals) sum(id edge.SinkID) int64 {
 	return rowSum("counts", int64(id), int64(t.counted), t.owed, t.delivered, t.dead, t.held, t.discarded, t.expired)
 }
 
-// sum is the checksum of the totals, and of what the stored attempts take.
-func (t *totals) sum(attemptBytes int64) int64 {
-	return rowSum("ledger_counts", int64(t.counted), t.accepted, t.unrouted, t.refused, t.evicted, attemptBytes, t.quarantined, t.salvaged, t.skipped)
+func (c *ledgerCounts) sum() int64 {
+	return rowSum("ledger_counts", int64(c.counted), c.accepted, c.unrouted, c.refused, c.evicted, c.attemptBytes, c.quarantined, c.salvaged, c.skipped)
 }
 
 func deathSum(sink edge.SinkID, reason string, count deaths) int64 {

@@ -39,17 +39,9 @@ type clock struct {
 	uptime  Uptime
 }
 
-// savedClock is what a file knows of its clocks; see the columns of ledger.
-type savedClock struct {
-	gateway   time.Time // zero in a file that is new, or from before there was gateway time
-	wall      time.Time // zero when it could not be believed
-	up        time.Duration
-	boot      string
-	committed time.Time // of the newest frame; zero when there is none
-}
-
-// newClock leads on from what was saved, at a reading of the wall clock.
-func newClock(saved savedClock, settings *Settings, wall time.Time) *clock {
+// newClock leads on from what was saved, and from the commit of the newest frame,
+// at a reading of the wall clock. A zero commit is none.
+func newClock(saved storedClock, committed time.Time, settings *Settings, wall time.Time) *clock {
 	c := &clock{opened: time.Now(), wall: wall, built: settings.BuiltAt, uptime: settings.Uptime}
 	if c.uptime == nil {
 		c.uptime = func() (string, time.Duration, bool) { return "", 0, false }
@@ -57,7 +49,7 @@ func newClock(saved savedClock, settings *Settings, wall time.Time) *clock {
 	boot, up, known := c.uptime()
 	sameBoot := known && boot == saved.boot && up >= saved.up
 	if saved.gateway.IsZero() { // gateway time was the wall clock of commits
-		saved.gateway, saved.wall = saved.committed, saved.committed
+		saved.gateway, saved.wall = committed, committed
 	}
 	switch {
 	case saved.wall.IsZero():
@@ -77,7 +69,7 @@ func newClock(saved savedClock, settings *Settings, wall time.Time) *clock {
 	default:
 		c.gateway = saved.gateway
 	}
-	c.gateway = later(c.gateway, saved.committed).UTC()
+	c.gateway = later(c.gateway, committed).UTC()
 	return c
 }
 
@@ -110,37 +102,14 @@ func (c *clock) setBack(wall time.Time) bool {
 
 // write saves what the next open leads on from, with a reading of the wall clock.
 func (c *clock) write(conn *sqlite.Conn, wall time.Time) error {
-	believed := int64(0)
+	saved := storedClock{gateway: c.now()}
 	if wall, floored := c.believe(wall); !floored {
-		believed = wall.UnixMicro()
+		saved.wall = wall
 	}
-	boot, up, known := c.uptime()
-	if !known {
-		boot, up = "", 0
+	if boot, up, known := c.uptime(); known {
+		saved.boot, saved.up = boot, up
 	}
-	return conn.Exec("UPDATE ledger SET gateway_time = ?, wall_time = ?, boot_time = ?, boot_id = ?",
-		c.now().UnixMicro(), believed, up.Microseconds(), boot)
-}
-
-// readClock reads what write saved.
-func readClock(conn *sqlite.Conn) (saved savedClock, err error) {
-	_, err = conn.One(`SELECT gateway_time, wall_time, boot_time, boot_id,
-		coalesce((SELECT committed FROM frame ORDER BY id DESC LIMIT 1), 0) FROM ledger`, func(row sqlite.Row) {
-		saved = savedClock{
-			gateway: knownTime(row.Int(0)), wall: knownTime(row.Int(1)),
-			up: time.Duration(row.Int(2)) * time.Microsecond, boot: row.Text(3), committed: knownTime(row.Int(4)),
-		}
-	})
-	return saved, err
-}
-
-// knownTime returns the time of so many Unix microseconds; none stand for the
-// zero time.
-func knownTime(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
+	return saved.write(conn)
 }
 
 func later(a, b time.Time) time.Time {

@@ -29,23 +29,29 @@ type machine struct {
 
 func (m *machine) uptime() (string, time.Duration, bool) { return m.boot, m.up, m.boot != "" }
 
+// lastSaved is what a clock leads on from.
+type lastSaved struct {
+	storedClock
+	committed time.Time
+}
+
 func TestClock_LeadsOn(t *testing.T) {
 	gateway := clockSaved.Add(-90 * day) // the wall clock has been corrected since gateway time began
-	saved := savedClock{gateway: gateway, wall: clockSaved, up: time.Hour, boot: "one", committed: gateway.Add(-time.Minute)}
+	saved := lastSaved{storedClock{gateway: gateway, wall: clockSaved, up: time.Hour, boot: "one"}, gateway.Add(-time.Minute)}
 	unbelieved := saved
 	unbelieved.wall = time.Time{}
 	behind := saved
 	behind.committed = gateway.Add(time.Minute)
-	old := savedClock{committed: clockSaved}
+	old := lastSaved{committed: clockSaved}
 	for _, test := range []struct {
 		name    string
-		saved   savedClock
+		saved   lastSaved
 		machine machine
 		wall    time.Time
 		want    time.Time
 	}{
-		{"ANewFileBeginsWithTheWallClock", savedClock{}, machine{}, clockSaved, clockSaved},
-		{"ANewFileIn1970BeginsWithTheBuild", savedClock{}, machine{}, clockEpoch, clockBuilt},
+		{"ANewFileBeginsWithTheWallClock", lastSaved{}, machine{}, clockSaved, clockSaved},
+		{"ANewFileIn1970BeginsWithTheBuild", lastSaved{}, machine{}, clockEpoch, clockBuilt},
 		{"AnOldFileLeadsOnFromItsCommits", old, machine{"one", day}, clockSaved.Add(time.Hour), clockSaved.Add(time.Hour)},
 		{"TheSameBootIsExact", saved, machine{"one", 26 * time.Hour}, clockSaved.Add(25 * time.Hour), gateway.Add(25 * time.Hour)},
 		{"TheSameBootIgnoresTheWallClock", saved, machine{"one", 2 * time.Hour}, clockSaved.Add(3650 * day), gateway.Add(time.Hour)},
@@ -60,7 +66,7 @@ func TestClock_LeadsOn(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // so that no time passes by itself
-				c := newClock(test.saved, &Settings{BuiltAt: clockBuilt, Uptime: test.machine.uptime}, test.wall)
+				c := newClock(test.saved.storedClock, test.saved.committed, &Settings{BuiltAt: clockBuilt, Uptime: test.machine.uptime}, test.wall)
 				if got := c.now(); !got.Equal(test.want) {
 					t.Errorf("gateway time is %v, want %v", got, test.want)
 				}
@@ -74,12 +80,12 @@ func TestClock_LeadsOn(t *testing.T) {
 }
 
 func TestClock_Believe(t *testing.T) {
-	saved := savedClock{gateway: clockSaved, wall: clockSaved, up: time.Hour, boot: "one"}
+	saved := storedClock{gateway: clockSaved, wall: clockSaved, up: time.Hour, boot: "one"}
 	unbelieved := saved
 	unbelieved.wall = time.Time{}
 	for _, test := range []struct {
 		name    string
-		saved   savedClock
+		saved   storedClock
 		machine machine
 		opened  time.Time // the wall clock at the open
 		wall    time.Time // an hour later
@@ -92,7 +98,7 @@ func TestClock_Believe(t *testing.T) {
 		{"TenYearsBack", saved, machine{"two", 1}, clockSaved, clockSaved.Add(-3650 * day), clockSaved.Add(time.Hour)},
 		{"StartIn1970", saved, machine{"two", 1}, clockEpoch, clockEpoch.Add(time.Hour), clockSaved.Add(time.Hour)},
 		{"StartIn1970AndACorrection", saved, machine{"two", 1}, clockEpoch, clockSaved.Add(day), time.Time{}},
-		{"ANewFileIn1970", savedClock{}, machine{"two", 1}, clockEpoch, clockEpoch.Add(time.Hour), clockBuilt.Add(time.Hour)},
+		{"ANewFileIn1970", storedClock{}, machine{"two", 1}, clockEpoch, clockEpoch.Add(time.Hour), clockBuilt.Add(time.Hour)},
 		{"StartAsTheImageWasMade", saved, machine{"two", 1}, clockBuilt.Add(day), clockBuilt.Add(day + time.Hour), clockSaved.Add(time.Hour)},
 		{"SetBackWhileTheMachineRanOn", saved, machine{"one", day}, clockSaved.Add(-10 * day), clockSaved.Add(-10*day + time.Hour), time.Time{}},
 		{"TenYearsBackWhileTheMachineRanOn", saved, machine{"one", day}, clockSaved.Add(-3650 * day), clockEpoch, clockBuilt.Add(time.Hour)},
@@ -100,7 +106,7 @@ func TestClock_Believe(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newClock(test.saved, &Settings{BuiltAt: clockBuilt, Uptime: test.machine.uptime}, test.opened)
+				c := newClock(test.saved, time.Time{}, &Settings{BuiltAt: clockBuilt, Uptime: test.machine.uptime}, test.opened)
 				time.Sleep(time.Hour)
 				want, wantFloored := test.want, !test.want.IsZero()
 				if !wantFloored {
@@ -125,13 +131,13 @@ func TestClock_Write(t *testing.T) {
 	m := &machine{"one", time.Hour}
 	settings := &Settings{BuiltAt: clockBuilt, Uptime: m.uptime}
 	for _, test := range []struct{ wall, want time.Time }{{clockSaved, clockSaved}, {clockEpoch, time.Time{}}} {
-		c := newClock(savedClock{}, settings, test.wall)
-		var got savedClock
+		c := newClock(storedClock{}, time.Time{}, settings, test.wall)
+		var got storedClock
 		err := q.db.Write(context.Background(), func(conn *sqlite.Conn) (err error) {
 			if err = c.write(conn, test.wall); err != nil {
 				return err
 			}
-			got, err = readClock(conn)
+			_, err = conn.One(selectLedger, func(row sqlite.Row) { got = readLedger(row).clock })
 			return err
 		})
 		if err != nil {
@@ -140,8 +146,8 @@ func TestClock_Write(t *testing.T) {
 		if age := c.since(got.gateway); age < 0 || age > time.Minute {
 			t.Errorf("gateway time %v is saved, and it is %v", got.gateway, c.now())
 		}
-		want := savedClock{gateway: got.gateway, wall: test.want, up: time.Hour, boot: "one"}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(savedClock{})); diff != "" {
+		want := storedClock{gateway: got.gateway, wall: test.want, up: time.Hour, boot: "one"}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedClock{})); diff != "" {
 			t.Error(diff)
 		}
 	}

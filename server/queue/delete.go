@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -109,13 +108,6 @@ func (a *account) isUnsure() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.unsure
-}
-
-// storedName returns the name that a sink has, or had before it was deleted; see
-// markDeleted.
-func storedName(column string) string {
-	name, _, _ := strings.Cut(column, "#")
-	return name
 }
 
 // markDeleted makes sure that a removed sink is never served again. Its row stays,

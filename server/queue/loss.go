@@ -243,18 +243,3 @@ func parseStretch(row sqlite.Row) *stretch {
 	}
 	return s
 }
-
-// unixMicro writes the zero time as 0.
-func unixMicro(at time.Time) int64 {
-	if at.IsZero() {
-		return 0
-	}
-	return at.UnixMicro()
-}
-
-func fromUnixMicro(micro int64) time.Time {
-	if micro == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micro).UTC()
-}

@@ -29,11 +29,7 @@ type recovered struct {
 func (q *Queue) recover(ctx context.Context) error {
 	log := int64(rand.IntN(logMax))
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		// A file that holds anything had a row, whose loss is damage: positions that
-		// were given out must not be given again.
-		return conn.Exec(`INSERT OR IGNORE INTO ledger(id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, checksum)
-			SELECT 1, ?1, 0, 1, 0, 0, 0, 0, 0, ?2 WHERE NOT EXISTS (SELECT 1 FROM sink) AND NOT EXISTS (SELECT 1 FROM frame) AND NOT EXISTS (SELECT 1 FROM dead)`,
-			log, ledgerSum(log, 0, 1))
+		return beginLedger(conn, log)
 	})
 	if err != nil {
 		return err
@@ -114,40 +110,34 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 }
 
 func (q *Queue) loadLedger(conn *sqlite.Conn) error {
-	damaged, log := false, uint16(0)
-	found, err := conn.One(`SELECT log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, checksum, salvaged, cursors_lost, restored_at, skipped, counts_checksum,
-		(SELECT coalesce(max(position), 0) FROM dead WHERE sink = 0) FROM ledger`, func(row sqlite.Row) {
-		log = uint16(row.Int(0))
-		damaged = !sumHolds(row[9], ledgerSum(row.Int(0), row.Int(1), row.Int(2)))
-		q.registry.cursorsLost = row.Int(11) != 0
-		q.window.forgot = row.Int(12) / 1000
-		q.start.replayFrom = edge.Position(row.Int(2))
-		q.start.attempts.bytes = row.Int(7)
-		totals := totals{
-			counted: edge.Position(row.Int(1)), accepted: row.Int(3), unrouted: row.Int(4), refused: row.Int(5), evicted: row.Int(6), quarantined: row.Int(8), salvaged: row.Int(10),
-			skipped: row.Int(13),
-		}
-		totals.unsure = !sumHolds(row[14], totals.sum(row.Int(7)))
-		totals.refused = max(totals.refused, row.Int(15)) // no number is given twice
-		q.ledger.replace(totals)
+	var stored storedLedger
+	found, err := conn.One(selectLedger, func(row sqlite.Row) { stored = readLedger(row) })
+	if err != nil {
+		return err
+	}
+	if !found || !stored.placeHolds() {
+		return damagedRowError("ledger")
+	}
+	totals := totals{ledgerCounts: stored.ledgerCounts, unsure: !stored.countsHold()}
+	_, err = conn.One("SELECT coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
+		totals.refused = max(totals.refused, row.Int(0)) // no number is given twice
 	})
 	if err != nil {
 		return err
 	}
-	if damaged || !found {
-		return damagedRowError("ledger")
-	}
-	saved, err := readClock(conn)
-	if err != nil {
-		return err
-	}
-	q.clock = newClock(saved, &q.settings, time.Now().Round(0))
-	totals := q.ledger.read()
 	if totals.deaths, err = readDeaths(conn, edge.Ingress); err != nil {
 		return err
 	}
 	q.ledger.replace(totals)
-	if q.logs, err = loadLogs(conn, log); err != nil {
+	q.registry.cursorsLost, q.window.forgot = stored.cursorsLost, unixMicro(stored.restoredAt)/1000
+	q.start.replayFrom, q.start.attempts.bytes = stored.replayFrom, stored.attemptBytes
+	committed := time.Time{}
+	_, err = conn.One("SELECT committed FROM frame ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { committed = fromUnixMicro(row.Int(0)) })
+	if err != nil {
+		return err
+	}
+	q.clock = newClock(stored.clock, committed, &q.settings, time.Now().Round(0))
+	if q.logs, err = loadLogs(conn, uint16(stored.log)); err != nil {
 		return err
 	}
 	q.decoder, err = newDecoder(&q.logs)

@@ -358,15 +358,15 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 		return err
 	}
 	replayFrom := max(1, r.head-replayRecords)
-	totals := totals{
+	totals := ledgerCounts{
 		counted: head, accepted: int64(head) - old.skipped - r.skipped, unrouted: old.unrouted, refused: refused, evicted: refused - letters,
-		quarantined: old.quarantined + r.lost, salvaged: old.salvaged + 1, skipped: old.skipped + r.skipped,
+		attemptBytes: attemptBytes, quarantined: old.quarantined + r.lost, salvaged: old.salvaged + 1, skipped: old.skipped + r.skipped,
 	}
 	return conn.Exec(`UPDATE ledger SET log = ?, counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?,
 		attempt_bytes = ?, quarantined = ?, salvaged = ?, cursors_lost = ?, skipped = ?, checksum = ?, counts_checksum = ?`,
 		int64(log), int64(head), int64(replayFrom), totals.accepted, totals.unrouted, totals.refused, totals.evicted,
 		attemptBytes, totals.quarantined, totals.salvaged, boolean(r.report.CursorsLost), totals.skipped,
-		ledgerSum(int64(log), int64(head), int64(replayFrom)), totals.sum(attemptBytes))
+		ledgerSum(int64(log), int64(head), int64(replayFrom)), totals.sum())
 }
 
 // reasonSkipped marks positions that nothing was ever stored at.

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"time"
 
-	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -18,17 +17,12 @@ type save struct {
 
 // accountSave is one account as of the transaction.
 type accountSave struct {
-	account     *account
-	cursor      edge.Position
-	settled     []byte
-	sealed      []byte
-	sealing     []*sealedBatch // of those, the new ones
-	totals      accountTotals
-	deaths      map[string]deaths
-	unsaved     unsaved
-	start       edge.Position
-	backlogFrom edge.Position
-	countsSum   int64
+	account *account
+	row     storedSink
+	unsure  bool           // what the row counts is known to be wrong
+	sealing []*sealedBatch // of its sealed ones, the new ones
+	deaths  map[string]deaths
+	unsaved unsaved
 }
 
 // saveAccounts writes every account that has changed, or simply all of them. An
@@ -53,12 +47,8 @@ func (c *committer) saveAccounts(conn *sqlite.Conn, all bool, now time.Time) (*s
 func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	taken = accountSave{account: a, cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), totals: a.accountTotals, unsaved: a.unsaved,
-		start: a.start, backlogFrom: a.backlogFrom, countsSum: countsUnsure}
-	if !a.unsure {
-		taken.countsSum = a.accountTotals.sum(a.id)
-	}
-	taken.sealed, taken.sealing = a.takeSealed()
+	taken = accountSave{account: a, row: a.row(), unsure: a.unsure, unsaved: a.unsaved}
+	taken.row.sealed, taken.sealing = a.takeSealed()
 	if len(a.unsaved.letters) > 0 || a.deathsDirty {
 		taken.deaths = maps.Clone(a.deaths)
 	}
@@ -66,6 +56,14 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.saving = changed
 	a.unsaved, a.dirty, a.deathsDirty = unsaved{}, false, false
 	return taken, changed
+}
+
+// row returns where the account is and what it counts, without sealed batches.
+func (a *account) row() storedSink {
+	return storedSink{
+		id: a.id, name: a.name, kind: a.kind, start: a.start, backlogFrom: a.backlogFrom, cursor: a.cursor,
+		settled: a.settled.appendTo([]byte{}, a.cursor), accountTotals: a.accountTotals,
+	}
 }
 
 func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *attemptTotals, now time.Time) error {
@@ -86,10 +84,7 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 	if err := s.unsaved.losses.write(conn, id); err != nil {
 		return err
 	}
-	totals := &s.totals
-	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ?, checksum = ?, counts_checksum = ? WHERE id = ?`,
-		int64(s.cursor), s.settled, s.sealed, int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired,
-		sinkSum(id, s.account.name, s.start, s.backlogFrom, s.cursor, s.settled, s.sealed), s.countsSum, int64(id))
+	return s.row.save(conn, s.unsure)
 }
 
 // endSave keeps what was saved, or gives it back to the accounts when the
@@ -128,7 +123,7 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 func (a *account) saved(taken *accountSave) {
 	letters := taken.unsaved.letters
 	a.mu.Lock()
-	a.durable, a.saving = max(a.durable, taken.cursor), false
+	a.durable, a.saving = max(a.durable, taken.row.cursor), false
 	for i := range letters {
 		if letter := &letters[i]; letter.kind != letterBorn && (letter.kind != letterDiscarded || letter.requeued) {
 			a.requeue.saved(letter.position)

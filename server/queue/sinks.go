@@ -143,13 +143,6 @@ func (c *sinksChange) nextID(sets *owedSets) edge.SinkID {
 	return last + 1
 }
 
-// sinkRemoved and sinkDeleted are values of the column removed; 0 is a sink that
-// is served.
-const (
-	sinkRemoved = 1
-	sinkDeleted = 2
-)
-
 // update changes what the operator decides, and nothing that a save writes. A
 // sink is served unless it is removed at some time; one that is removed already
 // is so since then.
@@ -192,10 +185,8 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 		}
 	}
 	added.cursor, added.durable, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom, added.backlogFrom
-	return added, conn.Exec(`INSERT INTO sink(id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, checksum, counts_checksum)
-		VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, 0, 0, 0, 0, 0, ?, ?)`, int64(id), spec.Name, spec.Kind,
-		int64(added.start), int64(added.backlogFrom), int64(added.cursor), int64(added.counted), added.owed,
-		sinkSum(id, spec.Name, added.start, added.backlogFrom, added.cursor, nil, nil), added.accountTotals.sum(id))
+	row := added.row()
+	return added, row.insert(conn)
 }
 
 // storedHead returns the position of the last record that was ever stored.
@@ -246,34 +237,10 @@ func boolean(value bool) int64 {
 // loadSinks reads the accounts as they were saved last.
 func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	var accounts []*account
-	err := conn.Query(`SELECT id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, removed_at, removed_by, checksum, counts_checksum
-		FROM sink ORDER BY id`, func(row sqlite.Row) error {
-		name := storedName(row.Text(1))
-		loaded := newAccount(edge.SinkID(row.Int(0)), name, row.Text(2))
-		loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = row.Int(3) != 0, row.Int(3) == sinkDeleted, fromUnixMicro(row.Int(16)), row.Text(17)
-		loaded.start, loaded.backlogFrom = edge.Position(row.Int(4)), edge.Position(row.Int(5))
-		loaded.cursor = edge.Position(row.Int(6))
-		loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor
-		settled, err := parseSpans(row.Bytes(7), loaded.cursor)
-		if err != nil {
-			return damagedRowError("sink %s: %v", loaded.name, err)
-		}
-		loaded.settled = settled
-		if len(settled) > 0 {
-			loaded.frontier = settled[len(settled)-1].end
-		}
-		loaded.accountTotals = accountTotals{
-			counted: edge.Position(row.Int(8)), owed: row.Int(9), delivered: row.Int(10), dead: row.Int(11),
-			held: row.Int(12), discarded: row.Int(13), expired: row.Int(14),
-		}
-		if !sumHolds(row[18], sinkSum(loaded.id, loaded.name, loaded.start, loaded.backlogFrom, loaded.cursor, row.Bytes(7), row.Bytes(15))) {
-			return damagedRowError("sink %d, %q", loaded.id, loaded.name)
-		}
-		loaded.unsure = !sumHolds(row[19], loaded.accountTotals.sum(loaded.id))
-		// Damaged ones are as good as let go of: their records get other names.
-		loaded.sealed, _ = parseSealed(row.Bytes(15))
+	err := conn.Query(selectSinks+" ORDER BY id", func(row sqlite.Row) error {
+		loaded, err := loadSink(readSink(row))
 		accounts = append(accounts, loaded)
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -291,6 +258,28 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 		}
 	}
 	return accounts, nil
+}
+
+// loadSink makes the account of a stored sink.
+func loadSink(stored storedSink) (*account, error) {
+	loaded := newAccount(stored.id, stored.name, stored.kind)
+	loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = stored.removed != sinkServed, stored.removed == sinkDeleted, stored.removedAt, stored.removedBy
+	loaded.start, loaded.backlogFrom, loaded.cursor = stored.start, stored.backlogFrom, stored.cursor
+	loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor
+	settled, err := parseSpans(stored.settled, loaded.cursor)
+	if err != nil {
+		return nil, damagedRowError("sink %s: %v", loaded.name, err)
+	}
+	if loaded.settled = settled; len(settled) > 0 {
+		loaded.frontier = settled[len(settled)-1].end
+	}
+	if !stored.placeHolds() {
+		return nil, damagedRowError("sink %d, %q", loaded.id, loaded.name)
+	}
+	loaded.accountTotals, loaded.unsure = stored.accountTotals, !stored.countsHold()
+	// Damaged ones are as good as let go of: their records get other names.
+	loaded.sealed, _ = parseSealed(stored.sealed)
+	return loaded, nil
 }
 
 // readFrame reads the one frame that a query yields, nil when it yields none.
