@@ -11,8 +11,6 @@ import (
 const (
 	attemptAge      = 24 * time.Hour
 	attemptBytesMax = 64 << 20
-	// attemptRowBytes is what an attempt takes besides its texts.
-	attemptRowBytes = 96
 	// attemptsPerCommit bounds how many old attempts one commit removes.
 	attemptsPerCommit = 1000
 )
@@ -29,10 +27,7 @@ type attemptTotals struct {
 func (t *attemptTotals) insert(conn *sqlite.Conn, sink edge.SinkID, attempt *edge.Attempt, now time.Time) error {
 	t.lastID = max(t.lastID+1, now.UnixMicro())
 	t.bytes += attemptRowBytes + int64(len(attempt.Status)+len(attempt.Excerpt))
-	return conn.Exec("INSERT INTO attempt VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		t.lastID, int64(sink), int64(attempt.Number), int64(attempt.First), int64(attempt.Last), int64(attempt.Records),
-		int64(attempt.Slot), int64(attempt.Slots), attempt.StartedAt.UnixMicro(), attempt.EndedAt.UnixMicro(),
-		int64(attempt.Class), attempt.Status, attempt.Excerpt)
+	return insertAttempt(conn, t.lastID, sink, attempt)
 }
 
 // removeOld deletes attempts that are too old or too many, oldest first.
@@ -68,16 +63,9 @@ const attemptsScanned = 100_000
 // first, from a gateway time on.
 func readAttempts(conn *sqlite.Conn, sink edge.SinkID, record *edge.Record, from time.Time) ([]edge.Attempt, error) {
 	var attempts []edge.Attempt
-	err := conn.Query(`SELECT number, first, last, records, slot, slots, started, ended, class, status, excerpt
-		FROM (SELECT * FROM attempt WHERE id >= ? ORDER BY id LIMIT ?) WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id`,
+	err := conn.Query("SELECT "+attemptColumns+` FROM (SELECT * FROM attempt WHERE id >= ? ORDER BY id LIMIT ?) WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id`,
 		func(row sqlite.Row) error {
-			attempt := edge.Attempt{
-				Number: int(row.Int(0)), First: edge.Position(row.Int(1)), Last: edge.Position(row.Int(2)), Records: int(row.Int(3)),
-				Slot: int(row.Int(4)), Slots: int(row.Int(5)),
-				StartedAt: time.UnixMicro(row.Int(6)).UTC(), EndedAt: time.UnixMicro(row.Int(7)).UTC(),
-				Class: edge.Class(row.Int(8)), Status: row.Text(9), Excerpt: row.Text(10),
-			}
-			if attempt.Covers(record.Position, record.Device) {
+			if attempt := readAttempt(row); attempt.Covers(record.Position, record.Device) {
 				attempts = append(attempts, attempt)
 			}
 			return nil

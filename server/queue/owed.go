@@ -3,8 +3,6 @@ package queue
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -71,8 +69,7 @@ func (s *owedSets) count() int { return len(*s.all.Load()) }
 func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 	all := *s.all.Load()
 	for i := count; i < len(all); i++ {
-		sinks := formatSinks(all[i])
-		if err := conn.Exec("INSERT INTO owed(id, sinks, checksum) VALUES(?, ?, ?)", int64(i+1), sinks, owedSum(int64(i+1), sinks)); err != nil {
+		if err := insertSet(conn, int64(i+1), formatSinks(all[i])); err != nil {
 			return 0, fmt.Errorf("save owed set: %w", err)
 		}
 	}
@@ -82,41 +79,16 @@ func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 // load reads the stored sets and returns how many there are.
 func (s *owedSets) load(conn *sqlite.Conn) (int, error) {
 	var all [][]edge.SinkID
-	err := conn.Query("SELECT id, sinks, checksum FROM owed ORDER BY id", func(row sqlite.Row) error {
-		set, err := parseSinks(row.Text(1))
-		if err != nil || row.Int(0) != int64(len(all)+1) || !sumHolds(row[2], owedSum(row.Int(0), row.Text(1))) {
-			return damagedRowError("owed set %d: %q", row.Int(0), row.Text(1))
+	err := conn.Query(selectSets+" ORDER BY id", func(row sqlite.Row) error {
+		stored := readSet(row)
+		members, err := stored.members()
+		if err != nil || stored.number != int64(len(all)+1) || !stored.holds() {
+			return damagedRowError("owed set %d: %q", stored.number, stored.sinks)
 		}
-		all = append(all, set)
-		s.numbers[row.Text(1)] = uint32(len(all))
+		all = append(all, members)
+		s.numbers[stored.sinks] = uint32(len(all))
 		return nil
 	})
 	s.all.Store(&all)
 	return len(all), err
-}
-
-func formatSinks(sinks []edge.SinkID) string {
-	var text []byte
-	for i, sink := range sinks {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		text = strconv.AppendUint(text, uint64(sink), 10)
-	}
-	return string(text)
-}
-
-func parseSinks(text string) ([]edge.SinkID, error) {
-	if text == "" {
-		return nil, nil
-	}
-	var sinks []edge.SinkID
-	for part := range strings.SplitSeq(text, ",") {
-		number, err := strconv.ParseUint(part, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		sinks = append(sinks, edge.SinkID(number))
-	}
-	return sinks, nil
 }
