@@ -20,7 +20,8 @@ func (a *application) queueRepairCommand() *cobra.Command {
 		Short: "Rebuild a damaged queue from what is whole in it",
 		Long: `Rebuild a damaged queue from everything in it that is what was written, as a start of the gateway does by itself when it meets
 damage that it cannot serve around. Without --yes nothing is replaced: the report says what would be kept and what is lost.
-The old file is kept beside the new one, and there has to be room for both. A kill at any moment leaves one or the other.`,
+The old file is kept beside the new one, and there has to be room for both; where only rows are wrong that follow from others,
+they are mended in place. A kill at any moment leaves one or the other.`,
 		Example: "  gatewayctl queue repair --data-dir /var/lib/gateway\n  gatewayctl queue repair --data-dir /var/lib/gateway --yes",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
@@ -83,6 +84,9 @@ func (a *application) showRepair(done *gateway.Repaired) {
 	}
 	if done.Kept != "" {
 		out.row("the old file", done.Kept)
+	}
+	if done.Removed != "" {
+		out.row("removed, nothing in it was missing", done.Removed)
 	}
 	out.flush()
 }

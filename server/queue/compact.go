@@ -54,7 +54,7 @@ func Compact(ctx context.Context, disk sqlite.Disk, path string) (done Compactio
 // verifyWhole finishes what a crash may have interrupted, and returns what a file
 // holds that is not damaged.
 func verifyWhole(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
-	if err := finishReplacements(disk, path); err != nil {
+	if _, err := finishReplacements(disk, path); err != nil {
 		return Verification{}, err
 	}
 	v, err := Verify(ctx, disk, path)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"syscall"
 
@@ -21,56 +20,58 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, err
 	}
 	settings.Path = path
-	if err := finishReplacements(settings.Disk, path); err != nil {
+	old, err := finishReplacements(settings.Disk, path)
+	old.report(observer)
+	if err != nil {
 		return nil, err
 	}
 	q, err := lookAndOpen(ctx, settings, observer)
-	if err == nil {
-		if err := reportCopies(settings.Disk, path, observer); err != nil {
-			observer.Log.Warn("whether there are copies of the queue's file is not known", "error", err)
-		}
-		return q, nil
+	if isDamage(err) {
+		observer.Log.Error("the queue's file looks damaged: it is looked at once more", "path", path, "error", err.Error())
+		q, err = lookAndOpen(ctx, settings, observer)
 	}
-	if !isDamage(err) {
+	if isDamage(err) {
+		q, err = repairAndOpen(ctx, settings, observer, err)
+	}
+	if err != nil {
 		return nil, err
 	}
-	observer.Log.Error("the queue's file looks damaged: it is looked at once more", "path", path, "error", err.Error())
-	if q, err = lookAndOpen(ctx, settings, observer); !isDamage(err) {
-		return q, err
+	if err := reportCopies(settings.Disk, path, observer); err != nil {
+		observer.Log.Warn("whether there are copies of the queue's file is not known", "error", err)
 	}
-	report, aside, failure := salvageFile(ctx, settings.Disk, path)
-	if aside == "" {
-		return nil, fmt.Errorf("salvage a damaged file (%w): %w", err, failure)
+	return q, nil
+}
+
+// repairAndOpen mends a damaged file in place, or puts what can be read of it into
+// a new one.
+func repairAndOpen(ctx context.Context, settings Settings, observer *observe.Observer, why error) (*Queue, error) {
+	disk, path := settings.Disk, settings.Path
+	report, err := mendFound(ctx, disk, path)
+	if err == nil {
+		observer.Log.Error("rows of the queue's file were damaged, and were mended in place: no message is lost", "error", why.Error(),
+			"messages", report.Records, "dead_letters", report.DeadLetters, "everything_is_sent_again", report.CursorsLost,
+			"hint", "look at the disk; docs/runbooks/damaged-queue.md")
+	} else if !errors.Is(err, errNotMended) {
+		return nil, fmt.Errorf("mend a damaged file (%w): %w", why, err)
+	} else if err := salvageAndTell(ctx, disk, path, observer, why); err != nil {
+		return nil, err
 	}
-	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
-		"error", err.Error(), "salvage_error", failure, "kept", aside, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
-		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable, "fault", report.Fault,
-		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
-	if err := settings.Disk.Remove(path + suspectSuffix); err != nil {
+	if err := disk.Remove(path + suspectSuffix); err != nil {
 		return nil, err
 	}
 	return openOnce(ctx, settings, observer, nil)
 }
 
-// reportCopies names the copies that migrations have left: they take room, and
-// nobody removes the last one but an operator.
-func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
-	versions, err := migrations.Count()
-	if err != nil {
-		return err
+func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer *observe.Observer, why error) error {
+	report, old, failure := salvageFile(ctx, disk, path)
+	if old.kept == "" {
+		return fmt.Errorf("salvage a damaged file (%w): %w", why, failure)
 	}
-	for version := 1; version < versions; version++ {
-		copied := sqlite.SchemaCopy(path, version)
-		size, err := disk.Size(copied)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		observer.Log.Info("the queue's file was migrated, and a copy from before is kept", "copy", copied, "bytes", size, "schema", version,
-			"hint", "remove it when you will not go back to the program that wrote it")
-	}
+	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
+		"error", why.Error(), "salvage_error", failure, "kept", old.kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
+		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
+		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
+	old.report(observer)
 	return nil
 }
 

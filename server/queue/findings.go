@@ -19,11 +19,12 @@ type findings struct {
 	bytes   int
 	err     error
 
-	ledger  foundLedger
-	sinks   map[edge.SinkID]*foundSink
-	owed    map[int64]string
-	deaths  map[deathKey]int64 // ever
-	covered map[string]edge.Position
+	rejected int // messages and dead letters that a page lists and that are not whole
+	ledger   foundLedger
+	sinks    map[edge.SinkID]*foundSink
+	owed     map[int64]string
+	deaths   map[deathKey]int64 // ever
+	covered  map[string]edge.Position
 }
 
 type statement struct {
@@ -64,7 +65,7 @@ func newFindings(ctx context.Context, fresh *sqlite.DB) (*findings, error) {
 		owed: make(map[int64]string), deaths: make(map[deathKey]int64), covered: make(map[string]edge.Position),
 	}
 	f.save = func(rows []statement) error {
-		return fresh.Write(ctx, func(conn *sqlite.Conn) error {
+		err := fresh.Write(ctx, func(conn *sqlite.Conn) error {
 			for _, row := range rows {
 				if err := conn.Exec(row.text, row.values...); err != nil {
 					return err
@@ -72,6 +73,10 @@ func newFindings(ctx context.Context, fresh *sqlite.DB) (*findings, error) {
 			}
 			return nil
 		})
+		if err == nil { // or the WAL would come to hold all of it
+			_, err = fresh.Checkpoint()
+		}
+		return err
 	}
 	err := fresh.Read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(`SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
@@ -195,11 +200,12 @@ func (c *carved) frame() bool {
 	}
 	count, body := c.int("n"), c.blob("body")
 	if count < 1 || count > maxFrameBytes/minRecordBytes {
+		c.reject()
 		return false
 	}
 	if _, err := c.findings.decoder.decode(edge.Position(c.ID), int(count), body); err == nil {
 		return c.whole()
-	} else if c.Live && len(body) >= 2+checksumBytes {
+	} else if c.reject(); c.Live && len(body) >= 2+checksumBytes {
 		row := damagedRow{storedFrame: storedFrame{first: edge.Position(c.ID), count: int(count), body: body}, raw: c.int("raw")}
 		c.findings.keep("INSERT OR IGNORE INTO quarantine VALUES(-1, ?, ?, ?, ?, ?, ?, ?, 0)", len(body),
 			c.ID, int64(plausibleCount(row.storedFrame, row.raw, 0)), c.int("committed"), c.int("owed"), c.int("raw"), body, err.Error())
@@ -227,7 +233,18 @@ func (c *carved) letter() bool {
 		return false
 	}
 	_, err := c.findings.decoder.decode(c.position("position"), 1, c.blob("body"))
-	return err == nil && c.int("sink") >= 0 && c.insert(c.Live)
+	if err != nil || c.int("sink") < 0 {
+		c.reject()
+		return false
+	}
+	return c.insert(c.Live)
+}
+
+// reject counts what was stored and is not whole.
+func (c *carved) reject() {
+	if c.Live {
+		c.findings.rejected++
+	}
 }
 
 func (c *carved) death() bool {

@@ -12,14 +12,16 @@ import (
 // Repaired is what a repair gets back, or would.
 type Repaired struct {
 	Salvaged
-	Found Verification `json:"-"`    // before the repair
-	Kept  string       `json:"kept"` // what the old file is called now; empty when nothing was replaced
+	Found   Verification `json:"-"`                 // before the repair
+	Kept    string       `json:"kept"`              // what the old file is called now; empty when nothing was replaced
+	Removed string       `json:"removed,omitempty"` // the oldest copy of which nothing was missing
 }
 
 // Repair rebuilds a damaged file from everything in it that is what was written,
 // as a start does by itself when it meets damage that it cannot serve around. With
 // apply the new file takes the place of the old one, which is kept beside it;
-// otherwise it is removed again, and only the report is left. A crash at any
+// otherwise it is removed again, and only the report is left. Where only rows are
+// wrong that follow from others, they are mended in place. A crash at any
 // moment leaves one or the other. A file without problems is left alone.
 //
 // Nobody may work with the file meanwhile. There has to be room for a second one.
@@ -28,11 +30,19 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	if err != nil {
 		return done, err
 	}
-	if err := finishReplacements(disk, path); err != nil {
+	if _, err := finishReplacements(disk, path); err != nil {
 		return done, fmt.Errorf("repair: %w", err)
 	}
 	if done.Found, err = Verify(ctx, disk, path); err != nil || done.Found.Found == 0 {
 		return done, err
+	}
+	if apply {
+		if done.Salvaged, err = mendFile(ctx, disk, path, &done.Found); err == nil {
+			return done, disk.Remove(path + suspectSuffix)
+		}
+		if !errors.Is(err, errNotMended) {
+			return done, fmt.Errorf("repair: %w", err)
+		}
 	}
 	building := path + suffixBuilding
 	if err := roomFor(disk, path, &done.Found); err != nil {
@@ -48,9 +58,11 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	if err != nil || !apply {
 		return done, errors.Join(err, removeDatabase(disk, building))
 	}
-	if done.Kept, err = becauseDamaged.replace(disk, path); err != nil {
+	old, err := becauseSalvaged(&done.Salvaged).replace(disk, path)
+	if err != nil {
 		return done, fmt.Errorf("repair: %w", err)
 	}
+	done.Kept, done.Removed = old.kept, old.removed
 	return done, disk.Remove(path + suspectSuffix)
 }
 

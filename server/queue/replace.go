@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"combotto.io/gateway/server/sqlite"
 )
@@ -18,106 +17,79 @@ import (
 // happens, whatever a crash interrupts, because every start finishes it first.
 //
 //	queue.db.building  --sync, rename-->  queue.db.salvaged
-//	queue.db-wal       --rename-------->  queue.db.damaged-20261122T180000Z-wal
-//	queue.db           --rename-------->  queue.db.damaged-20261122T180000Z
+//	queue.db-wal       --rename-------->  queue.db.damaged-1-wal
+//	queue.db           --rename-------->  queue.db.damaged-1
 //	queue.db.salvaged  --rename-------->  queue.db
 type replacement struct {
 	suffix string
-	aside  string // what the old files are called; empty removes them
+	aside  asideNames // where the old files go; the zero one removes them
 }
 
 var (
-	becauseDamaged   = replacement{suffix: ".salvaged", aside: "damaged"}
-	becauseRestored  = replacement{suffix: ".restored", aside: "replaced"}
+	becauseDamaged   = replacement{suffix: ".salvaged", aside: asideDamaged}
+	becauseSpent     = replacement{suffix: ".rebuilt", aside: asideSpent}
+	becauseRestored  = replacement{suffix: ".restored", aside: asideReplaced}
 	becauseCompacted = replacement{suffix: ".compacted"}
 
-	replacements = []replacement{becauseDamaged, becauseRestored, becauseCompacted}
+	replacements = []replacement{becauseDamaged, becauseSpent, becauseRestored, becauseCompacted}
 )
+
+// becauseSalvaged says whether the old file still holds what the new one does not.
+func becauseSalvaged(report *Salvaged) replacement {
+	if report.Complete {
+		return becauseSpent
+	}
+	return becauseDamaged
+}
 
 const suffixBuilding = ".building"
 
 // replace puts the complete, synced and closed file path+suffixBuilding in the
-// place of path. It returns what the old file is called now.
-func (r replacement) replace(disk sqlite.Disk, path string) (aside string, err error) {
+// place of path.
+func (r replacement) replace(disk sqlite.Disk, path string) (old setAsideFiles, err error) {
 	if err := disk.Rename(path+suffixBuilding, path+r.suffix); err != nil {
-		return "", fmt.Errorf("replace %s: %w", path, err)
+		return old, fmt.Errorf("replace %s: %w", path, err)
 	}
 	return r.finish(disk, path)
 }
 
 // finish does what is left to do once the fresh file has its name.
-func (r replacement) finish(disk sqlite.Disk, path string) (aside string, err error) {
-	if r.aside == "" {
+func (r replacement) finish(disk sqlite.Disk, path string) (old setAsideFiles, err error) {
+	if r.aside.word == "" {
 		err = removeDatabase(disk, path)
 	} else {
-		aside, err = setFilesAside(disk, path, r.aside)
+		old, err = r.aside.take(disk, path)
 	}
 	if err == nil {
 		err = disk.Rename(path+r.suffix, path)
 	}
 	if err != nil {
-		return aside, fmt.Errorf("replace %s: %w", path, err)
+		return old, fmt.Errorf("replace %s: %w", path, err)
 	}
-	return aside, nil
+	return old, nil
 }
 
 // finishReplacements does what a crash has interrupted, and removes what it left
-// half made.
-func finishReplacements(disk sqlite.Disk, path string) error {
+// half made. It returns what it has set aside.
+func finishReplacements(disk sqlite.Disk, path string) (old setAsideFiles, err error) {
 	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
 		if err := removeDatabase(disk, path+suffix); err != nil {
-			return fmt.Errorf("remove what is half made: %w", err)
+			return old, fmt.Errorf("remove what is half made: %w", err)
 		}
 	}
 	for _, replacement := range replacements {
 		found, err := exists(disk, path+replacement.suffix)
 		if err != nil {
-			return fmt.Errorf("finish what was interrupted: %w", err)
+			return old, fmt.Errorf("finish what was interrupted: %w", err)
 		}
 		if !found {
 			continue
 		}
-		if _, err := replacement.finish(disk, path); err != nil {
-			return err
+		if old, err = replacement.finish(disk, path); err != nil {
+			return old, err
 		}
 	}
-	return nil
-}
-
-// setFilesAside renames a database and its WAL, the WAL first: without it the
-// database would be opened as it was before.
-func setFilesAside(disk sqlite.Disk, path, word string) (string, error) {
-	stem := path + "." + word + "-" + time.Now().UTC().Format("20060102T150405Z")
-	aside, err := freeName(disk, stem)
-	if err != nil {
-		return "", err
-	}
-	for _, suffix := range []string{"-wal", ""} {
-		if err := disk.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return aside, disk.Remove(path + "-shm")
-}
-
-// namesTried bounds how many files are set aside within one second.
-const namesTried = 100
-
-// freeName finds a name that no file has that was set aside before.
-func freeName(disk sqlite.Disk, stem string) (string, error) {
-	name := stem
-	for n := 2; n < namesTried; n++ {
-		database, err := exists(disk, name)
-		if err != nil {
-			return "", err
-		}
-		wal, err := exists(disk, name+"-wal")
-		if err != nil || !database && !wal {
-			return name, err
-		}
-		name = fmt.Sprintf("%s-%d", stem, n)
-	}
-	return "", fmt.Errorf("%s and %d more are taken", stem, namesTried)
+	return old, nil
 }
 
 // exists reports whether there is a file. Nobody may have it open as a database
@@ -144,10 +116,14 @@ func removeDatabase(disk sqlite.Disk, path string) error {
 
 // salvageFile replaces a damaged file by what can be read of it, or by an empty
 // one when not even that works. The damaged one is kept beside it.
-func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, aside string, err error) {
+func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, old setAsideFiles, err error) {
 	building := path + suffixBuilding
-	if err := makeRoom(disk, path); err != nil {
-		return report, "", err
+	needs, err := salvageBytes(disk, path)
+	if err != nil {
+		return report, old, err
+	}
+	if err := makeRoom(disk, path, needs); err != nil {
+		return report, old, err
 	}
 	report, failure := salvage(ctx, disk, path, building)
 	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
@@ -156,33 +132,36 @@ func salvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Sal
 	}
 	if failure != nil {
 		if !isHopeless(failure) || ctx.Err() != nil {
-			return report, "", errors.Join(failure, removeDatabase(disk, building))
+			return report, old, errors.Join(failure, removeDatabase(disk, building))
 		}
 		// Nothing is better than a gateway that never starts.
 		report = Salvaged{CursorsLost: true}
 		if err := buildEmpty(ctx, disk, building); err != nil {
-			return report, "", errors.Join(failure, err, removeDatabase(disk, building))
+			return report, old, errors.Join(failure, err, removeDatabase(disk, building))
 		}
 	}
-	aside, err = becauseDamaged.replace(disk, path)
+	old, err = becauseSalvaged(&report).replace(disk, path)
 	if err == nil && failure != nil {
 		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
 	}
-	return report, aside, errors.Join(err, failure)
+	return report, old, errors.Join(err, failure)
 }
 
-// makeRoom makes sure that a file can stand beside a damaged one, and gives the
-// reserve for that when it has to. Otherwise every start would fill the disk, and
-// fail.
-func makeRoom(disk sqlite.Disk, path string) error {
-	folder := filepath.Dir(path)
-	needs, err := sqlite.UsedBytes(disk, path)
+// salvageBytes returns how much room a salvage needs: for all that is in use, and
+// for the WAL of the new file, which holds a step of it at a time.
+func salvageBytes(disk sqlite.Disk, path string) (int64, error) {
+	used, err := sqlite.UsedBytes(disk, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return 0, nil
 	}
-	if err != nil {
-		return err
-	}
+	return used + min(used, 2*findingsBytes), err
+}
+
+// makeRoom makes sure that so much can be written beside a damaged file, and gives
+// the reserve for that when it has to. Otherwise every start would fill the disk,
+// and fail.
+func makeRoom(disk sqlite.Disk, path string, needs int64) error {
+	folder := filepath.Dir(path)
 	system, err := disk.Stat(folder)
 	if err != nil || needs <= system.Free {
 		return err

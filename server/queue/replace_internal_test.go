@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,22 +19,45 @@ import (
 )
 
 // damagedOnDisk is a file with so many records, none of them delivered, whose row
-// of the sink is damaged.
-func damagedOnDisk(t *testing.T, disk *simdisk.Disk, records int) {
+// of the ledger is damaged, and whose header is, too, when it is to be salvaged.
+func damagedOnDisk(t *testing.T, disk *simdisk.Disk, records int, headless bool) {
 	t.Helper()
-	f := openOn(t, simulatedSettings(disk))
+	settings := simulatedSettings(disk)
+	f := openOn(t, settings)
 	for range records {
 		f.append(t, 1) // a frame each: many pages
 	}
 	f.stop()
-	db, err := openFresh(t.Context(), disk.Port(), "/data/queue.db")
+	onDiskFile(t, disk, "UPDATE ledger SET counted = 3")
+	if headless {
+		behead(t, disk)
+	}
+}
+
+// onDiskFile is inFile on a simulated disk.
+func onDiskFile(t *testing.T, disk *simdisk.Disk, statement string) {
+	t.Helper()
+	settings := simulatedSettings(disk)
+	db, err := openFresh(t.Context(), settings.Disk, settings.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Write(t.Context(), func(conn *sqlite.Conn) error { return conn.Exec("UPDATE ledger SET counted = 3") }); err != nil {
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error { return conn.Exec(statement) })
+	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Close(); err != nil {
+}
+
+// behead clears the header of a database that is closed.
+func behead(t *testing.T, disk *simdisk.Disk) {
+	t.Helper()
+	settings := simulatedSettings(disk)
+	file, err := settings.Disk.Open(settings.Path, os.O_WRONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.Write(make([]byte, 100))
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -46,7 +70,7 @@ func TestOpen_SalvageWithoutRoom(t *testing.T) {
 	for room := int64(96 << 10); opened < 2; room += 3 * simdisk.BlockBytes {
 		bubble(t, fmt.Sprint(room), func(t *testing.T) {
 			disk := simulated(t, 0)
-			damagedOnDisk(t, disk, records)
+			damagedOnDisk(t, disk, records, true)
 			disk.SetCapacity(disk.UsedBytes() + room)
 			for range 2 {
 				q, err := Open(t.Context(), simulatedSettings(disk), observe.NewDiscard())
@@ -72,21 +96,23 @@ func TestOpen_SalvageWithoutRoom(t *testing.T) {
 // TestOpen_SalvageUnreadable lets one call of a start that salvages fail, or every
 // call from that one on: the disk is away. Nothing is lost by that.
 func TestOpen_SalvageUnreadable(t *testing.T) {
-	t.Run("Once", func(t *testing.T) {
-		salvageUnreadable(t, simdisk.Fault{Calls: simdisk.Read | simdisk.Open, Times: 1, Err: syscall.EIO})
-	})
-	t.Run("Away", func(t *testing.T) {
-		salvageUnreadable(t, simdisk.Fault{Calls: simdisk.Read, Path: "queue.db", Err: syscall.EIO})
-	})
+	once := simdisk.Fault{Calls: simdisk.Read | simdisk.Open, Times: 1, Err: syscall.EIO}
+	away := simdisk.Fault{Calls: simdisk.Read, Path: "queue.db", Err: syscall.EIO}
+	written := simdisk.Fault{Calls: simdisk.Write | simdisk.Sync, Times: 1, Err: syscall.EIO}
+	t.Run("Once", func(t *testing.T) { salvageUnreadable(t, once, true) })
+	t.Run("Away", func(t *testing.T) { salvageUnreadable(t, away, true) })
+	t.Run("MendOnce", func(t *testing.T) { salvageUnreadable(t, once, false) })
+	t.Run("MendAway", func(t *testing.T) { salvageUnreadable(t, away, false) })
+	t.Run("MendWriteFails", func(t *testing.T) { salvageUnreadable(t, written, false) })
 }
 
-func salvageUnreadable(t *testing.T, fault simdisk.Fault) {
+func salvageUnreadable(t *testing.T, fault simdisk.Fault, headless bool) {
 	const records = 4
 	failed := 0
 	for skip, struck := 0, true; struck; skip += 5 {
 		bubble(t, fmt.Sprint(skip), func(t *testing.T) {
 			disk := simulated(t, 0)
-			damagedOnDisk(t, disk, records)
+			damagedOnDisk(t, disk, records, headless)
 			fault.Skip = skip
 			disk.Inject(fault)
 			q, err := Open(t.Context(), simulatedSettings(disk), observe.NewDiscard())
@@ -153,14 +179,7 @@ func TestOpen_SalvageOfMostOfTheDisk(t *testing.T) {
 		accepted(t, q, random(records, 100))
 	}
 	stop()
-	db, err := openFresh(t.Context(), settings.Disk, settings.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.Write(t.Context(), func(conn *sqlite.Conn) error { return conn.Exec("UPDATE owed SET checksum = 1") })
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
+	behead(t, disk)
 	names, used := disk.Names(), disk.UsedBytes()
 	for range 2 {
 		q, err := Open(t.Context(), settings, observe.NewDiscard())
@@ -178,18 +197,19 @@ func TestOpen_SalvageOfMostOfTheDisk(t *testing.T) {
 	if err != nil || reserved == 0 {
 		t.Fatalf("a reserve of %d bytes, %v", reserved, err)
 	}
-	size, err := settings.Disk.Size(settings.Path)
+	needs, err := salvageBytes(settings.Disk, settings.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk.SetCapacity(disk.UsedBytes() + size - reserved/2)
-	if err := makeRoom(settings.Disk, settings.Path); err != nil {
+	disk.SetCapacity(disk.UsedBytes() + needs - reserved/2)
+	if err := makeRoom(settings.Disk, settings.Path, needs); err != nil {
 		t.Errorf("with the reserve there is room: %v", err)
 	}
 	if left, err := settings.Disk.Size(settings.Path + reserveSuffix); err != nil || left != 0 {
 		t.Errorf("%d bytes of the reserve are kept, %v", left, err)
 	}
-	disk.SetCapacity(0)
+	// So much room is enough, the WAL of the new file included.
+	disk.SetCapacity(disk.UsedBytes() + needs)
 	q, stop = run(t, settings)
 	defer stop()
 	if got := leaseAll(t, q, 1); len(got) != records || q.Stats().Salvaged != 1 {

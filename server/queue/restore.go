@@ -45,7 +45,7 @@ func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force boo
 	if from == path {
 		return done, fmt.Errorf("restore: %s is the queue itself", from)
 	}
-	if err := finishReplacements(disk, path); err != nil {
+	if _, err := finishReplacements(disk, path); err != nil {
 		return done, fmt.Errorf("restore: %w", err)
 	}
 	highest, err := highestKnown(ctx, disk, path)
@@ -70,7 +70,8 @@ func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force boo
 		return done, fmt.Errorf("restore: %w", errors.Join(err, removeDatabase(disk, building)))
 	}
 	done.Path = path
-	if done.Kept, err = becauseRestored.replace(disk, path); err != nil {
+	old, err := becauseRestored.replace(disk, path)
+	if done.Kept = old.kept; err != nil {
 		return done, fmt.Errorf("restore: %w", err)
 	}
 	if highest < 0 {

@@ -20,6 +20,7 @@ type Salvaged struct {
 	Sinks       []string `json:"sinks"`
 	CursorsLost bool     `json:"cursors_lost"`     // a sink's row is gone: sinks that are new get everything again
 	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
+	Complete    bool     `json:"complete"`         // for all that the old file says of itself, nothing of it is missing
 	Fault       error    `json:"-"`                // of the program, which has left out a page
 }
 
@@ -70,6 +71,7 @@ func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, 
 // errFault says that the program is wrong.
 var errFault = errors.New("a fault of the program, please report it")
 
+// openFresh opens a file, or makes one, to build a queue in it.
 func openFresh(ctx context.Context, disk sqlite.Disk, path string) (*sqlite.DB, error) {
 	return sqlite.Open(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
 }
@@ -95,7 +97,19 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (re
 		return report, err
 	}
 	rebuild.report.Unreadable, rebuild.report.Fault = image.Unreadable, image.Fault
+	rebuild.report.Complete = rebuild.isComplete() && image.Unreadable == 0 && image.Fault == nil && !image.WALDamaged() && !image.HasTail()
 	return rebuild.report, nil
+}
+
+// isComplete reports whether nothing that the old file counts is missing. Whoever
+// cannot tell says no.
+func (r *rebuild) isComplete() bool {
+	for _, sink := range r.sinks {
+		if sink.unsure {
+			return false
+		}
+	}
+	return r.ledger.found && r.ledger.checked && r.rejected == 0 && r.lost == 0 && r.report.Lost == 0 && !r.report.CursorsLost
 }
 
 // rebuild makes a queue out of what was found.
@@ -107,6 +121,7 @@ type rebuild struct {
 	lastSet uint32
 	head    edge.Position
 	lost    int64 // records at positions that some sink had not decided
+	apart   int64 // of these, counted before
 	skipped int64 // positions between head and what is stored next
 }
 
@@ -285,8 +300,8 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 			return err
 		}
 	}
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?",
-		func(row sqlite.Row) { r.lost = row.Int(0) }, int64(r.undecided()), reasonSkipped)
+	apart, err := r.undecidedApart(conn)
+	r.lost = apart - r.apart
 	r.head, r.skipped = highest, positionsSkipped
 	if !r.ledger.found {
 		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-highest))
@@ -295,6 +310,14 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 		}
 	}
 	return err
+}
+
+// undecidedApart returns how many records are in quarantine that some sink has not
+// decided.
+func (r *rebuild) undecidedApart(conn *sqlite.Conn) (count int64, err error) {
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?",
+		func(row sqlite.Row) { count = row.Int(0) }, int64(r.undecided()), reasonSkipped)
+	return count, err
 }
 
 // undecided returns the first position that some sink has not decided.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -59,8 +58,7 @@ func inFile(t *testing.T, path, statement string, arguments ...any) {
 	}
 }
 
-// leftBeside lists the files that stand beside a database, without the time in
-// their names.
+// leftBeside lists the files that stand beside a database.
 func leftBeside(t *testing.T, path string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -68,8 +66,7 @@ func leftBeside(t *testing.T, path string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		name, _, _ := strings.Cut(entry.Name(), "-2")
-		names = append(names, name)
+		names = append(names, entry.Name())
 	}
 	return names
 }
@@ -81,21 +78,21 @@ func TestOpen_WholeFile(t *testing.T) {
 	for name, test := range map[string]struct {
 		damage func(t *testing.T, path string)
 		want   []edge.Position // leased after the start
-		dead   int64
+		kept   string          // how the old file is called when it was salvaged; else it was mended in place
 	}{
 		"ZeroFilled": {func(t *testing.T, path string) {
 			rewrite(t, path, func(b []byte) []byte { return make([]byte, len(b)) })
-		}, nil, 0},
+		}, nil, "damaged-1"},
 		"NotADatabase": {func(t *testing.T, path string) {
 			rewrite(t, path, func([]byte) []byte { return bytes.Repeat([]byte("no database "), 999) })
-		}, nil, 0},
-		"HeaderDamaged": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:100]); return b }) }, undecided, 1},
-		"FirstPageGone": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:4096]); return b }) }, undecided, 1},
-		"SinkRow":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE sink SET cursor = 7") }, all, 0},
-		"LedgerRow":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET counted = 3") }, undecided, 1},
-		"LedgerLog":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET log = log + 1") }, undecided, 1},
-		"LedgerGone":    {func(t *testing.T, path string) { inFile(t, path, "DELETE FROM ledger") }, undecided, 1},
-		"OwedSet":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE owed SET sinks = '2'") }, undecided, 1},
+		}, nil, "damaged-1"},
+		"HeaderDamaged": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:100]); return b }) }, undecided, "damaged-spent-1"},
+		"FirstPageGone": {func(t *testing.T, path string) { rewrite(t, path, func(b []byte) []byte { clear(b[:4096]); return b }) }, undecided, "damaged-spent-1"},
+		"SinkRow":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE sink SET cursor = 7") }, all, "damaged-1"},
+		"LedgerRow":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET counted = 3") }, undecided, ""},
+		"LedgerLog":     {func(t *testing.T, path string) { inFile(t, path, "UPDATE ledger SET log = log + 1") }, undecided, ""},
+		"LedgerGone":    {func(t *testing.T, path string) { inFile(t, path, "DELETE FROM ledger") }, undecided, ""},
+		"OwedSet":       {func(t *testing.T, path string) { inFile(t, path, "UPDATE owed SET sinks = '2'") }, undecided, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := stopped(t)
@@ -116,7 +113,11 @@ func TestOpen_WholeFile(t *testing.T) {
 			if q.ledger.read().salvaged != 1 || q.Head() < positionsSkipped {
 				t.Errorf("ledger %+v, head %d: want a salvaged file that goes on far above", q.ledger.read(), q.Head())
 			}
-			if diff := cmp.Diff([]string{"queue.db", "queue.db-reserve", "queue.db-shm", "queue.db-wal", "queue.db.damaged"}, leftBeside(t, path)); diff != "" {
+			want := []string{"queue.db", "queue.db-reserve", "queue.db-shm", "queue.db-wal"}
+			if test.kept != "" {
+				want = append(want, "queue.db."+test.kept)
+			}
+			if diff := cmp.Diff(want, leftBeside(t, path)); diff != "" {
 				t.Error(diff)
 			}
 			accepted(t, q, owedTo(large(20, 2), q.registry.all()[0].id))
@@ -167,8 +168,8 @@ func TestOpen_WholeFile_correlation(t *testing.T) {
 func TestReplacement_interrupted(t *testing.T) {
 	steps := []func(path string) error{
 		func(path string) error { return os.Rename(path+suffixBuilding, path+becauseDamaged.suffix) },
-		func(path string) error { return os.Rename(path+"-wal", path+".damaged-20260101T000000Z-wal") },
-		func(path string) error { return os.Rename(path, path+".damaged-20260101T000000Z") },
+		func(path string) error { return os.Rename(path+"-wal", path+".damaged-1-wal") },
+		func(path string) error { return os.Rename(path, path+".damaged-1") },
 	}
 	for done := range len(steps) + 1 {
 		path := stopped(t)
@@ -191,6 +192,9 @@ func TestReplacement_interrupted(t *testing.T) {
 			t.Errorf("after %d steps: %d files were salvaged", done, salvaged)
 		}
 		stop()
+		if isThere(t, source+".damaged-2") || done > 0 && !(isThere(t, source+".damaged-1") && isThere(t, source+".damaged-1-wal")) {
+			t.Errorf("after %d steps: the old file and its WAL are not kept under one name: %v", done, leftBeside(t, source))
+		}
 	}
 }
 

@@ -150,19 +150,24 @@ type verifier struct {
 	conn    *sqlite.Conn
 	decoder *decoder
 	names   map[edge.SinkID]string
-	head    edge.Position // highest that any row knows
+	head    edge.Position // highest that any believed row knows
 	pace    *pacer
 }
 
 // run makes the checks. It fails only when it could not look.
 func (v *Verification) run(ctx context.Context, db *sqlite.DB, pace *pacer) error {
+	return v.look(func(look func(*sqlite.Conn) error) error { return db.Read(ctx, look) }, pace)
+}
+
+// look is run for any way to read.
+func (v *Verification) look(read func(look func(*sqlite.Conn) error) error, pace *pacer) error {
 	decoder, err := newDecoder(new(logs))
 	if err != nil {
 		return err
 	}
 	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}, pace: pace}
 	for _, check := range []func() error{look.trees, look.ledgerRow, look.sets, look.sinks, look.frames, look.letters, look.devices, look.counts, look.recount} {
-		err := db.Read(ctx, func(conn *sqlite.Conn) error {
+		err := read(func(conn *sqlite.Conn) error {
 			look.conn = conn
 			return check()
 		})
@@ -194,10 +199,12 @@ func (v *verifier) trees() error {
 func (v *verifier) ledgerRow() error {
 	log := uint16(0)
 	found, err := v.conn.One("SELECT log, counted, replay_from, quarantined, checksum FROM ledger", func(row sqlite.Row) {
-		log, v.head, v.Quarantined = uint16(row.Int(0)), edge.Position(row.Int(1)), row.Int(3)
+		log, v.Quarantined = uint16(row.Int(0)), row.Int(3)
 		if !sumHolds(row[4], ledgerSum(row.Int(0), row.Int(1), row.Int(2))) {
 			v.add(Problem{Kind: ProblemRow, Detail: "ledger: where the file is, is not what was written"})
+			return
 		}
+		v.head = edge.Position(row.Int(1))
 	})
 	if err != nil {
 		return err
@@ -236,12 +243,15 @@ func (v *verifier) sinks() error {
 		_, err := parseSpans(row.Bytes(5), cursor)
 		if err != nil || !sumHolds(row[14], sinkSum(id, name, edge.Position(row.Int(2)), edge.Position(row.Int(3)), cursor, row.Bytes(5), row.Bytes(13))) {
 			v.add(Problem{Kind: ProblemRow, Position: cursor, Sink: name, Detail: "the cursor and ranges of the sink are not what was written"})
+		} else {
+			v.head = max(v.head, cursor-1)
 		}
 		totals := accountTotals{counted: edge.Position(row.Int(6)), owed: row.Int(7), delivered: row.Int(8), dead: row.Int(9), held: row.Int(10), discarded: row.Int(11), expired: row.Int(12)}
 		if !sumHolds(row[15], totals.sum(id)) {
 			v.add(Problem{Kind: ProblemLedger, Sink: name, Detail: "the counters of the sink are not what was written"})
+		} else {
+			v.head = max(v.head, totals.counted)
 		}
-		v.head = max(v.head, totals.counted, cursor-1)
 		return nil
 	})
 }

@@ -121,21 +121,23 @@ func (w *world) start() error {
 // wrong bit must not matter; two may.
 func (w *world) judgeSalvage(flipped int) {
 	var aside []string
-	for _, name := range w.disk.Names() {
-		if strings.HasPrefix(name, dataPath+".damaged-") && !strings.HasSuffix(name, "-wal") {
-			aside = append(aside, name)
+	name := "" // of the one that is new; older ones may have gone for it
+	for _, file := range w.disk.Names() {
+		if !strings.HasPrefix(file, dataPath+".damaged-") || strings.HasSuffix(file, "-wal") {
+			continue
+		}
+		if aside = append(aside, file); !slices.Contains(w.aside, file) {
+			name = file
 		}
 	}
-	if len(aside) == w.salvaged {
+	w.aside = aside
+	if name == "" {
 		return
 	}
 	w.count("salvage")
-	w.salvaged = len(aside)
 	if flipped > 1 {
 		return
 	}
-	slices.Sort(aside)
-	name := aside[len(aside)-1]
 	files := map[string][]byte{dataPath + ".suspect": {}} // the mark of an open that looks at everything
 	for from, to := range map[string]string{name: dataPath, name + "-wal": dataPath + "-wal"} {
 		if content, err := w.disk.Content(from); err == nil {

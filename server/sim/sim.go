@@ -92,7 +92,7 @@ type world struct {
 	plan       map[int]int // faults of the disk by operation
 	full       bool        // the disk has a bound now
 	flips      bool        // some reads return a wrong bit
-	salvaged   int         // files that were set aside
+	aside      []string    // files that were set aside, by name
 
 	mu       sync.Mutex
 	fired    map[string]int
