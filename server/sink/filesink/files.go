@@ -32,8 +32,9 @@ var errTakenAway = errors.New("the file was removed or replaced while it was bei
 
 // files is the folder. Whoever uses it has the sink's turn.
 type files struct {
-	dir string
-	log *slog.Logger
+	dir  string
+	log  *slog.Logger
+	sync func(dir string) error // of a folder; a test puts another in its place
 
 	file *os.File // nil when the next batch has to open one
 	path string   // of file, below dir
@@ -52,9 +53,13 @@ type files struct {
 	// gets a name behind it, though its first batch may lie before: batches of
 	// several slots come in any order.
 	last string
+	// unsynced are folders in which one was made whose name is not durable yet.
+	unsynced []string
 }
 
-func newFiles(dir string, log *slog.Logger) *files { return &files{dir: dir, log: log} }
+func newFiles(dir string, log *slog.Logger) *files {
+	return &files{dir: dir, log: log, sync: syncDir}
+}
 
 // append writes lines to the file of the hour and syncs it. It returns the
 // file's path below the folder.
@@ -118,7 +123,7 @@ func (f *files) roll(hour string, first edge.Position) error {
 		name = f.resume
 	}
 	day := filepath.Join(f.dir, path.Dir(name))
-	if err := makeDir(day); err != nil {
+	if err := f.makeDir(day); err != nil {
 		return err
 	}
 	if err := f.setCurrent(name); err != nil {
@@ -130,7 +135,7 @@ func (f *files) roll(hour string, first edge.Position) error {
 	}
 	size, err := f.cut(file)
 	if err == nil {
-		err = syncDir(day) // or a power cut may lose the name of a synced file
+		err = f.sync(day) // or a power cut may lose the name of a synced file
 	}
 	if err != nil {
 		_ = file.Close() // nothing was written
@@ -275,11 +280,25 @@ func (f *files) setCurrent(name string) error {
 	if err := os.Rename(replacement, filepath.Join(f.dir, current)); err != nil {
 		return err
 	}
-	return syncDir(f.dir)
+	return f.sync(f.dir)
 }
 
-// makeDir makes a folder with those above it, and their names durable.
-func makeDir(dir string) error {
+// makeDir makes a folder with those above it, and their names durable. A sync that
+// fails is made up for by the next call, which finds the folder there.
+func (f *files) makeDir(dir string) error {
+	if err := f.makeDirs(dir); err != nil {
+		return err
+	}
+	for ; len(f.unsynced) > 0; f.unsynced = f.unsynced[1:] {
+		// One that was taken away meanwhile holds nothing.
+		if err := f.sync(f.unsynced[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *files) makeDirs(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case err == nil && info.IsDir():
@@ -290,13 +309,14 @@ func makeDir(dir string) error {
 		return err
 	}
 	parent := filepath.Dir(dir)
-	if err := makeDir(parent); err != nil {
+	if err := f.makeDirs(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
+	f.unsynced = append(f.unsynced, parent)
+	return nil
 }
 
 // syncDir makes the names in a folder durable. A network file system that

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +16,39 @@ import (
 
 	"combotto.io/gateway/server/edge"
 )
+
+// TestFiles_makeDir lets one sync of a folder fail: the next batch makes up for it,
+// before it counts as delivered.
+func TestFiles_makeDir(t *testing.T) {
+	parent := t.TempDir()
+	for failing := range 3 {
+		f := newFiles(filepath.Join(parent, fmt.Sprint(failing), "out"), slog.New(slog.DiscardHandler))
+		var synced []string
+		calls := 0
+		f.sync = func(dir string) error {
+			if calls++; calls == failing+1 {
+				return syscall.EIO
+			}
+			synced = append(synced, dir)
+			return syncDir(dir)
+		}
+		now := time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC)
+		if _, err := f.append([]byte("{}\n"), 1, now); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("sync %d: got %v, want it to fail", failing, err)
+		}
+		if _, err := f.append([]byte("{}\n"), 1, now); err != nil {
+			t.Fatal(err)
+		}
+		for dir := filepath.Join(f.dir, "2000-01-01"); dir != filepath.Dir(parent); dir = filepath.Dir(dir) {
+			if !slices.Contains(synced, dir) {
+				t.Errorf("sync %d: the names in %s are not durable: %v", failing, dir, synced)
+			}
+		}
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
 
 // TestFiles_Append/TakenAwayMeanwhile looks inside, because nobody outside can
 // remove a file at the right moment.
