@@ -40,6 +40,7 @@ type account struct {
 	deleted   bool      // for good: a removed sink that nobody can serve again
 	deletedBy string
 	limits    Limits
+	examined  bool // what the limits say is given up; nothing is leased before
 	// A record below start is owed when it is not below backlogFrom: the sink was
 	// made after it. From start on its owed set tells.
 	start       edge.Position

@@ -9,18 +9,22 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// tend is the goroutine that looks after the backlog: it measures what a start
-// has found, and then gives up what policies say. It does so in memory, as a lane
+// tend is the goroutine that looks after the backlog: it gives up what policies
+// say, and measures what a start has found. It gives up in memory, as a lane
 // settles: the next commit moves the cursor and reports the loss, in one
 // transaction. A crash before it changes nothing, and the policy says the same
-// again.
+// again, before a lane is given anything: else a record that was given up would
+// arrive after all, behind those that came after it.
 func (q *Queue) tend(ctx context.Context) {
 	ticker := time.NewTicker(houseInterval)
 	defer ticker.Stop()
 	for failed := false; ; {
-		err := q.measure(ctx)
-		if err == nil {
-			err = q.expireAll(ctx)
+		measured := q.sizes.known()
+		err := q.expireAll(ctx)
+		if err == nil && !measured {
+			if err = q.measure(ctx); err == nil {
+				continue // what limits in bytes say is known now
+			}
 		}
 		if err != nil && ctx.Err() == nil && !failed {
 			q.observer.Log.Error("the backlog cannot be looked after, and records that are over a limit are not given up; it is tried again every second", "error", err)
@@ -61,10 +65,38 @@ func (q *Queue) expireFor(ctx context.Context, a *account) error {
 			return err
 		}
 	}
-	if limits.MaxLagBytes == 0 {
-		return nil
+	if limits.MaxLagBytes > 0 {
+		if !q.sizes.known() {
+			return nil
+		}
+		if err := q.giveUp(ctx, a, q.sizes.beyond(q.Head()+1, limits.MaxLagBytes), lossReason{kind: edge.LossExpired, reason: edge.LossMaxLag}); err != nil {
+			return err
+		}
 	}
-	return q.giveUp(ctx, a, q.sizes.beyond(q.Head()+1, limits.MaxLagBytes), lossReason{kind: edge.LossExpired, reason: edge.LossMaxLag})
+	if a.examine(limits) {
+		a.due.broadcast()
+	}
+	return nil
+}
+
+// examine notes that what these limits say is given up. It reports whether leases
+// have waited for that.
+func (a *account) examine(limits Limits) (first bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.examined || !a.removed && a.limits != limits {
+		return false
+	}
+	a.examined = true
+	return true
+}
+
+// isExamined reports whether what the limits say was given up since the start, or
+// since they were changed.
+func (q *Queue) isExamined(a *account) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.examined || a.limits == Limits{} && q.settings.RetentionUndelivered == 0
 }
 
 // limitsNow returns the limits of a sink. A removed sink has none: it waits for

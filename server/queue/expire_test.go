@@ -25,6 +25,7 @@ func TestQueue_Expire(t *testing.T) {
 	bubble(t, "TooMuch", expireTooMuch)
 	bubble(t, "LeasedButNotUnderWay", expireLeased)
 	bubble(t, "CrashBeforeItIsSaved", expireCrash)
+	bubble(t, "BeforeAStartLeases", expireBeforeLease)
 	bubble(t, "RemovedSinksKeepTheirBacklog", expireRemoved)
 }
 
@@ -221,6 +222,20 @@ func expireCrash(t *testing.T) {
 		after.recount(t)
 		after.close(t)
 		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// What was given up in memory only, when the process ended, is not delivered by
+// the next one: records behind it may have been delivered since.
+func expireBeforeLease(t *testing.T) {
+	q := start(t, queue.Settings{}, 1)
+	edgetest.Append(t, q, edgetest.Entries(100, 7, 1)...)
+	<-time.After(2 * time.Minute)
+	edgetest.Append(t, q, edge.Entry{Record: edgetest.Record("later", 1), Owed: []edge.SinkID{1}})
+	q.close(t)
+	q = startWith(t, queue.Settings{Path: q.path}, queue.SinkSpec{Name: "sink-1", Limits: queue.Limits{TTL: time.Minute}})
+	if got := q.lease(t, 1, 1)[0].Record.Position; got != 101 {
+		t.Errorf("position %d was leased, want what is not too old", got)
 	}
 }
 

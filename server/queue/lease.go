@@ -74,6 +74,9 @@ func (l *lease) takes(record *edge.Record, kind edge.DeliveryKind) bool {
 
 // leaseNow leases what is due, which may be nothing.
 func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit) ([]edge.Delivery, error) {
+	if !q.isExamined(a) {
+		return nil, nil
+	}
 	if sealed, err := q.leaseSealed(ctx, a); err != nil || len(sealed) > 0 {
 		return sealed, err
 	}

@@ -81,6 +81,7 @@ func (q *Queue) EnsureSinks(ctx context.Context, specs []SinkSpec) ([]edge.SinkI
 		apply()
 	}
 	q.registry.list.Store(&change.accounts)
+	nudge(q.enlarged) // their limits are looked at before anything is leased
 	return change.ids, nil
 }
 
@@ -155,6 +156,7 @@ func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, lim
 		known.mu.Lock()
 		defer known.mu.Unlock()
 		known.kind, known.limits, known.removed, known.removedAt = kind, limits, removed, removedAt
+		known.examined = false
 	})
 	return conn.Exec("UPDATE sink SET kind = ?, removed = ?, removed_at = ? WHERE id = ?", kind, boolean(removed), unixMicro(removedAt), int64(known.id))
 }

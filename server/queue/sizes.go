@@ -162,6 +162,13 @@ func (q *Queue) bytesFrom(position, oldest edge.Position, used int64) int64 {
 	return int64(float64(used) * float64(head-max(position, oldest)+1) / float64(head-oldest+1))
 }
 
+// known reports whether what was stored before the start is measured.
+func (s *sizes) known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.measured >= s.upTo
+}
+
 // beyond returns the position below which lies what exceeds a number of bytes,
 // counted down from an end. So many bytes, and at most a segment more, are from
 // there on. 0 is nothing, or not known.
