@@ -28,12 +28,7 @@ type committer struct {
 	checkpointer *checkpointer
 	merger       *merger
 	retention    retention
-	full         full
-	reserve      *reserve
-	cause        error         // with full.struck
-	found        look          // by the last look at the disk
-	refused      *edge.Error   // what the intake says while it is closed
-	oldest       edge.Position // that is stored, about; 0 when there is none
+	space        space
 
 	appendSeconds  observe.Histogram
 	commitMessages observe.Histogram
@@ -59,8 +54,7 @@ type committer struct {
 func newCommitter(q *Queue) *committer {
 	metrics := q.observer.Metrics
 	c := &committer{
-		q: q, checkpointer: newCheckpointer(q.db, q.bounds.walSoft, q.bounds.walHard), retention: q.start.retention,
-		full: full{bounds: q.bounds, limit: q.settings.MaxBytes}, reserve: q.reserve,
+		q: q, checkpointer: newCheckpointer(q.db, q.bounds.walSoft, q.bounds.walHard), retention: q.start.retention, space: newSpace(q),
 		appendSeconds: metrics.Histogram("queue_append_duration_seconds"), commitMessages: metrics.Histogram("queue_commit_messages"),
 		windowSeconds: metrics.Gauge("idempotency_window_seconds"),
 		letters:       q.start.letters, attempts: q.start.attempts, sets: q.start.sets, ingress: q.start.ingress, replayFrom: q.start.replayFrom,
@@ -139,10 +133,10 @@ func (c *committer) handle(g *group) {
 	case c.failed != nil:
 		g.failure = edge.AsError(c.failed)
 	case g.generation != c.q.durable.generation.Load():
-		g.failure = c.noRoom() // it was assembled on top of a group that found none
-	case c.full.struck && g.stores():
+		g.failure = c.space.noRoom() // it was assembled on top of a group that found none
+	case c.space.full.struck && g.stores():
 		c.q.durable.generation.Add(1)
-		g.failure = c.noRoom() // what the reserve held is for removing records
+		g.failure = c.space.noRoom() // what the reserve held is for removing records
 	case g.stores():
 		if err := c.commit(g); err != nil {
 			c.q.durable.generation.Add(1)
@@ -266,8 +260,8 @@ func (c *committer) writeFailed(err error) error {
 	if cause == nil {
 		return c.fail(err)
 	}
-	c.strike(cause)
-	return c.noRoom()
+	c.space.strike(cause)
+	return c.space.noRoom()
 }
 
 // fail ends Run as soon as everything under way is refused.

@@ -21,7 +21,7 @@ const (
 
 // sample notes how the queue is.
 func (c *committer) sample(now time.Time) {
-	s := sample{at: now, held: float64(c.held()), accepted: float64(c.q.ledger.read().accepted)}
+	s := sample{at: now, held: float64(c.space.held()), accepted: float64(c.q.ledger.read().accepted)}
 	for _, account := range c.q.registry.all() {
 		s.sinks = append(s.sinks, account.sample())
 	}
@@ -43,20 +43,20 @@ func (a *account) sample() sinkSample {
 // Frames that are merged later take less room then. At a steady rate as much is
 // merged as comes in, so that what has grown over a longer time is what is left
 // of it after merging.
-func (c *committer) held() int64 { return c.q.bytesFrom(c.q.pinned(), c.oldest, c.found.used) }
+func (s *space) held() int64 { return s.q.bytesFrom(s.q.pinned(), s.oldest, s.found.used) }
 
 // untilFull returns how many more bytes can be held before the doors refuse.
-func (c *committer) untilFull() int64 {
-	l := &c.found
-	if c.full.closed() {
+func (s *space) untilFull() int64 {
+	l := &s.found
+	if s.full.closed() {
 		return 0
 	}
-	gives := max(0, c.q.bytesFrom(c.oldest, c.oldest, l.used)-c.held()) // way to new records
+	gives := max(0, s.q.bytesFrom(s.oldest, s.oldest, l.used)-s.held()) // way to new records
 	// What is under way closes the doors somewhat early, and the WAL will be as
 	// long as it gets between two checkpoints.
-	left := l.free + l.spare - max(0, c.full.walHard-l.wal) - c.full.pending + gives
-	if c.full.limit > 0 {
-		left = min(left, c.full.limit/100*reachedFrom-l.reserve-max(l.wal, c.full.walSoft)-max(0, l.used-gives))
+	left := l.free + l.spare - max(0, s.full.walHard-l.wal) - s.full.pending + gives
+	if s.full.limit > 0 {
+		left = min(left, s.full.limit/100*reachedFrom-l.reserve-max(l.wal, s.full.walSoft)-max(0, l.used-gives))
 	}
 	return max(left, 0)
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"combotto.io/gateway/server/sqlite"
@@ -14,14 +15,14 @@ func (c *committer) afterCommit(tx *transaction) {
 		_ = c.writeFailed(err) // the next commit hears of it
 	}
 	if tx.usage.Used > 0 {
-		c.measure(tx.usage)
+		c.space.assess(tx.usage)
 	}
-	if c.unmeasured += tx.written; c.unmeasured >= c.full.look {
+	if c.unmeasured += tx.written; c.unmeasured >= c.space.full.look {
 		c.unmeasured = 0
 		c.retention.measure(c.q)
 		nudge(c.q.enlarged)
 	}
-	if c.full.urgent() && c.retention.due(c.q, tx.now, true) {
+	if c.space.full.urgent() && c.retention.due(c.q, tx.now, true) {
 		c.saveSoon() // a commit of its own removes more, when no other comes first
 	}
 }
@@ -39,16 +40,30 @@ func (c *committer) keepHouse() {
 		c.q.observer.Log.Warn("the queue could not look after itself", "error", err)
 		return
 	}
-	c.measure(usage)
+	c.space.assess(usage)
 	c.sample(now)
-	if old || c.full.struck || c.retention.due(c.q, now, c.full.urgent()) {
+	if old || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
 		err = c.transact(&transaction{saving: saveSettled, house: true, now: now}) // tried again by the next round
 	}
-	if c.full.struck && err == nil {
+	if c.space.full.struck && err == nil {
 		c.reopen()
 	}
 	c.merger.left = mergesPerSecond
 	c.mergeNext()
+}
+
+// reopen finds out whether the disk has room again after a write that found
+// none. By now a transaction has removed what could go.
+func (c *committer) reopen() {
+	all, err := c.checkpointer.now()
+	if err != nil {
+		_ = c.writeFailed(fmt.Errorf("after a full disk: %w", err)) // nobody waits for an answer
+		return
+	}
+	usage, _, err := c.lookAround(c.q.clock.now())
+	if err == nil && all {
+		c.space.reopen(usage)
+	}
 }
 
 // lookAround reads what there is to do.
@@ -59,7 +74,7 @@ func (c *committer) lookAround(now time.Time) (usage sqlite.Usage, old bool, err
 		if old, err = attemptsDue(conn, c.attempts.bytes, now); err != nil {
 			return err
 		}
-		if c.oldest, err = oldestStored(conn); err != nil {
+		if c.space.oldest, err = oldestStored(conn); err != nil {
 			return err
 		}
 		usage, err = conn.Usage()

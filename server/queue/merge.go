@@ -210,14 +210,14 @@ func (m *merged) write(conn *sqlite.Conn, retention *retention) error {
 // room nothing is merged: that needs room before it makes some.
 func (c *committer) mergeFrames(result *merged) {
 	c.merger.busy = false
-	if result != nil && !c.full.closed() {
+	if result != nil && !c.space.full.closed() {
 		_ = c.transact(&transaction{merged: result, now: c.q.clock.now()}) // whatever failed is found by the next commit, too
 	}
 	c.mergeNext()
 }
 
 func (c *committer) mergeNext() {
-	if !c.full.closed() && c.failed == nil {
+	if !c.space.full.closed() && c.failed == nil {
 		c.merger.next(c.q.clock.now())
 	}
 }

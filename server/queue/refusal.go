@@ -11,22 +11,22 @@ import (
 
 // refusal says why nothing is taken, and who holds the room; nil when something
 // is.
-func (c *committer) refusal(held holder) *edge.Error {
-	if !c.full.closed() {
+func (s *space) refusal(held holder) *edge.Error {
+	if !s.full.closed() {
 		return nil
 	}
 	refused := edge.NewFull()
-	refused.Details = map[string]string{"free_bytes": strconv.FormatInt(c.found.free, 10)}
+	refused.Details = map[string]string{"free_bytes": strconv.FormatInt(s.found.free, 10)}
 	switch {
-	case c.full.struck && c.cause != nil && !errors.Is(c.cause, syscall.ENOSPC):
-		refused.Message = fmt.Sprintf("the gateway's disk takes no more: %v", c.cause)
+	case s.full.struck && s.cause != nil && !errors.Is(s.cause, syscall.ENOSPC):
+		refused.Message = fmt.Sprintf("the gateway's disk takes no more: %v", s.cause)
 		refused.Hint = "look at the quota, the mount and the limits of the file system of data_dir"
-	case c.full.reached:
-		refused.Details["limit_bytes"] = strconv.FormatInt(c.full.limit, 10)
-		refused.Message = fmt.Sprintf("the gateway's storage is full: %s of %s are in use", bytesText(c.found.taken()), bytesText(c.full.limit))
+	case s.full.reached:
+		refused.Details["limit_bytes"] = strconv.FormatInt(s.full.limit, 10)
+		refused.Message = fmt.Sprintf("the gateway's storage is full: %s of %s are in use", bytesText(s.found.taken()), bytesText(s.full.limit))
 		refused.Hint = "raise queue.max_bytes"
 	default:
-		refused.Message = fmt.Sprintf("the gateway's disk is full: %s are free", bytesText(c.found.free))
+		refused.Message = fmt.Sprintf("the gateway's disk is full: %s are free", bytesText(s.found.free))
 		refused.Hint = "free space on the disk of data_dir"
 	}
 	if held.sink == "" {
@@ -34,7 +34,7 @@ func (c *committer) refusal(held holder) *edge.Error {
 	}
 	refused.Details["sink"], refused.Details["sink_holds_bytes"] = held.sink, strconv.FormatInt(held.bytes, 10)
 	if refused.Details["limit_bytes"] != "" {
-		refused.Message = fmt.Sprintf("the gateway's storage is full: sink %s holds %s of %s", held.sink, bytesText(held.bytes), bytesText(c.full.limit))
+		refused.Message = fmt.Sprintf("the gateway's storage is full: sink %s holds %s of %s", held.sink, bytesText(held.bytes), bytesText(s.full.limit))
 	} else {
 		refused.Message += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
 	}
@@ -47,11 +47,11 @@ func (c *committer) refusal(held holder) *edge.Error {
 }
 
 // warning says that the queue is filling up, and who holds the room.
-func (c *committer) warning(held holder) string {
-	if !c.full.warned {
+func (s *space) warning(held holder) string {
+	if !s.full.warned {
 		return ""
 	}
-	text := fmt.Sprintf("%s of %s are in use", bytesText(c.found.taken()), bytesText(c.full.limit))
+	text := fmt.Sprintf("%s of %s are in use", bytesText(s.found.taken()), bytesText(s.full.limit))
 	if held.sink != "" {
 		text += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
 	}

@@ -15,7 +15,7 @@ import (
 	"combotto.io/gateway/server/observe"
 )
 
-func TestCommitter_refusal(t *testing.T) {
+func TestSpace_refusal(t *testing.T) {
 	const gib = 1 << 30
 	limit := full{limit: 13 * gib / 10, reached: true}
 	for name, test := range map[string]struct {
@@ -56,14 +56,14 @@ func TestCommitter_refusal(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &committer{full: test.full, found: look{used: gib, free: 3 << 20}}
+			s := &space{full: test.full, found: look{used: gib, free: 3 << 20}}
 			if test.held.sink == "read-only" {
-				c.cause = syscall.EROFS
+				s.cause = syscall.EROFS
 			}
 			if test.want != nil {
 				test.want.Code, test.want.Reason = edge.Full, edge.ReasonFull
 			}
-			if diff := cmp.Diff(test.want, c.refusal(test.held)); diff != "" {
+			if diff := cmp.Diff(test.want, s.refusal(test.held)); diff != "" {
 				t.Error(diff)
 			}
 		})

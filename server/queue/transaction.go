@@ -98,7 +98,7 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	if tx.written, err = conn.WALWritten(); err != nil {
 		return err
 	}
-	if c.full.asks(tx.written) {
+	if c.space.full.asks(tx.written) {
 		tx.usage, err = conn.Usage()
 	}
 	return err
@@ -107,7 +107,7 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 // removeFrames removes frames that are due. When a start would miss them, the
 // transaction has to save everything.
 func (c *committer) removeFrames(conn *sqlite.Conn, tx *transaction) error {
-	urgent := c.full.urgent()
+	urgent := c.space.full.urgent()
 	if !tx.retention.due(c.q, tx.now, urgent) {
 		return nil
 	}

@@ -1,0 +1,174 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// space knows how much room the queue has on the disk, and opens and closes the
+// intake by it. Only the committer uses it; what others may know is published.
+type space struct {
+	q       *Queue
+	reserve *reserve
+
+	full    full
+	cause   error         // with full.struck
+	found   look          // by the last look at the disk
+	oldest  edge.Position // that is stored, about; 0 when there is none
+	refused *edge.Error   // what the intake says while it is closed
+}
+
+func newSpace(q *Queue) space {
+	return space{q: q, reserve: q.reserve, full: full{bounds: q.bounds, limit: q.settings.MaxBytes}}
+}
+
+// look looks at the disk. What the database uses of its pages was read before.
+func (s *space) look(usage sqlite.Usage) (look, error) {
+	wal, err := s.q.db.WALBytes()
+	if err != nil {
+		return look{}, err
+	}
+	system, err := s.q.settings.Disk.Stat(filepath.Dir(s.reserve.path))
+	if err != nil {
+		return look{}, fmt.Errorf("measure the file system: %w", err)
+	}
+	return look{used: usage.Used, spare: usage.Spare, wal: wal, reserve: s.reserve.size, free: min(system.Free, unbounded)}, nil
+}
+
+// assess looks at the disk, makes the reserve whole where that is possible, and
+// opens or closes the intake.
+func (s *space) assess(usage sqlite.Usage) {
+	found, err := s.look(usage)
+	if err != nil {
+		s.q.observer.Log.Warn("the size of the queue is not known", "error", err)
+		return
+	}
+	if !s.full.struck && found.reserve != s.full.bounds.reserve {
+		s.refill(&found)
+	}
+	before := s.full
+	s.full.measured(&found)
+	s.found = found
+	s.apply(before)
+}
+
+// strike closes the intake after a write that found no room, and gives the
+// reserve back, for what is to be removed.
+func (s *space) strike(cause error) {
+	s.cause = cause
+	if s.full.struck {
+		return
+	}
+	s.q.observer.Log.Error("the disk takes no more: the queue takes nothing until it does", "error", cause)
+	before := s.full
+	s.full.struck = true
+	if err := s.reserve.resize(0); err != nil {
+		s.q.observer.Log.Warn("the reserve cannot be given back", "error", err)
+	}
+	s.found.free += s.found.reserve - s.reserve.size
+	s.found.reserve = s.reserve.size
+	s.apply(before)
+}
+
+// reopen opens the intake after a write that found no room, when the reserve can
+// have its room again. By then everything in the WAL was moved to the database, so
+// that nothing is left which needs more room than is known.
+func (s *space) reopen(usage sqlite.Usage) {
+	found, err := s.look(usage)
+	if err != nil || !s.refill(&found) {
+		return // tried again by the next round
+	}
+	before := s.full
+	s.full.struck, s.full.scarce = false, true // there must be clearly more room than when it began
+	s.full.measured(&found)
+	s.found = found
+	s.apply(before)
+}
+
+// refill makes the reserve as large as it should be and can be, and reports
+// whether that is enough to take records.
+func (s *space) refill(found *look) (ok bool) {
+	size, ok := s.full.restores(found)
+	if !ok {
+		return false
+	}
+	if err := s.reserve.resize(size); err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return false
+		}
+		// The file system has no call for it, or is broken: the next write will
+		// tell. Records are taken without a reserve rather than not at all.
+		s.q.observer.Log.Warn("nothing is held in reserve for a full disk until the next start", "error", err)
+		s.full.bounds.reserve, size = 0, found.reserve
+	}
+	found.free -= size - found.reserve
+	found.reserve = size
+	return true
+}
+
+// apply opens or closes the intake, and says so when something has changed.
+func (s *space) apply(before full) {
+	held := s.holder(s.found.used)
+	s.q.room.Store(&room{
+		look: s.found, left: s.untilFull(), closed: s.full.closed(), warned: s.full.warned, warning: s.warning(held),
+	})
+	s.refused = s.refusal(held)
+	s.q.intake.refuse(s.refused)
+	log, facts := s.q.observer.Log, []any{
+		"bytes", s.found.taken(), "limit", s.full.limit, "free", s.found.free, "sink", held.sink, "sink_holds", held.bytes,
+	}
+	switch {
+	case s.full.closed() && !before.closed():
+		log.Error("the queue is full: messages are refused", facts...)
+	case before.closed() && !s.full.closed():
+		log.Info("the queue has room again: messages are taken", facts...)
+	case s.full.warned && !before.warned:
+		log.Warn("the queue is filling up: gatewayctl forecast tells when it is full", facts...)
+	case before.warned && !s.full.warned:
+		log.Info("the queue is not filling up any more", facts...)
+	}
+}
+
+// noRoom says why a group is not stored.
+func (s *space) noRoom() *edge.Error {
+	if s.refused != nil {
+		return s.refused
+	}
+	return edge.NewFull()
+}
+
+// room is what others may know of it.
+type room struct {
+	look    look
+	left    int64 // see space.untilFull
+	closed  bool
+	warned  bool
+	warning string // with warned
+}
+
+// holder is the sink that keeps most records from being removed.
+type holder struct {
+	sink    string // empty when there is none
+	removed bool
+	bytes   int64
+}
+
+// holder finds the sink whose oldest record is the oldest of all.
+func (s *space) holder(used int64) (held holder) {
+	first := s.q.Head() + 1
+	for _, account := range s.q.registry.all() {
+		if position, pending := account.pinned(); pending && position < first {
+			first = position
+			held.sink, held.removed = account.name, account.isRemoved()
+		}
+	}
+	if held.sink != "" {
+		held.bytes = s.q.bytesFrom(first, s.oldest, used)
+	}
+	return held
+}
