@@ -208,7 +208,7 @@ func (c *committer) publish(g *group, began time.Time) {
 	q := c.q
 	if g.count > 0 {
 		q.ledger.replace(q.ledger.read().add(g))
-		q.shelf.put(storedFrame{first: g.first, count: g.count, committedAt: g.committedAt, body: g.body})
+		q.shelf.put(g.row())
 		q.sizes.appended(g.first, g.last()+1, len(g.body))
 		for _, account := range q.registry.all() {
 			account.count(g, q.sets)

@@ -110,14 +110,12 @@ func (a *account) isUnsure() bool {
 	return a.unsure
 }
 
-// markDeleted makes sure that a removed sink is never served again. Its row stays,
-// so that its id is not given twice; its name is free.
+// markDeleted makes sure that a removed sink is never served again.
 func (q *Queue) markDeleted(ctx context.Context, a *account, actor string) error {
 	q.registry.changing.Lock()
 	defer q.registry.changing.Unlock()
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		return conn.Exec("UPDATE sink SET removed = ?, removed_by = ?, name = name || '#' || id WHERE id = ? AND removed = ?",
-			int64(sinkDeleted), actor, int64(a.id), int64(sinkRemoved))
+		return saveDeleted(conn, a.id, actor)
 	})
 	if err != nil {
 		return q.writeFailed(fmt.Errorf("delete sink %s: %w", a.name, err))

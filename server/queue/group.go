@@ -65,6 +65,11 @@ func (g *group) stores() bool { return g.count > 0 || len(g.letters) > 0 }
 // last returns the position of the last record.
 func (g *group) last() edge.Position { return g.first + edge.Position(g.count) - 1 }
 
+// row returns the frame of the group.
+func (g *group) row() storedFrame {
+	return storedFrame{first: g.first, count: g.count, committedAt: g.committedAt, owed: int64(g.owed), raw: int64(g.raw), body: g.body}
+}
+
 // countOwed notes that one more record has an owed set.
 func (g *group) countOwed(set uint32) {
 	for i := range g.owing {

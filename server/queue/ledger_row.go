@@ -92,6 +92,11 @@ func (l *storedLedger) save(conn *sqlite.Conn, unsure bool) error {
 		int64(l.counted), int64(l.replayFrom), l.accepted, l.unrouted, l.refused, l.evicted, l.attemptBytes, l.quarantined, l.place(), sum)
 }
 
+// saveCursorsFound stores that a sink which is new begins where it says.
+func saveCursorsFound(conn *sqlite.Conn) error {
+	return conn.Exec("UPDATE ledger SET cursors_lost = 0")
+}
+
 // write stores what the next open leads on from.
 func (c *storedClock) write(conn *sqlite.Conn) error {
 	return conn.Exec("UPDATE ledger SET gateway_time = ?, wall_time = ?, boot_time = ?, boot_id = ?",

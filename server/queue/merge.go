@@ -155,8 +155,8 @@ func (m *merger) merge(run []smallFrame) (*merged, error) {
 	m.encoder.reset()
 	next := result.first
 	err := m.q.read(context.Background(), func(conn *sqlite.Conn) error {
-		return conn.Query("SELECT id, n, committed, body FROM frame WHERE id >= ? AND id < ? ORDER BY id", func(row sqlite.Row) error {
-			frame, err := m.q.decoder.decodeStored(readStoredFrame(row))
+		return conn.Query(selectFrames+" WHERE id >= ? AND id < ? ORDER BY id", func(row sqlite.Row) error {
+			frame, err := m.q.decoder.decodeStored(scanFrame(row))
 			if err != nil {
 				return err
 			}
@@ -202,8 +202,8 @@ func (m *merged) write(conn *sqlite.Conn, retention *retention) error {
 	if m.first < retention.end && retention.end <= m.end {
 		retention.end, retention.committedAt = m.end, m.committedAt
 	}
-	return conn.Exec("INSERT INTO frame VALUES(?, ?, ?, ?, ?, ?)", int64(m.first), int64(m.end-m.first),
-		m.committedAt.UnixMicro(), int64(m.owed), int64(m.raw), m.body)
+	row := storedFrame{first: m.first, count: int(m.end - m.first), committedAt: m.committedAt, owed: int64(m.owed), raw: int64(m.raw), body: m.body}
+	return row.insert(conn)
 }
 
 // mergeFrames writes a merged frame and looks for the next run. While there is no

@@ -180,9 +180,8 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 	}
 	// The state is that before the group of the last commit that saved it, so the
 	// first position may lie inside a frame.
-	return conn.Query(`SELECT id, n, committed, body FROM frame
-		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
-		frame, err := q.decoder.decodeStored(readStoredFrame(row))
+	return conn.Query(selectFrames+fromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
+		frame, err := q.decoder.decodeStored(scanFrame(row))
 		if err == nil {
 			q.replayFrame(frame)
 			return nil

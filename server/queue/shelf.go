@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -32,14 +31,6 @@ type shelf struct {
 	bodyBytes    int
 	decoded      []*frame // the one that was used last comes first
 	decodedBytes int
-}
-
-// storedFrame is a frame as it is on disk.
-type storedFrame struct {
-	first       edge.Position
-	count       int
-	committedAt time.Time
-	body        []byte
 }
 
 // put adds the frame of a commit.
@@ -159,10 +150,9 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 	var rows []storedFrame
 	bytes := 0
 	err = q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(`SELECT id, n, committed, body FROM frame
-			WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) AND id + n > ?1 ORDER BY id LIMIT ?2`,
+		return conn.Query(selectFrames+fromFrameAt+" AND id + n > ?1 ORDER BY id LIMIT ?2",
 			func(row sqlite.Row) error {
-				stored := readStoredFrame(row)
+				stored := scanFrame(row)
 				rows = append(rows, stored)
 				if bytes += len(stored.body); bytes >= readAheadBytes {
 					return sqlite.ErrStop
@@ -184,22 +174,4 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 		// Whoever comes to a damaged frame further on hears of it then.
 	}
 	return nil, nil
-}
-
-// readStoredFrame reads a row of id, n, committed and body.
-func readStoredFrame(row sqlite.Row) storedFrame {
-	return storedFrame{
-		first: edge.Position(row.Int(0)), count: int(row.Int(1)),
-		committedAt: time.UnixMicro(row.Int(2)).UTC(), body: row.Bytes(3),
-	}
-}
-
-// decodeStored decodes a frame that was read from disk.
-func (d *decoder) decodeStored(stored storedFrame) (*frame, error) {
-	decoded, err := d.decode(stored.first, stored.count, stored.body)
-	if err != nil {
-		return nil, err
-	}
-	decoded.committedAt = stored.committedAt
-	return decoded, nil
 }

@@ -89,6 +89,26 @@ func (s *storedSink) save(conn *sqlite.Conn, unsure bool) error {
 		s.place(), sum, int64(s.id))
 }
 
+// saveServing stores what an operator decides about a sink: it is served, or it is
+// removed since a gateway time that is not zero.
+func saveServing(conn *sqlite.Conn, id edge.SinkID, kind string, removedAt time.Time) error {
+	return conn.Exec("UPDATE sink SET kind = ?, removed = ?, removed_at = ? WHERE id = ?", kind, boolean(!removedAt.IsZero()), unixMicro(removedAt), int64(id))
+}
+
+// saveDeleted stores that a removed sink is never served again. Its row stays, so
+// that its id is not given twice; its name is free.
+func saveDeleted(conn *sqlite.Conn, id edge.SinkID, actor string) error {
+	return conn.Exec("UPDATE sink SET removed = ?, removed_by = ?, name = name || '#' || id WHERE id = ? AND removed = ?",
+		int64(sinkDeleted), actor, int64(id), int64(sinkRemoved))
+}
+
+func boolean(value bool) int64 {
+	if value {
+		return 1
+	}
+	return 0
+}
+
 // accountTotals count records. owed counts up to position counted.
 type accountTotals struct {
 	counted   edge.Position

@@ -116,7 +116,7 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 	}
 	if q.registry.cursorsLost {
 		c.apply = append(c.apply, func() { q.registry.cursorsLost = false })
-		if err := conn.Exec("UPDATE ledger SET cursors_lost = 0"); err != nil {
+		if err := saveCursorsFound(conn); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, lim
 		known.kind, known.limits, known.removed, known.removedAt = kind, limits, removed, removedAt
 		known.examined = false
 	})
-	return conn.Exec("UPDATE sink SET kind = ?, removed = ?, removed_at = ? WHERE id = ?", kind, boolean(removed), unixMicro(removedAt), int64(known.id))
+	return saveServing(conn, known.id, kind, removedAt)
 }
 
 // removedSince returns the gateway time at which a sink was removed, zero when it
@@ -191,20 +191,13 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 	return added, row.insert(conn)
 }
 
-// storedHead returns the position of the last record that was ever stored.
-func storedHead(conn *sqlite.Conn) (head edge.Position, err error) {
-	_, err = conn.One("SELECT max(counted, coalesce((SELECT id + n - 1 FROM frame ORDER BY id DESC LIMIT 1), 0)) FROM ledger",
-		func(row sqlite.Row) { head = edge.Position(row.Int(0)) })
-	return head, err
-}
-
 // findBacklog finds where the backlog of a new sink begins, and counts it.
 func (q *Queue) findBacklog(conn *sqlite.Conn, added *account, start edge.Start) error {
 	low, high := edge.Position(0), added.start // the first frame that is wanted lies in (low, high]
 	var first *frame
 	for low+1 < high {
 		middle := low + (high-low)/2
-		found, err := q.readFrame(conn, "SELECT id, n, committed, body FROM frame WHERE id >= ? ORDER BY id LIMIT 1", middle)
+		found, err := q.readFrame(conn, selectFrames+" WHERE id >= ? ORDER BY id LIMIT 1", middle)
 		switch {
 		case err != nil:
 			return err
@@ -227,13 +220,6 @@ func (q *Queue) findBacklog(conn *sqlite.Conn, added *account, start edge.Start)
 		added.owed = row.Int(0) - int64(added.backlogFrom-first.first)
 	}, int64(first.first))
 	return err
-}
-
-func boolean(value bool) int64 {
-	if value {
-		return 1
-	}
-	return 0
 }
 
 // loadSinks reads the accounts as they were saved last.
@@ -288,7 +274,7 @@ func loadSink(stored storedSink) (*account, error) {
 func (q *Queue) readFrame(conn *sqlite.Conn, query string, position edge.Position) (*frame, error) {
 	var found *frame
 	err := conn.Query(query, func(row sqlite.Row) (err error) {
-		found, err = q.decoder.decodeStored(readStoredFrame(row))
+		found, err = q.decoder.decodeStored(scanFrame(row))
 		return err
 	}, int64(position))
 	return found, err

@@ -64,8 +64,8 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 		return err
 	}
 	if g := tx.group; g != nil && g.count > 0 {
-		err := conn.Exec("INSERT INTO frame VALUES(?, ?, ?, ?, ?, ?)", int64(g.first), int64(g.count), g.committedAt.UnixMicro(), int64(g.owed), int64(g.raw), g.body)
-		if err != nil {
+		row := g.row()
+		if err := row.insert(conn); err != nil {
 			return fmt.Errorf("append frame: %w", err)
 		}
 		tx.retention.appended(g)
