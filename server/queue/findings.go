@@ -263,14 +263,15 @@ func (c *carved) device() bool {
 	if !c.of("identity_window").shaped("tb") {
 		return false
 	}
-	device, err := parseDevice(edge.DeviceID(c.text("device")), c.blob("body"))
+	name := edge.DeviceID(c.text("device"))
+	covered, err := checkDevice(name, c.blob("body"))
 	if err != nil {
 		return false
 	}
-	if covered, known := c.findings.covered[string(device.name)]; known && covered > device.covered {
+	if newer, known := c.findings.covered[string(name)]; known && newer > covered {
 		return true
 	}
-	c.findings.covered[string(device.name)] = device.covered
+	c.findings.covered[string(name)] = covered
 	return c.insert(true)
 }
 

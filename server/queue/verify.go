@@ -313,7 +313,7 @@ func (v *verifier) letters() error {
 func (v *verifier) devices() error {
 	return v.conn.Query("SELECT device, body FROM identity_window", func(row sqlite.Row) error {
 		v.Devices++
-		if _, err := parseDevice(edge.DeviceID(row.Text(0)), row.Bytes(1)); err != nil {
+		if _, err := checkDevice(edge.DeviceID(row.Text(0)), row.Bytes(1)); err != nil {
 			v.add(Problem{Kind: ProblemDevice, Detail: fmt.Sprintf("%s: %v", row.Text(0), err)})
 		}
 		return nil

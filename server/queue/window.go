@@ -14,7 +14,6 @@ import (
 const (
 	windowAge      = 24 * time.Hour
 	windowBytesMax = 64 << 20
-	windowBoots    = 4    // of one device
 	windowRing     = 1024 // sequences of one boot, message ids of one device
 	// recordOverhead is what reading a record again costs besides its payload.
 	recordOverhead = 64
@@ -46,14 +45,6 @@ type window struct {
 	bytes    int
 	now      int64 // gateway time of what is put or looked for, Unix milliseconds
 	forgot   int64 // devices that were heard last before this gateway time may be forgotten
-}
-
-// seen is what the window knows of one message.
-type seen struct {
-	payload  uint64        // hash
-	position edge.Position // 0: nothing is known
-	received int64         // Unix milliseconds; with the position it makes the correlation id
-	heard    int64         // gateway time, Unix milliseconds
 }
 
 // device is the window of one device.

@@ -88,9 +88,6 @@ func (b *boot) grow() (grown int) {
 	return len(old.slots) * seenBytes
 }
 
-// messageKey stands for a message id. 128 bits: no two ids of a device meet.
-type messageKey [2]uint64
-
 func hashMessageID(id string) messageKey {
 	var second xxhash.Digest
 	second.ResetWithSeed(0x9E3779B97F4A7C15)

@@ -1,14 +1,9 @@
 package queue
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/cespare/xxhash/v2"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -16,18 +11,8 @@ import (
 
 // The window is saved device by device: one that has changed waits in the dirty
 // list, and commits take a few from its head. A start loads the rows and reads
-// the frames from the first change that no row holds.
-//
-// A row holds, after a version byte, the position up to which it is complete, the
-// boots, and the message ids of the device. Numbers are varints, positions and
-// times are differences to the entry before; a checksum ends it.
-//
-// Rows of version 1 have no gateway time: it was the receive time.
-
-const (
-	windowRowVersion = 2
-	windowRowNoTime  = 1
-)
+// the frames from the first change that no row holds. What a row holds is in
+// device_row.go.
 
 // windowSave is what one commit saves of the window.
 type windowSave struct {
@@ -130,14 +115,12 @@ func (w *window) replay(head edge.Position) (from edge.Position, read int64) {
 
 func (s windowSave) write(conn *sqlite.Conn) error {
 	for _, name := range s.gone {
-		if err := conn.Exec("DELETE FROM identity_window WHERE device = ?", string(name)); err != nil {
+		if err := deleteDevice(conn, name); err != nil {
 			return fmt.Errorf("forget device: %w", err)
 		}
 	}
 	for _, row := range s.rows {
-		err := conn.Exec("INSERT INTO identity_window VALUES(?, ?) ON CONFLICT(device) DO UPDATE SET body = excluded.body",
-			string(row.device.name), row.body)
-		if err != nil {
+		if err := saveDevice(conn, row.device.name, row.body); err != nil {
 			return fmt.Errorf("save identity window: %w", err)
 		}
 	}
@@ -148,7 +131,7 @@ func (s windowSave) write(conn *sqlite.Conn) error {
 // as good as forgotten.
 func (w *window) load(conn *sqlite.Conn) (damaged int, err error) {
 	var devices []*device
-	err = conn.Query("SELECT device, body FROM identity_window", func(row sqlite.Row) error {
+	err = conn.Query(selectDevices, func(row sqlite.Row) error {
 		d, err := parseDevice(edge.DeviceID(row.Text(0)), row.Bytes(1))
 		if err != nil {
 			damaged++
@@ -182,93 +165,43 @@ func (w *window) replayed(record *edge.Record) {
 
 // row returns what is durable at head; later says that there is more.
 func (d *device) row(head edge.Position, asOf func(seen, edge.Position) seen) (body []byte, later bool) {
-	dst := binary.AppendUvarint([]byte{windowRowVersion}, uint64(head))
-	dst = binary.AppendUvarint(dst, uint64(len(d.boots)))
-	var last seen
-	entry := func(known seen) {
-		dst = binary.LittleEndian.AppendUint64(dst, known.payload)
-		dst = binary.AppendVarint(dst, int64(known.position-last.position))
-		dst = binary.AppendVarint(dst, known.received-last.received)
-		dst = binary.AppendVarint(dst, known.heard-last.heard)
-		last = known
-	}
+	writer := newDeviceWriter(head, len(d.boots))
 	durable := func(known *seen) bool {
 		later = later || known.position > head
 		*known = asOf(*known, head)
 		return known.position != 0
 	}
 	for _, boot := range d.boots {
-		dst = appendText(dst, boot.id)
-		dst = binary.AppendUvarint(dst, boot.high)
-		gap := uint64(1) // distance to the entry before; 0 ends the list
+		writer.boot(boot.id, boot.high)
 		for back := range uint64(len(boot.slots)) {
 			if back > boot.high {
 				break
 			}
 			if known := *boot.slot(boot.high - back); durable(&known) {
-				dst = binary.AppendUvarint(dst, gap)
-				entry(known)
-				gap = 0
+				writer.sequence(boot.high-back, known)
 			}
-			gap++
 		}
-		dst = append(dst, 0)
+		writer.endBoot()
 	}
 	if d.messages != nil {
 		d.messages.each(func(key messageKey, known seen) {
 			if durable(&known) {
-				dst = binary.LittleEndian.AppendUint64(dst, key[0])
-				dst = binary.LittleEndian.AppendUint64(dst, key[1])
-				entry(known)
+				writer.message(key, known)
 			}
 		})
 	}
-	return withChecksum(d.name, dst), later
+	return writer.body(d.name), later
 }
 
-// withChecksum appends a checksum that also covers the name of the device.
-func withChecksum(name edge.DeviceID, content []byte) []byte {
-	sum := xxhash.Sum64(append(content[:len(content):len(content)], name...))
-	return binary.LittleEndian.AppendUint64(content, sum)
-}
-
-var errWindowRow = errors.New("identity window of a device is damaged")
-
+// parseDevice makes the device of a row.
 func parseDevice(name edge.DeviceID, body []byte) (*device, error) {
-	if len(body) < 1+checksumBytes {
-		return nil, errWindowRow
-	}
-	content := body[: len(body)-checksumBytes : len(body)-checksumBytes]
-	if !bytes.Equal(withChecksum(name, content), body) || content[0] != windowRowVersion && content[0] != windowRowNoTime {
-		return nil, errWindowRow
-	}
 	d := &device{name: name, bytes: deviceBytes + len(name), saved: true}
-	reader := windowReader{bytesLeft: bytesLeft{rest: content[1:]}, hasTime: content[0] != windowRowNoTime}
-	d.covered = edge.Position(reader.uvarint())
-	boots := reader.uvarint()
-	if boots > windowBoots {
-		return nil, errWindowRow
+	var err error
+	if d.covered, err = readDevice(name, body, (*restoredDevice)(d)); err != nil {
+		return nil, err
 	}
-	for range boots {
-		restored := newBoot(string(reader.bytes()))
-		restored.high = reader.uvarint()
-		sequence := restored.high + 1
-		for gap := reader.uvarint(); gap != 0 && reader.err == nil; gap = reader.uvarint() {
-			sequence -= gap
-			restored.put(sequence, reader.entry(d))
-		}
-		d.boots = append(d.boots, restored)
-		d.bytes += restored.bytes()
-	}
-	for reader.err == nil && len(reader.rest) > 0 {
-		if d.messages == nil {
-			d.messages = newRing()
-		}
-		key := messageKey{reader.uint64(), reader.uint64()}
-		d.messages.put(key, reader.entry(d))
-	}
-	if reader.err != nil {
-		return nil, errWindowRow
+	for _, boot := range d.boots {
+		d.bytes += boot.bytes()
 	}
 	if d.messages != nil {
 		d.bytes += d.messages.bytes()
@@ -276,21 +209,24 @@ func parseDevice(name edge.DeviceID, body []byte) (*device, error) {
 	return d, nil
 }
 
-type windowReader struct {
-	bytesLeft
-	last    seen
-	hasTime bool // gateway time
+// restoredDevice is a device while its row is read.
+type restoredDevice device
+
+func (d *restoredDevice) boot(id string, high uint64) {
+	restored := newBoot(id)
+	restored.high = high
+	d.boots = append(d.boots, restored)
 }
 
-func (r *windowReader) entry(d *device) seen {
-	r.last.payload = r.uint64()
-	r.last.position += edge.Position(r.varint())
-	r.last.received += r.varint()
-	if r.hasTime {
-		r.last.heard += r.varint()
-	} else {
-		r.last.heard = r.last.received
+func (d *restoredDevice) sequence(sequence uint64, known seen) {
+	d.boots[len(d.boots)-1].put(sequence, known)
+	d.heard = max(d.heard, known.heard)
+}
+
+func (d *restoredDevice) message(key messageKey, known seen) {
+	if d.messages == nil {
+		d.messages = newRing()
 	}
-	d.heard = max(d.heard, r.last.heard)
-	return r.last
+	d.messages.put(key, known)
+	d.heard = max(d.heard, known.heard)
 }
