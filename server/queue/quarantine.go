@@ -70,8 +70,6 @@ type damagedRow struct {
 	reason error
 }
 
-func (r *damagedRow) end() edge.Position { return r.first + edge.Position(r.count) }
-
 // moveFrame moves a frame. Its row is deleted as if it had been decided: no
 // cursor waits for it, and nothing is ever read from it.
 func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {

@@ -61,8 +61,8 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 // row returns where the account is and what it counts, without sealed batches.
 func (a *account) row() storedSink {
 	return storedSink{
-		id: a.id, name: a.name, kind: a.kind, start: a.start, backlogFrom: a.backlogFrom, cursor: a.cursor,
-		settled: a.settled.appendTo([]byte{}, a.cursor), accountTotals: a.accountTotals,
+		id: a.id, name: a.name, kind: a.kind, start: a.start, backlogFrom: a.backlogFrom,
+		cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), accountTotals: a.accountTotals,
 	}
 }
 

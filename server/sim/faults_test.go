@@ -80,7 +80,7 @@ var mutants = []mutant{
 	{name: "LeaseSurvivesRestart", changes: []overlay.Change{{
 		File: "server/queue/sinks.go",
 		Old:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor",
-		New:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, edge.Position(row.Int(8))+1, loaded.cursor",
+		New:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, stored.counted+1, loaded.cursor",
 	}}},
 	{name: "WALPastBadChecksum", changes: []overlay.Change{{
 		File: "server/sqlite/walreader.go",

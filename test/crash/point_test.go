@@ -50,7 +50,7 @@ const (
 var trickle = []string{"--rate", "4000"}
 
 var points = []point{
-	{name: "before-append", file: "server/queue/transaction.go", text: "\t\terr := conn.Exec(\"INSERT INTO frame VALUES", passes: 30},
+	{name: "before-append", file: "server/queue/transaction.go", text: "\t\trow := g.row()\n", passes: 30},
 	{name: "after-frame", file: "server/queue/transaction.go", text: "\t\ttx.retention.appended(g)\n", passes: 30},
 	{name: "before-commit", file: "server/sqlite/conn.go", text: "\t\terr = c.Exec(\"COMMIT\")\n", passes: 30},
 	{name: "after-commit", file: "server/queue/commit.go", text: "\tc.endSave(tx.save, err)\n", passes: 30},
@@ -69,7 +69,7 @@ var points = []point{
 		instead: "\tvar busy, pages, moved int64\nSOON", passes: 2, config: smallQueue,
 	},
 	{name: "before-merge", file: "server/queue/merge.go", text: "\tif err := conn.Exec(\"DELETE FROM frame WHERE id >= ? AND id < ?\"", passes: 2, load: trickle},
-	{name: "during-merge", file: "server/queue/merge.go", text: "\treturn conn.Exec(\"INSERT INTO frame VALUES(?, ?, ?, ?, ?, ?)\", int64(m.first)", passes: 2, load: trickle},
+	{name: "during-merge", file: "server/queue/merge.go", text: "\treturn row.insert(conn)\n", passes: 2, load: trickle},
 	{name: "after-merge", file: "server/queue/merge.go", text: "\tc.mergeNext()\n}\n\nfunc (c *committer) mergeNext", passes: 2, load: trickle},
 	{name: "expired-not-saved", file: "server/queue/expire.go", text: "\tnudge(q.settled)\n", passes: 3, config: absentSink},
 	{name: "loss-not-written", file: "server/queue/loss.go", text: "\t\tif err := added.write(conn, sink); err != nil {\n", passes: 5, config: absentSink},
