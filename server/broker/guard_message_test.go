@@ -228,9 +228,19 @@ func TestGuard_M07StalledReader(t *testing.T) {
 		}
 		r.expectMetric(t, `mqtt_refusals_total{reason="slow_reader"}`, "1")
 		r.expectMetric(t, "mqtt_connections", "1")
-		if r.metric(t, `mqtt_dropped_total{reason="client_behind"}`) == "0" {
-			t.Error("20 MB are buffered for a client that does not read")
+	})
+	t.Run("is not buffered for without end", func(t *testing.T) {
+		r := start(t, func(s *broker.Settings) { s.WriteTimeout = time.Minute })
+		stall(t, r.address, 0)
+		sender := connect(t, r.address, clean(mqttwire.Version311, "sender"))
+		for range 200 {
+			sender.publish("command", 0, 0, large)
+			sender.silent()
+			if r.metric(t, `mqtt_dropped_total{reason="client_behind"}`) != "0" {
+				return
+			}
 		}
+		t.Error("20 MB are buffered for a client that does not read")
 	})
 }
 
