@@ -159,6 +159,10 @@ func TestSalvageFile_nothingIsKnown(t *testing.T) {
 		if stats := q.Stats(); stats.Salvaged != 1 || stats.Quarantined == 0 {
 			t.Errorf("nothing says that a file is gone: %+v", stats)
 		}
+		losses, err := q.Losses(t.Context(), edge.LossFilter{}, 0, 9)
+		if err != nil || len(losses) != 1 || losses[0].Sink != edge.Ingress || losses[0].Kind != edge.LossQuarantined || losses[0].Reason != "damaged_file" || losses[0].Count != 1 {
+			t.Errorf("the loss report is %+v, %v; want a line for the whole file", losses, err)
+		}
 		accepted(t, q, large(0, 2))
 		expectBalance(t, q, 2)
 		stop()

@@ -134,7 +134,7 @@ type sinkCount struct {
 
 func (r *rebuild) run(conn *sqlite.Conn) error {
 	for _, step := range []func(*sqlite.Conn) error{
-		r.unite, r.openSinks, r.dropStale, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger,
+		r.unite, r.openSinks, r.dropStale, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
 	} {
 		if err := step(conn); err != nil {
 			return err
@@ -390,6 +390,16 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 		int64(log), int64(head), int64(replayFrom), totals.accepted, totals.unrouted, totals.refused, totals.evicted,
 		attemptBytes, totals.quarantined, totals.salvaged, boolean(r.report.CursorsLost), totals.skipped,
 		ledgerSum(int64(log), int64(head), int64(replayFrom)), totals.sum())
+}
+
+// reportAll reports a file of which nothing was found: neither what it held nor
+// which sinks were owed it. The count says that it was something.
+func (r *rebuild) reportAll(conn *sqlite.Conn) error {
+	if r.ledger.found || len(r.sinks) > 0 || r.report.Records > 0 {
+		return nil
+	}
+	why := lossReason{kind: edge.LossQuarantined, reason: "damaged_file"}
+	return newStretch(why, time.Now(), span{1, r.head + 2}, r.lost, time.Time{}, unnamed).write(conn, edge.Ingress)
 }
 
 // reasonSkipped marks positions that nothing was ever stored at.
