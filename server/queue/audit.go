@@ -35,6 +35,14 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 	return recount.ledger(), nil
 }
 
+// Recount saves what was settled, and reads every frame.
+func (q *Queue) Recount(ctx context.Context) (Recount, error) {
+	if err := q.flush(ctx); err != nil {
+		return Recount{}, err
+	}
+	return recountFile(ctx, q.read, q.decoder)
+}
+
 // readGently reads for at most a third of the time, because ingest and lanes need
 // the processor, too.
 func (q *Queue) readGently(ctx context.Context, look func(*sqlite.Conn) error) error {

@@ -103,6 +103,12 @@ func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Obser
 	return q, settings.Disk.Remove(settings.Path + suspectSuffix)
 }
 
+// verify is Verify for a file that is open and that nobody writes to.
+func (q *Queue) verify(ctx context.Context) (Verification, error) {
+	v := Verification{Path: q.settings.Path, Problems: []Problem{}}
+	return v, v.run(ctx, q.db, nil)
+}
+
 // isDamage reports whether an error on opening a file says that what is in it
 // makes no sense. Everything is taken for that which is not known to be
 // something else: a start must not fail for ever.

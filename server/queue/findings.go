@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"strings"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -42,21 +41,21 @@ type foundLedger struct {
 	found, checked bool
 	values         []any
 	logs           logs
-	counted        edge.Position
-	unrouted       int64
-	refused        int64
-	quarantined    int64
-	salvaged       int64
-	skipped        int64
-	at             time.Time // gateway time
+	storedLedger
 }
 
 // foundSink is the newest believed row of one sink.
 type foundSink struct {
-	*account
-	sealed  []byte
+	storedSink
+	ranges  spans // that are settled
+	unsure  bool  // what it counts is not what was written
 	values  []any
 	checked bool
+}
+
+// decided reports whether nothing is to be done any more at position.
+func (s *foundSink) decided(position edge.Position) bool {
+	return position < s.cursor || s.ranges.contains(span{position, position + 1})
 }
 
 func newFindings(ctx context.Context, fresh *sqlite.DB) (*findings, error) {
@@ -107,12 +106,16 @@ func (f *findings) take(row *sqlite.CarvedRow) bool {
 	return found.frame() || found.ledgerRow() || found.sink() || found.set() || found.earlierLog() || found.attempt() || found.loss()
 }
 
-const findingsBytes = 8 << 20
+const (
+	findingsBytes = 8 << 20
+	// statementOverhead is what a row takes in memory besides its values.
+	statementOverhead = 200
+)
 
 // keep puts a row into the fresh file.
 func (f *findings) keep(text string, bytes int, values ...any) {
 	f.pending = append(f.pending, statement{text: text, values: values})
-	if f.bytes += bytes + entryOverhead; f.bytes > findingsBytes {
+	if f.bytes += bytes + statementOverhead; f.bytes > findingsBytes {
 		f.flush()
 	}
 }
@@ -142,6 +145,15 @@ func (c *carved) value(name string) any {
 		}
 	}
 	return nil
+}
+
+// row returns all columns of a table, nil where the row is older than a column.
+func (c *carved) row() sqlite.Row {
+	row := make(sqlite.Row, len(c.findings.columns[c.table]))
+	for i, value := range c.Values {
+		row[i] = value
+	}
+	return row
 }
 
 func (c *carved) int(name string) int64           { value, _ := c.value(name).(int64); return value }
@@ -285,19 +297,15 @@ func (c *carved) ledgerRow() bool {
 	if !c.of("ledger").shaped("iiiiiiiii") || c.ID != 1 || c.int("log") < 0 || c.int("log") >= logMax || c.int("counted") < 0 || c.int("counted") > maxPosition {
 		return false
 	}
-	sum := c.value("checksum")
-	if !sumHolds(sum, ledgerSum(c.int("log"), c.int("counted"), c.int("replay_from"))) {
+	stored := readLedger(c.row())
+	if !stored.placeHolds() {
 		return false
 	}
-	old := &c.findings.ledger
-	if old.checked && sum == nil || old.checked == (sum != nil) && c.position("counted") < old.counted {
+	old, checked := &c.findings.ledger, stored.placeSum != nil
+	if old.checked && !checked || old.checked == checked && stored.counted < old.counted {
 		return true
 	}
-	*old = foundLedger{
-		found: true, checked: sum != nil, values: c.Values, logs: logs{current: uint16(c.int("log")), earlier: old.logs.earlier}, counted: c.position("counted"),
-		unrouted: c.int("unrouted"), refused: c.int("ingress_refused"), quarantined: c.int("quarantined"), salvaged: c.int("salvaged"), skipped: c.int("skipped"),
-		at: fromUnixMicro(c.int("gateway_time")),
-	}
+	*old = foundLedger{found: true, checked: checked, values: c.Values, logs: logs{current: uint16(stored.log), earlier: old.logs.earlier}, storedLedger: stored}
 	return true
 }
 
@@ -305,37 +313,29 @@ func (c *carved) sink() bool {
 	if !c.of("sink").shaped("ittiiiib"+"iiiiiii") || c.ID < 1 || c.int("cursor") < 0 || c.int("cursor") > maxPosition {
 		return false
 	}
-	name := storedName(c.text("name"))
-	found := newAccount(edge.SinkID(c.ID), name, c.text("kind"))
-	found.start, found.backlogFrom, found.cursor = c.position("start"), c.position("backlog_from"), c.position("cursor")
-	settled, err := parseSpans(c.blob("settled"), found.cursor)
-	sum := c.value("checksum")
-	if err != nil || !sumHolds(sum, sinkSum(found.id, found.name, found.start, found.backlogFrom, found.cursor, c.blob("settled"), c.blob("sealed"))) {
+	stored := readSink(c.row())
+	ranges, err := parseSpans(stored.settled, stored.cursor)
+	if err != nil || !stored.placeHolds() {
 		return false
 	}
-	found.settled = settled
-	found.accountTotals = accountTotals{
-		counted: c.position("counted"), owed: c.int("owed"), delivered: c.int("delivered"), dead: c.int("dead"),
-		held: c.int("held"), discarded: c.int("discarded"), expired: c.int("expired"),
-	}
-	found.unsure = !sumHolds(c.value("counts_checksum"), found.accountTotals.sum(found.id))
-	old := c.findings.sinks[found.id]
-	if old != nil && (old.checked && sum == nil || old.checked == (sum != nil) && (old.cursor > found.cursor || old.cursor == found.cursor && old.counted > found.counted)) {
+	old, checked := c.findings.sinks[stored.id], stored.placeSum != nil
+	if old != nil && (old.checked && !checked || old.checked == checked && (old.cursor > stored.cursor || old.cursor == stored.cursor && old.counted > stored.counted)) {
 		return true
 	}
-	c.findings.sinks[found.id] = &foundSink{account: found, values: c.Values, sealed: c.blob("sealed"), checked: sum != nil}
+	c.findings.sinks[stored.id] = &foundSink{storedSink: stored, ranges: ranges, unsure: !stored.countsHold(), values: c.Values, checked: checked}
 	return true
 }
 
 func (c *carved) set() bool {
-	if !c.of("owed").shaped("it") || c.ID < 1 || c.ID > 1<<20 || !sumHolds(c.value("checksum"), owedSum(c.ID, c.text("sinks"))) {
+	if !c.of("owed").shaped("it") || c.ID < 1 || c.ID > 1<<20 {
 		return false
 	}
-	if _, err := parseSinks(c.text("sinks")); err != nil {
+	stored := readSet(c.row())
+	if _, err := stored.members(); err != nil || !stored.holds() {
 		return false
 	}
-	if _, known := c.findings.owed[c.ID]; !known || c.value("checksum") != nil {
-		c.findings.owed[c.ID] = c.text("sinks")
+	if _, known := c.findings.owed[c.ID]; !known || stored.sum != nil {
+		c.findings.owed[c.ID] = stored.sinks
 	}
 	return true
 }

@@ -92,6 +92,15 @@ func (l *storedLedger) save(conn *sqlite.Conn, unsure bool) error {
 		int64(l.counted), int64(l.replayFrom), l.accepted, l.unrouted, l.refused, l.evicted, l.attemptBytes, l.quarantined, l.place(), sum)
 }
 
+// replace stores who the file is and what it counts, as a salvage does.
+func (l *storedLedger) replace(conn *sqlite.Conn) error {
+	err := conn.Exec("UPDATE ledger SET log = ?, salvaged = ?, skipped = ?, cursors_lost = ?", l.log, l.salvaged, l.skipped, boolean(l.cursorsLost))
+	if err != nil {
+		return err
+	}
+	return l.save(conn, false)
+}
+
 // saveCursorsFound stores that a sink which is new begins where it says.
 func saveCursorsFound(conn *sqlite.Conn) error {
 	return conn.Exec("UPDATE ledger SET cursors_lost = 0")

@@ -73,14 +73,6 @@ func (r *Recount) mismatch(account, field string, counted, recounted int64) {
 	}
 }
 
-// Recount saves what was settled, and reads every frame.
-func (q *Queue) Recount(ctx context.Context) (Recount, error) {
-	if err := q.flush(ctx); err != nil {
-		return Recount{}, err
-	}
-	return recountFile(ctx, q.read, q.decoder)
-}
-
 // recountsMax is how often a recount begins anew because records that it had not
 // read yet were removed.
 const recountsMax = 3
@@ -115,7 +107,7 @@ type recounting struct {
 	done    bool
 	sinks   []*sinkRecounting
 	sets    map[uint32]map[edge.SinkID]bool
-	ledger  ledgerRow
+	ledger  storedLedger
 	front   int64 // the oldest stored position when it began, 0 when there was none
 	next    int64 // that is to be read, 0 at first
 	hole    bool  // how far the frame before next reaches is not known
@@ -123,27 +115,17 @@ type recounting struct {
 	last    int64 // that is stored, or that any counter counts
 }
 
-// ledgerRow is what the counters of everything say.
-type ledgerRow struct {
-	counted, accepted, unrouted, refused, evicted, attemptBytes, quarantined, skipped int64
-
-	sum  any // as stored
-	want int64
-}
-
 // sinkRecounting is one sink while frames are counted.
 type sinkRecounting struct {
 	SinkRecount
-	start, backlogFrom, cursor, counted int64
-	settled                             spans
-	at                                  int // in settled: those before end below what was read
-	sum                                 any // of the counters, as stored
-	want                                int64
+	stored  storedSink
+	settled spans
+	at      int // in settled: those before end below what was read
 }
 
 // begin reads everything but frames, and the first piece of them, in one snapshot.
 func (r *recounting) begin(conn *sqlite.Conn) error {
-	for _, read := range []func(*sqlite.Conn) error{r.readLedger, r.readSinks, r.readSets, r.readDeaths, r.readLosses} {
+	for _, read := range []func(*sqlite.Conn) error{r.readLedger, r.readSinks, r.readGivenUp, r.readSets, r.readDeaths, r.readLosses} {
 		if err := read(conn); err != nil {
 			return err
 		}
@@ -151,7 +133,7 @@ func (r *recounting) begin(conn *sqlite.Conn) error {
 	_, err := conn.One("SELECT coalesce((SELECT id FROM frame ORDER BY id LIMIT 1), 0), coalesce((SELECT id + n - 1 FROM frame ORDER BY id DESC LIMIT 1), 0)", func(row sqlite.Row) {
 		r.front, r.last = row.Int(0), max(r.last, row.Int(1))
 	})
-	r.Accepted, r.unrouted = r.ledger.counted-r.ledger.skipped, r.ledger.unrouted
+	r.Accepted, r.unrouted = int64(r.ledger.counted)-r.ledger.skipped, r.ledger.unrouted
 	r.Whole = r.front == 1 && r.ledger.quarantined == 0 && r.ledger.skipped == 0
 	if r.done = r.front == 0; err != nil || r.done {
 		return err
@@ -160,18 +142,12 @@ func (r *recounting) begin(conn *sqlite.Conn) error {
 }
 
 func (r *recounting) readLedger(conn *sqlite.Conn) error {
-	l := &r.ledger
-	_, err := conn.One(`SELECT counted, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, quarantined, salvaged, skipped, counts_checksum FROM ledger`, func(row sqlite.Row) {
-		*l = ledgerRow{
-			counted: row.Int(0), accepted: row.Int(1), unrouted: row.Int(2), refused: row.Int(3), evicted: row.Int(4), attemptBytes: row.Int(5),
-			quarantined: row.Int(6), skipped: row.Int(8),
-		}
-		l.sum, l.want = row[9], rowSum("ledger_counts", l.counted, l.accepted, l.unrouted, l.refused, l.evicted, l.attemptBytes, l.quarantined, row.Int(7), l.skipped)
-	})
+	_, err := conn.One(selectLedger, func(row sqlite.Row) { r.ledger = readLedger(row) })
 	if err != nil {
 		return err
 	}
-	r.last = l.counted
+	l := &r.ledger
+	r.last = int64(l.counted)
 	var attempts, letters, lastLetter int64
 	_, err = conn.One("SELECT coalesce(sum(? + length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB))), 0) FROM attempt", func(row sqlite.Row) { attempts = row.Int(0) }, int64(attemptRowBytes))
 	if err != nil {
@@ -188,36 +164,42 @@ func (r *recounting) readLedger(conn *sqlite.Conn) error {
 }
 
 func (r *recounting) readSinks(conn *sqlite.Conn) error {
-	return conn.Query(`SELECT id, name, start, backlog_from, cursor, counted, settled, owed, delivered, dead, held, discarded, expired, counts_checksum,
-			(SELECT count(*) FROM dead WHERE sink = sink.id), (SELECT count(*) FROM dead WHERE sink = sink.id AND requeued = 1),
-			(SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind <> 2), (SELECT coalesce(sum(count), 0) FROM loss WHERE sink = sink.id AND kind = 2)
-		FROM sink ORDER BY id`, func(row sqlite.Row) error {
-		sink := &sinkRecounting{
-			SinkRecount: SinkRecount{
-				ID: edge.SinkID(row.Int(0)), Name: storedName(row.Text(1)), Dead: row.Int(14), Requeued: row.Int(15), Discarded: row.Int(16), Expired: row.Int(17),
-				Counted: Count{Owed: row.Int(7), Delivered: row.Int(8), Dead: row.Int(9), Held: row.Int(10), Discarded: row.Int(11), Expired: row.Int(12)},
-			},
-			start: row.Int(2), backlogFrom: row.Int(3), cursor: row.Int(4), counted: row.Int(5),
-		}
-		count := &sink.Counted
-		count.Pending = count.Owed - count.Delivered - count.Dead - count.Held - count.Discarded - count.Expired
-		sink.sum, sink.want = row[13], rowSum("counts", row.Int(0), sink.counted, count.Owed, count.Delivered, count.Dead, count.Held, count.Discarded, count.Expired)
+	return conn.Query(selectSinks+" ORDER BY id", func(row sqlite.Row) error {
+		stored := readSink(row)
+		sink := &sinkRecounting{stored: stored, SinkRecount: SinkRecount{ID: stored.id, Name: stored.name, Counted: Count{
+			Owed: stored.owed, Delivered: stored.delivered, Dead: stored.dead, Held: stored.held, Discarded: stored.discarded, Expired: stored.expired, Pending: stored.pending(),
+		}}}
 		var err error
-		sink.settled, err = parseSpans(row.Bytes(6), edge.Position(sink.cursor))
-		r.sinks, r.last = append(r.sinks, sink), max(r.last, sink.counted)
+		sink.settled, err = parseSpans(stored.settled, stored.cursor)
+		r.sinks, r.last = append(r.sinks, sink), max(r.last, int64(stored.counted))
 		return err
 	})
 }
 
+// readGivenUp counts dead letters and losses of each sink.
+func (r *recounting) readGivenUp(conn *sqlite.Conn) error {
+	for _, sink := range r.sinks {
+		_, err := conn.One(`SELECT (SELECT count(*) FROM dead WHERE sink = ?1), (SELECT count(*) FROM dead WHERE sink = ?1 AND requeued = 1),
+			(SELECT coalesce(sum(count), 0) FROM loss WHERE sink = ?1 AND kind <> ?2), (SELECT coalesce(sum(count), 0) FROM loss WHERE sink = ?1 AND kind = ?2)`, func(row sqlite.Row) {
+			sink.Dead, sink.Requeued, sink.Discarded, sink.Expired = row.Int(0), row.Int(1), row.Int(2), row.Int(3)
+		}, int64(sink.ID), int64(edge.LossExpired))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *recounting) readSets(conn *sqlite.Conn) error {
 	r.sets = make(map[uint32]map[edge.SinkID]bool)
-	return conn.Query("SELECT id, sinks FROM owed", func(row sqlite.Row) error {
-		members, err := parseSinks(row.Text(1))
+	return conn.Query(selectSets, func(row sqlite.Row) error {
+		stored := readSet(row)
+		members, err := stored.members()
 		set := make(map[edge.SinkID]bool)
 		for _, sink := range members {
 			set[sink] = true
 		}
-		r.sets[uint32(row.Int(0))] = set
+		r.sets[uint32(stored.number)] = set
 		return err
 	})
 }

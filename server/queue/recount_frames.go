@@ -29,9 +29,9 @@ func (r *recounting) piece(conn *sqlite.Conn) error {
 		return errMoved // what was pending is lost since, and counted so
 	}
 	frames, bytes, ended := 0, 0, true
-	err = conn.Query(`SELECT id, n, committed, body FROM frame
-		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
-		first, end := row.Int(0), row.Int(0)+row.Int(1)
+	err = conn.Query(selectFrames+fromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
+		stored := scanFrame(row)
+		first, end := int64(stored.first), int64(stored.end())
 		if first > r.last {
 			return sqlite.ErrStop
 		}
@@ -41,9 +41,9 @@ func (r *recounting) piece(conn *sqlite.Conn) error {
 		if err := r.reach(first, front, apart); err != nil {
 			return err
 		}
-		r.frame(readStoredFrame(row))
+		r.frame(stored)
 		frames++
-		if bytes += len(row.Bytes(3)); frames == pieceFrames || bytes >= pieceBytes {
+		if bytes += len(stored.body); frames == pieceFrames || bytes >= pieceBytes {
 			ended = false
 			return sqlite.ErrStop
 		}
@@ -82,7 +82,7 @@ func (r *recounting) reach(first, front int64, apart spans) error {
 
 // decided reports whether nothing is pending in a span.
 func (s *sinkRecounting) decided(gap span) bool {
-	gap.first, gap.end = max(gap.first, edge.Position(s.cursor)), min(gap.end, edge.Position(s.counted)+1)
+	gap.first, gap.end = max(gap.first, s.stored.cursor), min(gap.end, s.stored.counted+1)
 	return gap.first >= gap.end || s.settled.contains(gap)
 }
 
@@ -102,7 +102,7 @@ func (r *recounting) frame(stored storedFrame) {
 		}
 		set := r.sets[frame.owed[i]]
 		r.Stored++
-		if len(set) == 0 && position <= r.ledger.counted {
+		if len(set) == 0 && position <= int64(r.ledger.counted) {
 			r.Unrouted++
 		}
 		for _, sink := range r.sinks {
@@ -116,16 +116,16 @@ func (r *recounting) frame(stored storedFrame) {
 // Positions come in ascending order.
 func (s *sinkRecounting) add(position int64, set map[edge.SinkID]bool) {
 	owed := set[s.ID]
-	if position < s.start {
-		owed = position >= s.backlogFrom
+	if position < int64(s.stored.start) {
+		owed = position >= int64(s.stored.backlogFrom)
 	}
-	if !owed || position > s.counted {
+	if !owed || position > int64(s.stored.counted) {
 		return
 	}
 	for s.at < len(s.settled) && int64(s.settled[s.at].end) <= position {
 		s.at++
 	}
-	if position < s.cursor || s.at < len(s.settled) && int64(s.settled[s.at].first) <= position {
+	if position < int64(s.stored.cursor) || s.at < len(s.settled) && int64(s.settled[s.at].first) <= position {
 		s.Decided++
 		return
 	}
@@ -139,7 +139,7 @@ func (r *recounting) compare() {
 	if r.Whole {
 		r.expect(edge.LedgerTotal, "unrouted_count", l.unrouted, r.Unrouted)
 	}
-	r.expectSum(edge.LedgerTotal, fieldChecksum, l.sum, l.want)
+	r.expectSum(edge.LedgerTotal, fieldChecksum, l.countsSum, l.sum())
 	for _, sink := range r.sinks {
 		counted := &sink.Counted
 		if r.Whole {
@@ -149,7 +149,7 @@ func (r *recounting) compare() {
 		r.expect(sink.Name, "dead_count", counted.Dead, sink.Dead)
 		r.expect(sink.Name, "discarded_count", counted.Discarded, sink.Discarded)
 		r.expect(sink.Name, "expired_count", counted.Expired, sink.Expired)
-		r.expectSum(sink.Name, fieldChecksum, sink.sum, sink.want)
+		r.expectSum(sink.Name, fieldChecksum, sink.stored.countsSum, sink.stored.accountTotals.sum(sink.ID))
 		r.Sinks = append(r.Sinks, sink.SinkRecount)
 	}
 }

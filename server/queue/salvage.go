@@ -229,8 +229,8 @@ func (r *rebuild) dropStale(conn *sqlite.Conn) error {
 
 // count reads every frame once.
 func (r *rebuild) count(conn *sqlite.Conn) error {
-	return conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
-		frame, err := r.decoder.decodeStored(readStoredFrame(row))
+	return conn.Query(selectFrames+" ORDER BY id", func(row sqlite.Row) error {
+		frame, err := r.decoder.decodeStored(scanFrame(row))
 		if err != nil {
 			return fmt.Errorf("a frame changed after it was read: %w", err)
 		}
@@ -260,13 +260,13 @@ func (r *rebuild) members(number uint32) []edge.SinkID {
 }
 
 func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
-	if !s.account.owes(position, set) {
+	if !s.owes(position, set) {
 		return
 	}
-	if position > s.account.counted {
+	if position > s.counted {
 		s.beyond++
 	}
-	if !s.account.decided(position) {
+	if !s.decided(position) {
 		s.pending++
 	}
 }
@@ -290,7 +290,7 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 	// What was handed out and is not there any more ends where the counters do.
 	highest := max(r.head, r.ledger.counted, end-1)
 	for _, sink := range r.sinks {
-		highest = max(highest, sink.account.counted, sink.cursor-1)
+		highest = max(highest, sink.counted, sink.cursor-1)
 	}
 	if first := max(end, 1); first <= highest {
 		holes = append(holes, span{first, highest + 1})
@@ -343,8 +343,7 @@ func insertHole(conn *sqlite.Conn, hole span, reason string) error {
 
 func (r *rebuild) writeSets(conn *sqlite.Conn) error {
 	for number := uint32(1); number <= r.lastSet; number++ {
-		sinks := formatSinks(r.members(number))
-		if err := conn.Exec("INSERT INTO owed(id, sinks, checksum) VALUES(?, ?, ?)", int64(number), sinks, owedSum(int64(number), sinks)); err != nil {
+		if err := insertSet(conn, int64(number), formatSinks(r.members(number))); err != nil {
 			return err
 		}
 	}
@@ -380,16 +379,11 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 	if err := insertHole(conn, span{r.head + 1, head + 1}, reasonSkipped); err != nil {
 		return err
 	}
-	replayFrom := max(1, r.head-replayRecords)
-	totals := ledgerCounts{
+	row := storedLedger{log: int64(log), replayFrom: max(1, r.head-replayRecords), cursorsLost: r.report.CursorsLost, ledgerCounts: ledgerCounts{
 		counted: head, accepted: int64(head) - old.skipped - r.skipped, unrouted: old.unrouted, refused: refused, evicted: refused - letters,
 		attemptBytes: attemptBytes, quarantined: old.quarantined + r.lost, salvaged: old.salvaged + 1, skipped: old.skipped + r.skipped,
-	}
-	return conn.Exec(`UPDATE ledger SET log = ?, counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?,
-		attempt_bytes = ?, quarantined = ?, salvaged = ?, cursors_lost = ?, skipped = ?, checksum = ?, counts_checksum = ?`,
-		int64(log), int64(head), int64(replayFrom), totals.accepted, totals.unrouted, totals.refused, totals.evicted,
-		attemptBytes, totals.quarantined, totals.salvaged, boolean(r.report.CursorsLost), totals.skipped,
-		ledgerSum(int64(log), int64(head), int64(replayFrom)), totals.sum())
+	}}
+	return row.replace(conn)
 }
 
 // reportAll reports a file of which nothing was found: neither what it held nor

@@ -30,7 +30,7 @@ func (f *findings) foundSinks() []*foundSink {
 // writeSinks writes each sink where it was, with counters that balance: what it
 // was owed and is in no frame any more is lost.
 func (r *rebuild) writeSinks(conn *sqlite.Conn) error {
-	at := r.ledger.at
+	at := r.ledger.clock.gateway
 	if at.IsZero() {
 		at = time.Now()
 	}
@@ -39,21 +39,18 @@ func (r *rebuild) writeSinks(conn *sqlite.Conn) error {
 		if err != nil {
 			return err
 		}
-		a := sink.account
 		if err := r.insertOld(conn, "sink", sink.values); err != nil {
 			return err
 		}
-		settled := a.settled.appendTo([]byte{}, a.cursor)
-		err = conn.Exec(`UPDATE sink SET counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ?, settled = ?, checksum = ?, counts_checksum = ? WHERE id = ?`,
-			int64(totals.counted), totals.owed, totals.delivered, totals.dead, totals.held, totals.discarded, totals.expired, settled,
-			sinkSum(a.id, a.name, a.start, a.backlogFrom, a.cursor, settled, sink.sealed), totals.sum(a.id), int64(a.id))
-		if err != nil {
-			return fmt.Errorf("write sink %s: %w", a.name, err)
+		row := sink.storedSink
+		row.accountTotals = totals
+		if err := row.save(conn, false); err != nil {
+			return fmt.Errorf("write sink %s: %w", sink.name, err)
 		}
-		if lost := totals.discarded - a.discarded; lost > 0 && !sink.unsure {
+		if lost := totals.discarded - sink.discarded; lost > 0 && !sink.unsure {
 			r.report.Lost += lost
-			loss := newStretch(damagedReason, at, span{a.cursor, max(a.cursor, r.head) + 1}, lost, time.Time{}, unnamed)
-			if err := loss.write(conn, a.id); err != nil {
+			loss := newStretch(damagedReason, at, span{sink.cursor, max(sink.cursor, r.head) + 1}, lost, time.Time{}, unnamed)
+			if err := loss.write(conn, sink.id); err != nil {
 				return err
 			}
 		}
@@ -63,17 +60,16 @@ func (r *rebuild) writeSinks(conn *sqlite.Conn) error {
 
 // balance counts a sink's account anew from what is there.
 func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (accountTotals, error) {
-	a := sink.account
 	// A letter above the cursor was born after the row that was found: its record
 	// is delivered again, and may die again.
-	if err := r.dropUndecidedLetters(conn, a); err != nil {
+	if err := r.dropUndecidedLetters(conn, sink); err != nil {
 		return accountTotals{}, err
 	}
-	totals := a.accountTotals
+	totals := sink.accountTotals
 	_, err := conn.One("SELECT count(*) FROM dead WHERE sink = ?", func(row sqlite.Row) {
 		r.report.DeadLetters += row.Int(0)
 		totals.dead = row.Int(0)
-	}, int64(a.id))
+	}, int64(sink.id))
 	if err != nil {
 		return totals, err
 	}
@@ -93,17 +89,17 @@ func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (accountTotals, er
 	return totals, nil
 }
 
-func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, a *account) error {
+func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, sink *sinkCount) error {
 	var undecided []edge.Position
 	err := conn.Query("SELECT position FROM dead WHERE sink = ? AND position >= ?", func(row sqlite.Row) error {
-		if position := edge.Position(row.Int(0)); !a.decided(position) {
+		if position := edge.Position(row.Int(0)); !sink.decided(position) {
 			undecided = append(undecided, position)
 		}
 		return nil
-	}, int64(a.id), int64(a.cursor))
+	}, int64(sink.id), int64(sink.cursor))
 	for _, position := range undecided {
 		if err == nil {
-			err = conn.Exec("DELETE FROM dead WHERE sink = ? AND position = ?", int64(a.id), int64(position))
+			err = deleteLetter(conn, sink.id, position)
 		}
 	}
 	return err

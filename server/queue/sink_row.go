@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -85,8 +86,16 @@ func (s *storedSink) save(conn *sqlite.Conn, unsure bool) error {
 		sum = s.accountTotals.sum(s.id)
 	}
 	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ?, checksum = ?, counts_checksum = ? WHERE id = ?`,
-		int64(s.cursor), s.settled, s.sealed, int64(s.counted), s.owed, s.delivered, s.dead, s.held, s.discarded, s.expired,
+		int64(s.cursor), whole(s.settled), whole(s.sealed), int64(s.counted), s.owed, s.delivered, s.dead, s.held, s.discarded, s.expired,
 		s.place(), sum, int64(s.id))
+}
+
+// whole returns a blob that is not NULL.
+func whole(blob []byte) []byte {
+	if blob == nil {
+		return []byte{}
+	}
+	return blob
 }
 
 // saveServing stores what an operator decides about a sink: it is served, or it is
@@ -107,6 +116,15 @@ func boolean(value bool) int64 {
 		return 1
 	}
 	return 0
+}
+
+// owes reports whether the sink is owed the record at position, which names the
+// sinks it is owed to.
+func (s *storedSink) owes(position edge.Position, sinks []edge.SinkID) bool {
+	if position < s.start {
+		return position >= s.backlogFrom
+	}
+	return slices.Contains(sinks, s.id)
 }
 
 // accountTotals count records. owed counts up to position counted.

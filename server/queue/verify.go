@@ -138,12 +138,6 @@ func (v *Verification) lookAtWAL(disk sqlite.Disk) error {
 	return image.Close()
 }
 
-// verify is Verify for a file that is open and that nobody writes to.
-func (q *Queue) verify(ctx context.Context) (Verification, error) {
-	v := Verification{Path: q.settings.Path, Problems: []Problem{}}
-	return v, v.run(ctx, q.db, nil)
-}
-
 // verifier is one look at a file, in one snapshot per check.
 type verifier struct {
 	*Verification
@@ -197,22 +191,21 @@ func (v *verifier) trees() error {
 
 // ledgerRow checks the one row of the ledger, and the logs before this one.
 func (v *verifier) ledgerRow() error {
-	log := uint16(0)
-	found, err := v.conn.One("SELECT log, counted, replay_from, quarantined, checksum FROM ledger", func(row sqlite.Row) {
-		log, v.Quarantined = uint16(row.Int(0)), row.Int(3)
-		if !sumHolds(row[4], ledgerSum(row.Int(0), row.Int(1), row.Int(2))) {
-			v.add(Problem{Kind: ProblemRow, Detail: "ledger: where the file is, is not what was written"})
-			return
-		}
-		v.head = edge.Position(row.Int(1))
-	})
+	var stored storedLedger
+	found, err := v.conn.One(selectLedger, func(row sqlite.Row) { stored = readLedger(row) })
 	if err != nil {
 		return err
 	}
-	if !found {
+	v.Quarantined = stored.quarantined
+	switch {
+	case !found:
 		v.add(Problem{Kind: ProblemRow, Detail: "ledger: there is no row"})
+	case !stored.placeHolds():
+		v.add(Problem{Kind: ProblemRow, Detail: "ledger: where the file is, is not what was written"})
+	default:
+		v.head = stored.counted
 	}
-	if _, err := loadLogs(v.conn, log); errors.Is(err, errRow) {
+	if _, err := loadLogs(v.conn, uint16(stored.log)); errors.Is(err, errRow) {
 		v.add(Problem{Kind: ProblemRow, Detail: err.Error()})
 	} else if err != nil {
 		return err
@@ -222,11 +215,12 @@ func (v *verifier) ledgerRow() error {
 
 func (v *verifier) sets() error {
 	last := int64(0)
-	return v.conn.Query("SELECT id, sinks, checksum FROM owed ORDER BY id", func(row sqlite.Row) error {
-		_, err := parseSinks(row.Text(1))
-		if last++; err != nil || row.Int(0) != last || !sumHolds(row[2], owedSum(row.Int(0), row.Text(1))) {
-			v.add(Problem{Kind: ProblemRow, Detail: fmt.Sprintf("owed set %d, %q, is not what was written", row.Int(0), row.Text(1))})
-			last = row.Int(0)
+	return v.conn.Query(selectSets+" ORDER BY id", func(row sqlite.Row) error {
+		stored := readSet(row)
+		_, err := stored.members()
+		if last++; err != nil || stored.number != last || !stored.holds() {
+			v.add(Problem{Kind: ProblemRow, Detail: fmt.Sprintf("owed set %d, %q, is not what was written", stored.number, stored.sinks)})
+			last = stored.number
 		}
 		return nil
 	})
@@ -234,23 +228,19 @@ func (v *verifier) sets() error {
 
 // sinks checks where each sink is, and what it counts.
 func (v *verifier) sinks() error {
-	return v.conn.Query(`SELECT id, name, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, sealed, checksum, counts_checksum
-		FROM sink ORDER BY id`, func(row sqlite.Row) error {
+	return v.conn.Query(selectSinks+" ORDER BY id", func(row sqlite.Row) error {
 		v.Sinks++
-		id, name := edge.SinkID(row.Int(0)), storedName(row.Text(1))
-		v.names[id] = name
-		cursor := edge.Position(row.Int(4))
-		_, err := parseSpans(row.Bytes(5), cursor)
-		if err != nil || !sumHolds(row[14], sinkSum(id, name, edge.Position(row.Int(2)), edge.Position(row.Int(3)), cursor, row.Bytes(5), row.Bytes(13))) {
-			v.add(Problem{Kind: ProblemRow, Position: cursor, Sink: name, Detail: "the cursor and ranges of the sink are not what was written"})
+		stored := readSink(row)
+		v.names[stored.id] = stored.name
+		if _, err := parseSpans(stored.settled, stored.cursor); err != nil || !stored.placeHolds() {
+			v.add(Problem{Kind: ProblemRow, Position: stored.cursor, Sink: stored.name, Detail: "the cursor and ranges of the sink are not what was written"})
 		} else {
-			v.head = max(v.head, cursor-1)
+			v.head = max(v.head, stored.cursor-1)
 		}
-		totals := accountTotals{counted: edge.Position(row.Int(6)), owed: row.Int(7), delivered: row.Int(8), dead: row.Int(9), held: row.Int(10), discarded: row.Int(11), expired: row.Int(12)}
-		if !sumHolds(row[15], totals.sum(id)) {
-			v.add(Problem{Kind: ProblemLedger, Sink: name, Detail: "the counters of the sink are not what was written"})
+		if !stored.countsHold() {
+			v.add(Problem{Kind: ProblemLedger, Sink: stored.name, Detail: "the counters of the sink are not what was written"})
 		} else {
-			v.head = max(v.head, totals.counted)
+			v.head = max(v.head, stored.counted)
 		}
 		return nil
 	})
@@ -268,15 +258,15 @@ func (v *verifier) frames() error {
 			v.add(Problem{Kind: ProblemGap, Position: next, Detail: fmt.Sprintf("messages %d to %d are in no frame", next, end-1)})
 		}
 	}
-	err = v.conn.Query("SELECT id, n, committed, body FROM frame ORDER BY id", func(row sqlite.Row) error {
+	err = v.conn.Query(selectFrames+" ORDER BY id", func(row sqlite.Row) error {
 		v.pace.rest()
-		stored := readStoredFrame(row)
+		stored := scanFrame(row)
 		v.Frames++
 		gap(stored.first)
 		if stored.first < next {
 			v.add(Problem{Kind: ProblemGap, Position: stored.first, Detail: fmt.Sprintf("messages %d to %d are in two frames", stored.first, next-1)})
 		}
-		next = stored.first + edge.Position(stored.count)
+		next = stored.end()
 		if _, err := v.decoder.decodeStored(stored); err != nil {
 			v.add(Problem{Kind: ProblemFrame, Position: stored.first, Detail: err.Error()})
 			return nil
@@ -311,7 +301,7 @@ func (v *verifier) letters() error {
 }
 
 func (v *verifier) devices() error {
-	return v.conn.Query("SELECT device, body FROM identity_window", func(row sqlite.Row) error {
+	return v.conn.Query(selectDevices, func(row sqlite.Row) error {
 		v.Devices++
 		if _, err := checkDevice(edge.DeviceID(row.Text(0)), row.Bytes(1)); err != nil {
 			v.add(Problem{Kind: ProblemDevice, Detail: fmt.Sprintf("%s: %v", row.Text(0), err)})

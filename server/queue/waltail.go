@@ -18,7 +18,7 @@ import (
 // SQLite knows, are stored again: to store what was not acknowledged costs at most
 // a duplicate, which its identity gives away.
 type walTail struct {
-	frames []damagedRow            // whole in fact; with their column owed
+	frames []storedFrame
 	named  map[edge.Position]int64 // of a frame: the last of the owed sets it names
 	sets   map[int64]string
 	fault  error // of the program, which has left out some of it
@@ -48,7 +48,7 @@ func readTail(disk sqlite.Disk, path string) (*walTail, error) {
 		return tail.frame(decoder, row) || tail.set(row)
 	})
 	tail.fault = image.Fault
-	slices.SortFunc(tail.frames, func(a, b damagedRow) int { return cmp.Compare(a.first, b.first) })
+	slices.SortFunc(tail.frames, func(a, b storedFrame) int { return cmp.Compare(a.first, b.first) })
 	return tail, image.Close()
 }
 
@@ -56,11 +56,7 @@ func (t *walTail) frame(decoder *decoder, row *sqlite.CarvedRow) bool {
 	if len(row.Values) != 6 {
 		return false
 	}
-	values := sqlite.Row{row.ID}
-	for _, value := range row.Values[1:] {
-		values = append(values, value)
-	}
-	stored := storedFrame{first: edge.Position(row.ID), count: int(values.Int(1)), body: values.Bytes(5)}
+	stored := scanFrame(carvedRow(row))
 	if stored.count < 1 || stored.count > maxFrameBytes/minRecordBytes {
 		return false
 	}
@@ -68,22 +64,30 @@ func (t *walTail) frame(decoder *decoder, row *sqlite.CarvedRow) bool {
 	if err != nil {
 		return false
 	}
-	stored.committedAt = readStoredFrame(sqlite.Row{row.ID, values[1], values[2], values[5]}).committedAt
-	t.frames = append(t.frames, damagedRow{storedFrame: stored, owed: values.Int(3), raw: values.Int(4)})
+	t.frames = append(t.frames, stored)
 	t.named[stored.first] = int64(slices.Max(decoded.owed))
 	return true
 }
 
 func (t *walTail) set(row *sqlite.CarvedRow) bool {
-	values := sqlite.Row{row.ID}
-	for _, value := range row.Values[1:] {
-		values = append(values, value)
-	}
-	if len(values) != 3 || values.Int(2) != owedSum(row.ID, values.Text(1)) {
+	if len(row.Values) != 3 {
 		return false
 	}
-	t.sets[row.ID] = values.Text(1)
+	stored := readSet(carvedRow(row))
+	if stored.sum == nil || !stored.holds() {
+		return false
+	}
+	t.sets[row.ID] = stored.sinks
 	return true
+}
+
+// carvedRow returns a carved row as a query would.
+func carvedRow(carved *sqlite.CarvedRow) sqlite.Row {
+	row := sqlite.Row{carved.ID}
+	for _, value := range carved.Values[1:] {
+		row = append(row, value)
+	}
+	return row
 }
 
 // restore stores the frames that follow those in the file.
@@ -102,7 +106,7 @@ func (t *walTail) restore(ctx context.Context, db *sqlite.DB) error {
 		}
 		for sinks, ok := t.sets[sets+1]; ok; sinks, ok = t.sets[sets+1] {
 			sets++
-			if err := conn.Exec("INSERT INTO owed(id, sinks, checksum) VALUES(?, ?, ?)", sets, sinks, owedSum(sets, sinks)); err != nil {
+			if err := insertSet(conn, sets, sinks); err != nil {
 				return err
 			}
 		}
@@ -111,9 +115,7 @@ func (t *walTail) restore(ctx context.Context, db *sqlite.DB) error {
 			if frame.first != head+1 || t.named[frame.first] > sets {
 				continue
 			}
-			err := conn.Exec("INSERT INTO frame(id, n, committed, owed, raw, body) VALUES(?, ?, ?, ?, ?, ?)", int64(frame.first), int64(frame.count),
-				frame.committedAt.UnixMicro(), frame.owed, frame.raw, frame.body)
-			if err != nil {
+			if err := frame.insert(conn); err != nil {
 				return fmt.Errorf("store frame %d again: %w", frame.first, err)
 			}
 			head = frame.end() - 1
