@@ -129,8 +129,9 @@ func isPassing(err error) bool {
 	}
 	_, ofSystem := errors.AsType[syscall.Errno](err)
 	_, ofDisk := errors.AsType[*sqlite.UnreadableError](err)
+	_, ofWAL := errors.AsType[*sqlite.WALUnreadableError](err)
 	_, ofRoom := errors.AsType[*sqlite.RoomError](err)
-	return ofSystem || ofDisk || ofRoom
+	return ofSystem || ofDisk || ofWAL || ofRoom
 }
 
 // isHopeless reports whether a salvage failed for a reason that lies in the file, or

@@ -94,8 +94,11 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 	if v.WALBytes, err = disk.Size(path + "-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	if err := v.lookAtWAL(disk); err != nil {
-		return v, fmt.Errorf("verify: %w", err)
+	if readable, err := v.lookAtWAL(disk); err != nil || !readable {
+		if err != nil {
+			err = fmt.Errorf("verify: %w", err)
+		}
+		return v, err
 	}
 	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
 	if isDamage(err) {
@@ -124,18 +127,24 @@ func (v *Verification) lookForUnfinished(disk sqlite.Disk) error {
 	return nil
 }
 
-// lookAtWAL finds what SQLite does not read of the WAL.
-func (v *Verification) lookAtWAL(disk sqlite.Disk) error {
+// lookAtWAL finds what SQLite does not read of the WAL, and reports whether the disk
+// gives back all of it. Otherwise nobody can open the file.
+func (v *Verification) lookAtWAL(disk sqlite.Disk) (readable bool, err error) {
 	image, err := sqlite.OpenImage(disk, v.Path)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if image.WALDamaged() {
+	lost := image.WALUnreadable()
+	if lost > 0 {
+		failure := sqlite.WALUnreadableError{Path: v.Path, Frames: lost}
+		v.add(Problem{Kind: ProblemStructure, Detail: failure.Error()})
+		v.Notes = append(v.Notes, "nothing else was looked at: look at dmesg first, the disk may only be away; a repair gives up what it does not give back")
+	} else if image.WALDamaged() {
 		v.add(Problem{Kind: ProblemStructure, Detail: "the WAL is damaged, and commits that were on disk lie behind the damage"})
 	} else if image.HasTail() {
 		v.Notes = append(v.Notes, "the WAL ends with a transaction that a crash has cut off; the next start keeps the whole frames in it")
 	}
-	return image.Close()
+	return lost == 0, image.Close()
 }
 
 // verifier is one look at a file, in one snapshot per check.

@@ -30,6 +30,9 @@ func readTail(disk sqlite.Disk, path string) (*walTail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the WAL: %w", err)
 	}
+	if lost := image.WALUnreadable(); lost > 0 {
+		return nil, errors.Join(&sqlite.WALUnreadableError{Path: path, Frames: lost}, image.Close())
+	}
 	if image.WALDamaged() {
 		return nil, errors.Join(damagedRowError("commits behind damage in the WAL"), image.Close())
 	}

@@ -27,6 +27,9 @@ func Hint(err error) string {
 	if room, ok := errors.AsType[*RoomError](err); ok {
 		return "make so much room on the file system of " + room.Folder + "; nothing was changed"
 	}
+	if wal, ok := errors.AsType[*WALUnreadableError](err); ok {
+		return "look at dmesg, and start again when the disk is back; only when it stays, gatewayctl queue repair " + wal.Path + " shows what is left without these pages; docs/runbooks/disk-errors.md"
+	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return ""

@@ -47,10 +47,11 @@ func OpenImage(disk Disk, path string) (*Image, error) {
 		return nil, errors.Join(err, image.Close())
 	}
 	image.wal = wal
-	if image.scan, err = scanWAL(wal, size); err != nil {
-		return nil, errors.Join(fmt.Errorf("read WAL: %w", err), image.Close())
-	}
+	image.scan = scanWAL(wal, size)
 	for _, page := range image.scan.pages {
+		if page.lost {
+			continue
+		}
 		if !page.holds {
 			image.suspect[page.number] = page.offset
 			continue
@@ -155,6 +156,10 @@ const (
 // a word.
 func (i *Image) WALDamaged() bool { return i.scan.damaged }
 
+// WALUnreadable returns how many frames of the WAL the disk did not give back. It
+// may give them back later: they are acknowledged commits that are nowhere else.
+func (i *Image) WALUnreadable() int { return i.scan.lost }
+
 // HasTail reports whether something lies behind the last transaction that SQLite
 // reads from the WAL: one that a crash cut off, or the last one, damaged.
 func (i *Image) HasTail() bool { return len(i.scan.pages) > i.scan.whole }
@@ -190,6 +195,18 @@ const (
 	unreadableFree  = 16
 	unreadableShare = 10
 )
+
+// WALUnreadableError says that the disk did not give back a part of the WAL, twice.
+// Acknowledged commits lie there that are nowhere else, so a start waits for the
+// disk: to give them up is for an operator to decide.
+type WALUnreadableError struct {
+	Path   string // of the database
+	Frames int
+}
+
+func (e *WALUnreadableError) Error() string {
+	return fmt.Sprintf("the disk did not give back %d pages of %s-wal, which hold acknowledged messages", e.Frames, e.Path)
+}
 
 // place is where a version of a page lies.
 type place struct {

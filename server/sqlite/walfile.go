@@ -11,6 +11,7 @@ type walPage struct {
 	number uint32 // of the page
 	commit bool   // it ends a transaction
 	holds  bool   // the checksum does; otherwise rows in it may still be whole
+	lost   bool   // the disk did not give it back
 	offset int64  // of the page's bytes in the file
 }
 
@@ -31,43 +32,66 @@ type walScan struct {
 	committed int       // as many, up to the last commit that holds, damage before it or not
 	damaged   bool
 	headless  bool // the header does not hold: SQLite reads nothing
+	lost      int  // frames that the disk did not give back, and the header
 }
 
-// scanWAL reads a WAL of a size.
-func scanWAL(wal io.ReaderAt, size int64) (scan walScan, err error) {
+// frameReader reads a WAL in one go, and frame by frame once the disk has not given
+// something back.
+type frameReader struct {
+	wal    io.ReaderAt
+	buffer *bufio.Reader // nil after that
+}
+
+func (r *frameReader) read(frame []byte, offset int64) bool {
+	if r.buffer != nil {
+		if _, err := io.ReadFull(r.buffer, frame); err == nil {
+			return true
+		}
+		r.buffer = nil
+	}
+	_, err := r.wal.ReadAt(frame, offset)
+	return err == nil
+}
+
+// scanWAL reads a WAL of a size. What the disk does not give back, nobody knows
+// anything of: not which page it is, nor whether it commits.
+func scanWAL(wal io.ReaderAt, size int64) (scan walScan) {
 	header := make([]byte, walHeaderBytes)
 	if size < walHeaderBytes+walFrameBytes {
-		return scan, nil
+		return scan
 	}
 	if _, err := wal.ReadAt(header, 0); err != nil {
-		return scan, err
+		clear(header)
+		scan.lost++
 	}
 	sum := walSum{order: walOrder(header)}
 	sum.add(header[:walSumAt])
 	scan.headless = !isWAL(header, sum)
-	salt := [8]byte(header[walSaltsAt:walSumAt])
+	salt, salted := [8]byte(header[walSaltsAt:walSumAt]), !scan.headless
 	frame := make([]byte, walFrameBytes)
-	content := bufio.NewReaderSize(io.NewSectionReader(wal, walHeaderBytes, size-walHeaderBytes), walBufferBytes)
-	if scan.headless { // the frames say which generation they belong to
-		first, err := content.Peek(walFrameHeader)
-		if err != nil {
-			return scan, err
-		}
-		salt = [8]byte(first[frameSaltsAt:])
-	}
+	content := &frameReader{wal: wal, buffer: bufio.NewReaderSize(io.NewSectionReader(wal, walHeaderBytes, size-walHeaderBytes), walBufferBytes)}
 	stored := walSum{order: sum.order} // what the frame before says; sum is what its content says
 	stored.set(header[walSumAt:])
+	live := true                                   // the frame before is of this round, or may be
 	chain, commit, last := !scan.headless, true, 0 // the chain of SQLite holds up to here; a transaction may begin
 	for offset := int64(walHeaderBytes); offset+walFrameBytes <= size; offset += walFrameBytes {
-		if _, err := io.ReadFull(content, frame); err != nil {
-			return scan, err
+		if !content.read(frame, offset) {
+			scan.pages = append(scan.pages, walPage{lost: true, offset: offset + walFrameHeader})
+			if live { // behind the end of this round nothing is missed
+				last = len(scan.pages)
+			}
+			chain, sum, stored = false, walSum{order: sum.order}, walSum{order: sum.order}
+			continue
+		}
+		if !salted { // the frames say which generation they belong to
+			salt, salted = [8]byte(frame[frameSaltsAt:]), true
 		}
 		ours := [8]byte(frame[frameSaltsAt:]) == salt
 		page := walPage{number: binary.BigEndian.Uint32(frame), commit: isCommit(frame), offset: offset + walFrameHeader}
 		page.holds = continues(&sum, stored, frame) && ours
 		stored.set(frame[frameSumAt:])
 		scan.pages = append(scan.pages, page)
-		if ours {
+		if live = ours; ours {
 			last = len(scan.pages) // what comes behind is of an earlier round through the file
 		}
 		if page.holds && page.commit {
@@ -81,7 +105,12 @@ func scanWAL(wal io.ReaderAt, size int64) (scan walScan, err error) {
 		commit = ours && page.commit
 	}
 	scan.pages = scan.pages[:last]
-	return scan, nil
+	for i := range scan.pages {
+		if scan.pages[i].lost {
+			scan.lost++
+		}
+	}
+	return scan
 }
 
 // continues adds a frame to the sum of the one before it, by what that contains or

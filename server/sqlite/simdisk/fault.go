@@ -1,6 +1,7 @@
 package simdisk
 
 import (
+	"math"
 	"strings"
 	"syscall"
 	"time"
@@ -40,6 +41,9 @@ type Fault struct {
 	Path  string // how the name of the file ends; empty is any file
 	Skip  int    // so many of these go well first
 	Times int    // so many are hit then; 0 is all of them
+	// From and To are the bytes of the file that a read or write has to touch; To 0
+	// is any. A sector that is bad for good is a Fault without Times.
+	From, To int64
 
 	Err   syscall.Errno // what they fail with: EIO, ENOSPC, EDQUOT, EROFS
 	Short bool          // a write that fails leaves a part of what was to be written
@@ -72,12 +76,17 @@ func (d *Disk) Heal() {
 // begin locks the disk for a call and returns what is wrong with it. The caller
 // unlocks. A delay passes before, so that nobody waits for a lock meanwhile.
 func (p *process) begin(call Calls, path string) Fault {
+	return p.beginAt(call, path, 0, math.MaxInt64)
+}
+
+// beginAt is begin for a call on some bytes of a file.
+func (p *process) beginAt(call Calls, path string, from, to int64) Fault {
 	d := p.disk
 	d.mu.Lock()
 	if p.dead {
 		return Fault{Err: syscall.EIO}
 	}
-	fault := d.decide(call, path)
+	fault := d.decide(call, path, from, to)
 	if fault.Delay > 0 {
 		d.mu.Unlock()
 		time.Sleep(fault.Delay)
@@ -95,9 +104,9 @@ func (p *process) begin(call Calls, path string) Fault {
 	return fault
 }
 
-func (d *Disk) decide(call Calls, path string) Fault {
+func (d *Disk) decide(call Calls, path string, from, to int64) Fault {
 	for _, fault := range d.faults {
-		if fault.Calls&call == 0 || !strings.HasSuffix(path, fault.Path) {
+		if fault.Calls&call == 0 || !strings.HasSuffix(path, fault.Path) || fault.To > 0 && (to <= fault.From || fault.To <= from) {
 			continue
 		}
 		fault.seen++

@@ -1,6 +1,7 @@
 package simdisk
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,17 +70,19 @@ func (p *process) open(path string, flag int) (*handle, syscall.Errno) {
 }
 
 // begin locks the disk for a call on an open file.
-func (h *handle) begin(call Calls) Fault {
+func (h *handle) begin(call Calls) Fault { return h.beginAt(call, 0, math.MaxInt64) }
+
+func (h *handle) beginAt(call Calls, from, to int64) Fault {
 	if h.path == "" {
 		h.disk.mu.Lock()
 		return Fault{}
 	}
-	return h.process.begin(call, h.path)
+	return h.process.beginAt(call, h.path, from, to)
 }
 
 // read returns how much there was.
 func (h *handle) read(b []byte, offset int64) (int, syscall.Errno) {
-	fault := h.begin(Read)
+	fault := h.beginAt(Read, offset, offset+int64(len(b)))
 	defer h.disk.mu.Unlock()
 	if fault.Err != 0 {
 		return 0, fault.Err
@@ -100,7 +103,7 @@ func (h *handle) read(b []byte, offset int64) (int, syscall.Errno) {
 
 // write returns how much was written, which may be some even with an error.
 func (h *handle) write(b []byte, offset int64) (int, syscall.Errno) {
-	fault := h.begin(Write)
+	fault := h.beginAt(Write, offset, offset+int64(len(b)))
 	defer h.disk.mu.Unlock()
 	if fault.Err != 0 {
 		if !fault.Short || h.process.dead || len(b) == 0 {
