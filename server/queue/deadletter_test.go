@@ -93,6 +93,7 @@ func TestQueue_DeadLetters(t *testing.T) {
 func TestQueue_RequeueKeys(t *testing.T) {
 	t.Run("DeliveredAtLast", requeueDeliveredAtLast)
 	t.Run("RefusedOnceMore", requeueRefusedOnceMore)
+	t.Run("RefusedForAnotherReason", requeueRefusedForAnotherReason)
 	t.Run("ALeaseIsForgottenInACrash", requeueALeaseIsForgottenInACrash)
 	t.Run("AllOrNone", requeueAllOrNone)
 }
@@ -143,6 +144,22 @@ func requeueRefusedOnceMore(t *testing.T) {
 	}
 	if got := q.sink(1); got.Dead != 1 || got.DeadEverByReason[edge.DeathRejected] != 1 || got.Requeueing != 0 {
 		t.Errorf("got %+v, want one dead letter", got)
+	}
+}
+
+// A reason never has more dead letters now than it ever had.
+func requeueRefusedForAnotherReason(t *testing.T) {
+	q := start(t, queue.Settings{}, 1)
+	edgetest.Append(t, q, edgetest.Entries(1, 1, 1)...)
+	q.kill(t, 1, q.lease(t, 1, 1))
+	q.requeue(t, 1, key(1, 1))
+	again := q.lease(t, 1, 1)
+	q.settle(t, 1, edge.Settlement{Attempt: attempt(again, edge.Rejected), Dead: []edge.Death{{Delivery: again[0], Reason: edge.DeathEncoding}}})
+	q.recount(t)
+	got := q.sink(1)
+	want := []map[string]int64{{edge.DeathRejected: 0, edge.DeathEncoding: 1}, {edge.DeathRejected: 1, edge.DeathEncoding: 1}}
+	if diff := cmp.Diff(want, []map[string]int64{got.DeadByReason, got.DeadEverByReason}); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -165,7 +165,11 @@ func (a *account) bury(death *edge.Death) {
 		letter.state = edge.Dead
 		change.kind = letterAgain
 		countDeath(a.deaths, letter.reason, -1, 0)
-		countDeath(a.deaths, death.Reason, 1, 0)
+		ever := int64(0) // refused for the same reason again it is the same dead letter
+		if death.Reason != letter.reason {
+			ever = 1
+		}
+		countDeath(a.deaths, death.Reason, 1, ever)
 	} else {
 		a.dead++
 		countDeath(a.deaths, death.Reason, 1, 1)
