@@ -2,14 +2,10 @@ package queue_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
@@ -18,11 +14,6 @@ import (
 
 func TestQueue_Merge(t *testing.T) {
 	t.Parallel()
-	t.Run("EveryPositionReadsTheSame", func(t *testing.T) {
-		for seed := range uint64(2) {
-			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { mergeReadsTheSame(t, seed) }) })
-		}
-	})
 	t.Run("RecentFramesAreLeftAlone", func(t *testing.T) { synctest.Test(t, mergeLeavesRecent) })
 	t.Run("RetentionGoesByTheNewestRecord", func(t *testing.T) { synctest.Test(t, mergeRetention) })
 	t.Run("AttemptsAreFound", func(t *testing.T) { synctest.Test(t, mergeAttempts) })
@@ -37,74 +28,6 @@ func (r *running) frameOf(t *testing.T, id edge.CorrelationID) edge.Journey {
 		t.Fatal(err)
 	}
 	return journey
-}
-
-// mergeReadsTheSame appends at every pace, leases and settles meanwhile, crashes
-// and stops, and reads every record back after each of them.
-func mergeReadsTheSame(t *testing.T, seed uint64) {
-	random := rand.New(rand.NewPCG(seed, 0))
-	path, merges := "", 0
-	var want []edge.Record
-	for round := range 4 {
-		q := start(t, queue.Settings{Path: path}, 2)
-		for range 5 + random.IntN(25) {
-			entries := make([]edge.Entry, 1+random.IntN(1+random.IntN(30)))
-			for i := range entries {
-				entries[i] = edge.Entry{Record: edgetest.Record(edge.DeviceID(fmt.Sprintf("dev-%d", random.IntN(4))), len(want)+i), Owed: [][]edge.SinkID{{1, 2}, {1}, {2}, nil}[random.IntN(4)]}
-				if random.IntN(20) == 0 {
-					entries[i].Record.Payload = make([]byte, 20_000) // its frame is not small
-				}
-			}
-			for i, receipt := range edgetest.Append(t, q, entries...) {
-				record := entries[i].Record
-				record.Position, record.Correlation = receipt.Correlation.Position(), receipt.Correlation
-				want = append(want, record)
-			}
-			if leased := q.sink(1).Pending; leased > 0 && random.IntN(4) == 0 {
-				q.ack(t, 1, q.lease(t, 1, 1+random.IntN(int(leased))))
-			}
-			time.Sleep(time.Duration(random.IntN(1+random.IntN(60_000))) * time.Millisecond)
-		}
-		synctest.Wait()
-		reopened := q.crash(t)
-		if round%3 == 2 {
-			reopened = q.path
-		}
-		q.close(t)
-		path = reopened
-		merges += expectRecords(t, path, want)
-	}
-	if merges == 0 {
-		t.Error("nothing was merged")
-	}
-}
-
-// expectRecords reads everything from the file, and returns how many frames are
-// merged ones.
-func expectRecords(t *testing.T, path string, want []edge.Record) (merged int) {
-	t.Helper()
-	q := start(t, queue.Settings{Path: path}, 2)
-	got, _, err := q.Read(t.Context(), 0, len(want)+1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(want, got) { // much faster than the difference
-		t.Fatal(cmp.Diff(want, got))
-	}
-	q.recount(t)
-	frames := map[edge.Position]bool{}
-	for i := 0; i < len(want); i += 1 + len(want)/40 {
-		journey := q.frameOf(t, want[i].Correlation)
-		if diff := cmp.Diff(want[i], journey.Record); diff != "" {
-			t.Fatal(diff)
-		}
-		if journey.Records > 30 && !frames[journey.Frame] {
-			frames[journey.Frame] = true
-			merged++
-		}
-	}
-	q.close(t)
-	return merged
 }
 
 func mergeLeavesRecent(t *testing.T) {

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -15,14 +16,14 @@ import (
 )
 
 // figure is the account of one sink.
-type figure struct{ owed, delivered, dead, pending, inFlight, requeueing int64 }
+type figure struct{ owed, delivered, dead, discarded, expired, pending, inFlight, requeueing int64 }
 
 func figures(s modelState) figure {
 	f := figure{
 		owed: int64(len(s.states)), delivered: s.delivered, dead: int64(len(s.letters)),
-		inFlight: s.count(edge.InFlight),
+		inFlight: s.count(edge.InFlight), discarded: s.count(edge.Discarded), expired: s.count(edge.Expired),
 	}
-	f.pending = f.owed - f.delivered - f.dead
+	f.pending = f.owed - f.delivered - f.dead - f.discarded - f.expired
 	for _, letter := range s.letters {
 		if letter.requeued {
 			f.requeueing++
@@ -33,14 +34,14 @@ func figures(s modelState) figure {
 
 func sinkFigures(s *edge.SinkStats) figure {
 	return figure{
-		owed: s.Owed, delivered: s.Delivered, dead: s.Dead,
+		owed: s.Owed, delivered: s.Delivered, dead: s.Dead, discarded: s.Discarded, expired: s.Expired,
 		pending: s.Pending, inFlight: s.InFlight, requeueing: s.Requeueing,
 	}
 }
 
 // check compares the figures, which costs little and saves nothing.
 func (m *machine) check(t *rapid.T) {
-	stats := m.queue.Stats()
+	stats := m.observe(t)
 	unrouted := int64(0)
 	for i := range m.model.records {
 		if len(m.model.records[i].owed) == 0 {
@@ -51,30 +52,99 @@ func (m *machine) check(t *rapid.T) {
 	if want := fmt.Sprint(len(m.model.records), len(m.model.records), unrouted, len(m.model.refused)); got != want {
 		t.Fatalf("head, accepted, unrouted, refused: got %s, want %s", got, want)
 	}
-	for _, sink := range stats.Sinks {
-		if got, want := sinkFigures(&sink), figures(m.model.lanes[sink.ID].modelState); got != want {
+	for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+		lane := m.model.lanes[sink.ID]
+		if got, want := sinkFigures(&sink), figures(lane.modelState); got != want {
 			t.Fatalf("sink %d: got %+v, want %+v", sink.ID, got, want)
 		}
+		if diff := cmp.Diff([]map[string]int64{lane.reasons(), lane.ever}, []map[string]int64{withoutZeros(sink.DeadByReason), sink.DeadEverByReason}); diff != "" {
+			t.Fatalf("sink %d: dead letters by reason: %s", sink.ID, diff)
+		}
+		if sink.Name != lane.name || sink.Removed == lane.removedAt.IsZero() {
+			t.Fatalf("sink %d is %q, removed: %v; want %q, removed since %v", sink.ID, sink.Name, sink.Removed, lane.name, lane.removedAt)
+		}
+	}
+	if got := len(stats.Sinks) + len(stats.Deleted); got != len(m.model.lanes) {
+		t.Fatalf("%d sinks, want %d", got, len(m.model.lanes))
 	}
 }
 
-// checkEverything compares every record and dead letter, and the ledger with
-// the file.
+// reasons counts the dead letters by reason.
+func (s modelState) reasons() map[string]int64 {
+	counts := map[string]int64{}
+	for _, letter := range s.letters {
+		counts[letter.reason]++
+	}
+	return counts
+}
+
+func withoutZeros(counts map[string]int64) map[string]int64 {
+	maps.DeleteFunc(counts, func(_ string, count int64) bool { return count == 0 })
+	return counts
+}
+
+// journeysMost is about how many records are asked for one by one.
+const journeysMost = 60
+
+// checkEverything compares every record and dead letter, what was lost, and the
+// ledger with the file.
 func (m *machine) checkEverything(t *rapid.T) {
 	recount, err := m.queue.Recount(context.Background())
 	if err != nil || !recount.Balanced() {
 		t.Fatalf("the ledger does not balance: %+v, %v", recount, err)
 	}
 	m.model.saved() // for the recount
-	for i := range m.model.records {
-		m.checkJourney(t, &m.model.records[i])
-	}
+	m.checkRecords(t)
 	m.checkLetters(t)
+	for sink, lane := range m.model.lanes {
+		m.checkLosses(t, sink, lane)
+	}
 }
 
-// checkJourney finds one record where the model has it. A record may be gone
-// when every sink is done with it, and not before its time.
-func (m *machine) checkJourney(t *rapid.T, stored *modelRecord) {
+// checkRecords reads everything that is stored: from the oldest record on all
+// must be there, and below it nothing that somebody may still need.
+func (m *machine) checkRecords(t *rapid.T) {
+	count := edge.Position(len(m.model.records))
+	oldest := m.queue.Stats().Oldest
+	var stored []edge.Record
+	if oldest == 0 {
+		oldest = count + 1
+	} else {
+		var err error
+		if stored, _, err = m.queue.Read(context.Background(), oldest-1, int(count)); err != nil || len(stored) != int(count-oldest)+1 {
+			t.Fatalf("%d records are stored, from %d to %d: %v", len(stored), oldest, count, err)
+		}
+	}
+	for i := range stored {
+		if stored[i].Position != oldest+edge.Position(i) {
+			t.Fatalf("record %d is read in the place of %d", stored[i].Position, int(oldest)+i)
+		}
+		m.sameRecord(t, &stored[i])
+	}
+	for position := range oldest - 1 {
+		m.checkGone(t, position+1)
+	}
+	m.total.add("removed by retention", int(oldest-1))
+	for i := 0; i < len(m.model.records); i += 1 + len(m.model.records)/journeysMost {
+		m.checkJourney(t, &m.model.records[i], m.model.records[i].record.Position < oldest)
+	}
+	if int(oldest) <= len(m.model.records) {
+		m.checkJourney(t, m.model.at(oldest), false)
+	}
+}
+
+// checkGone judges that a record is no longer kept.
+func (m *machine) checkGone(t *rapid.T, position edge.Position) {
+	limit := m.model.limits.deliveredBytes
+	tooMuch := limit > 0 && m.model.roomMost(position) >= limit
+	if !m.model.settledEverywhere(position) || !tooMuch && time.Since(m.model.at(position).committed) <= modelRetention {
+		t.Fatalf("record %d is gone, after %v", position, time.Since(m.model.at(position).committed))
+	}
+}
+
+// checkJourney finds one record where the model has it. Of one that is gone there
+// is at most what is on the shelf, and its dead letters.
+func (m *machine) checkJourney(t *rapid.T, stored *modelRecord, gone bool) {
 	position := stored.record.Position
 	var want []edge.Stage
 	for sink := range edge.SinkID(len(m.model.lanes)) {
@@ -94,13 +164,10 @@ func (m *machine) checkJourney(t *rapid.T, stored *modelRecord) {
 		}
 	}
 	journey, err := m.queue.Journey(context.Background(), stored.record.Correlation)
-	oldest := m.queue.Stats().Oldest
-	gone := oldest == 0 || position < oldest
-	if gone && (!m.model.settledEverywhere(position) || time.Since(stored.committed) <= modelRetention) {
-		t.Fatalf("record %d is gone: %+v", position, want)
-	}
-	if gone && journey.Frame == 0 { // and no longer on the shelf: its dead letters are what is left
-		want = slices.DeleteFunc(want, func(stage edge.Stage) bool { return stage.State == edge.Acked })
+	if gone && journey.Frame == 0 {
+		want = slices.DeleteFunc(want, func(stage edge.Stage) bool {
+			return stage.State == edge.Acked || stage.State == edge.Expired || stage.State == edge.Discarded
+		})
 		if len(want) == 0 && code(err) == edge.NotFound {
 			return
 		}
@@ -109,9 +176,132 @@ func (m *machine) checkJourney(t *rapid.T, stored *modelRecord) {
 		t.Fatalf("the journey of record %d: %v", position, err)
 	}
 	m.sameRecord(t, &journey.Record)
+	for i := range min(len(want), len(journey.Sinks)) {
+		m.allowGuess(&want[i], &journey.Sinks[i], stored)
+	}
 	if diff := cmp.Diff(want, journey.Sinks, cmpopts.IgnoreFields(edge.Stage{}, "Attempts")); diff != "" {
 		t.Fatalf("the journey of record %d: %s", position, diff)
 	}
+	if journey.Frame > 0 {
+		m.checkFrame(t, &journey)
+	}
+}
+
+// allowGuess takes the word of a journey of a lost record where it cannot know
+// better: it knows attempts and stretches, which both also cover what lies
+// between their members.
+func (m *machine) allowGuess(want, got *edge.Stage, stored *modelRecord) {
+	lane := m.model.lanes[want.Sink]
+	if want.State != edge.Expired && want.State != edge.Discarded {
+		return
+	}
+	covered := slices.ContainsFunc(lane.attempts, func(attempt edge.Attempt) bool {
+		return attempt.Covers(stored.record.Position, stored.record.Device)
+	})
+	both := lane.count(edge.Expired) > 0 && lane.count(edge.Discarded) > 0
+	if got.State == edge.Acked && covered || both && (got.State == edge.Expired || got.State == edge.Discarded) {
+		want.State = got.State
+	}
+}
+
+// checkFrame judges where a frame begins and ends, and its age: it holds whole
+// commits, is as old as the last of them, and they are not far apart.
+func (m *machine) checkFrame(t *rapid.T, journey *edge.Journey) {
+	first, last := m.model.at(journey.Frame), m.model.at(journey.Frame+edge.Position(journey.Records)-1)
+	if first.first != journey.Frame || last.last != last.record.Position || !journey.CommittedAt.Equal(last.committed.Truncate(time.Microsecond)) {
+		t.Fatalf("frame %d of %d records is from %v; its last commit is %d to %d, from %v",
+			journey.Frame, journey.Records, journey.CommittedAt, last.first, last.last, last.committed)
+	}
+	if apart := last.committed.Sub(first.committed); apart > mergedWithin {
+		t.Fatalf("frame %d holds records that are %v apart", journey.Frame, apart)
+	}
+	if first.first != last.first {
+		m.total.add("merged frame", 1)
+	}
+}
+
+// lost is what one kind of loss comes to.
+type lost struct {
+	count         int64
+	first, last   edge.Position
+	received      [2]time.Time // first and last
+	devices       map[edge.DeviceID]int64
+	unknownReason bool
+}
+
+func (l *lost) cover(first, last edge.Position, firstReceived, lastReceived time.Time, count int64) {
+	if l.count == 0 || first < l.first {
+		l.first = first
+	}
+	l.last = max(l.last, last)
+	if l.count == 0 || firstReceived.Before(l.received[0]) {
+		l.received[0] = firstReceived
+	}
+	if lastReceived.After(l.received[1]) {
+		l.received[1] = lastReceived
+	}
+	l.count += count
+}
+
+// checkLosses holds the loss report of a sink against what the model gave up.
+func (m *machine) checkLosses(t *rapid.T, sink edge.SinkID, lane *modelLane) {
+	stretches, err := m.queue.Losses(context.Background(), edge.LossFilter{Sinks: []edge.SinkID{sink}}, 0, 1<<20)
+	if err != nil {
+		t.Fatalf("Losses: %v", err)
+	}
+	got, want := map[edge.LossKind]*lost{}, map[edge.LossKind]*lost{}
+	for _, stretch := range stretches {
+		sum := got[stretch.Kind]
+		if sum == nil {
+			sum = &lost{devices: map[edge.DeviceID]int64{}}
+			got[stretch.Kind] = sum
+		}
+		sum.cover(stretch.First, stretch.Last, stretch.FirstReceived, stretch.LastReceived, stretch.Count)
+		for _, device := range stretch.Devices {
+			sum.devices[device.Device] += device.Count
+		}
+		sum.unknownReason = sum.unknownReason || !m.explains(lane, &stretch)
+	}
+	for position, state := range lane.states {
+		kind, isLost := map[edge.State]edge.LossKind{edge.Expired: edge.LossExpired, edge.Discarded: edge.LossDiscarded}[state]
+		if !isLost {
+			continue
+		}
+		sum := want[kind]
+		if sum == nil {
+			sum = &lost{devices: map[edge.DeviceID]int64{}}
+			want[kind] = sum
+		}
+		record := &m.model.at(position).record
+		sum.cover(position, position, record.ReceivedAt, record.ReceivedAt, 1)
+		sum.devices[record.Device]++
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(lost{})); diff != "" {
+		t.Fatalf("the losses of sink %d: %s", sink, diff)
+	}
+}
+
+// explains reports whether a stretch has a reason that somebody has set, and
+// begins and ends with records that were lost.
+func (m *machine) explains(lane *modelLane, stretch *edge.Loss) bool {
+	state := edge.Expired
+	reasons := map[string]bool{
+		edge.LossUndelivered: m.model.limits.undelivered > 0, edge.LossTTL: lane.limits.TTL > 0, edge.LossMaxLag: lane.limits.MaxLagBytes > 0,
+	}
+	if stretch.Kind == edge.LossDiscarded {
+		state = edge.Discarded
+		reasons = map[string]bool{edge.LossOperator: lane.actor != "", edge.LossSinkRemoved: lane.actor == "" && lane.deleted}
+	}
+	return reasons[stretch.Reason] && stretch.Actor == lane.actorOf(stretch.Kind) && stretch.SinkName == lane.name &&
+		lane.states[stretch.First] == state && lane.states[stretch.Last] == state
+}
+
+// actorOf returns who gives up what goes by a kind of loss.
+func (l *modelLane) actorOf(kind edge.LossKind) string {
+	if kind == edge.LossDiscarded {
+		return l.actor
+	}
+	return ""
 }
 
 // checkLetters lists the dead letters of every sink, and of ingress.

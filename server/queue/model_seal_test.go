@@ -52,18 +52,11 @@ func (s modelState) batchOf(position edge.Position) []edge.Position {
 }
 
 // seal gives a name to some of what is leased.
-func (m *machine) seal(t *rapid.T) {
-	sink, lane := m.drawSink(t)
-	var batch []edge.Delivery
-	for _, delivery := range m.leased[sink] {
-		if delivery.Kind != edge.Requeue && rapid.Bool().Draw(t, "sealed") {
-			batch = append(batch, delivery)
-		}
-	}
-	if len(batch) == 0 {
-		t.Skip("nothing is leased")
-	}
-	slices.SortFunc(batch, func(a, b edge.Delivery) int { return int(a.Record.Position - b.Record.Position) })
+func (m *machine) seal(t *rapid.T, sink edge.SinkID) {
+	lane := m.model.lanes[sink]
+	batch := m.drawLeased(t, sink, isLive)
+	m.leased[sink] = append(m.leased[sink], batch...)
+	slices.SortFunc(batch, byPosition)
 	if err := m.queue.Seal(context.Background(), sink, batch); err != nil {
 		t.Fatalf("Seal: %v", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queue"
 )
 
 // model is what a queue should be, in maps. It shares no code with the queue,
@@ -16,13 +17,22 @@ type model struct {
 	known   map[modelIdentity]int
 	refused []edge.Entry // messages refused at the door, in order
 	lanes   map[edge.SinkID]*modelLane
+	limits  modelLimits
+}
+
+// modelLimits are what an operator has set for all sinks. 0 is no limit.
+type modelLimits struct {
+	undelivered    time.Duration
+	removedSink    time.Duration
+	deliveredBytes int64
 }
 
 // modelRecord is a record that was acknowledged.
 type modelRecord struct {
-	record    edge.Record
-	owed      []edge.SinkID
-	committed time.Time // not before the commit
+	record      edge.Record
+	owed        []edge.SinkID
+	committed   time.Time
+	first, last edge.Position // of its commit
 }
 
 // modelIdentity tells messages apart.
@@ -39,6 +49,9 @@ func identityOf(record *edge.Record) modelIdentity {
 	}
 	return modelIdentity{device: record.Device, boot: record.Identity.BootID, sequence: record.Identity.Sequence}
 }
+
+// at returns the record at a position.
+func (m *model) at(position edge.Position) *modelRecord { return &m.records[position-1] }
 
 func newModel() *model {
 	return &model{known: map[modelIdentity]int{}, lanes: map[edge.SinkID]*modelLane{}}
@@ -87,6 +100,12 @@ func (m *model) append(entry *edge.Entry, now time.Time) expected {
 
 // modelLane is what one sink is owed.
 type modelLane struct {
+	name      string
+	limits    queue.Limits
+	removedAt time.Time // zero while it is served
+	deleted   bool
+	actor     string         // who deleted it; empty for a policy
+	attempts  []edge.Attempt // of every settlement, also of one that a crash has undone
 	modelState
 	// unsaved are the states before each settlement that may not be on disk yet,
 	// oldest first: a crash leads back to one of them.
@@ -95,10 +114,11 @@ type modelLane struct {
 
 // modelState is what a settlement changes.
 type modelState struct {
-	states    map[edge.Position]edge.State // of every record that is owed: Enqueued, InFlight, Acked or Dead
+	states    map[edge.Position]edge.State // of every record that is owed
 	letters   map[edge.Position]modelLetter
 	sealed    [][]edge.Position // batches with names, in the order of their sealing
 	delivered int64
+	ever      map[string]int64 // dead letters, by reason
 }
 
 // modelLetter is a dead letter.
@@ -108,12 +128,12 @@ type modelLetter struct {
 	leased   bool // with requeued
 }
 
-func newModelLane() *modelLane {
-	return &modelLane{modelState: modelState{states: map[edge.Position]edge.State{}, letters: map[edge.Position]modelLetter{}}}
+func newModelLane(name string, limits queue.Limits) *modelLane {
+	return &modelLane{name: name, limits: limits, modelState: modelState{states: map[edge.Position]edge.State{}, letters: map[edge.Position]modelLetter{}, ever: map[string]int64{}}}
 }
 
 func (s modelState) clone() modelState {
-	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), sealed: slices.Clone(s.sealed), delivered: s.delivered}
+	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), sealed: slices.Clone(s.sealed), delivered: s.delivered, ever: maps.Clone(s.ever)}
 }
 
 // restarted is the state as a start finds it: nothing is leased.
@@ -181,6 +201,7 @@ func (s modelState) release(position edge.Position, kind edge.DeliveryKind) {
 // settle decides deliveries.
 func (l *modelLane) settle(settlement *edge.Settlement) {
 	l.unsaved = append(l.unsaved, l.modelState.clone())
+	l.attempts = append(l.attempts, settlement.Attempt)
 	for _, delivery := range settlement.Acked {
 		position := delivery.Record.Position
 		l.unsealLive(&delivery)
@@ -191,6 +212,9 @@ func (l *modelLane) settle(settlement *edge.Settlement) {
 	for _, death := range settlement.Dead {
 		position := death.Delivery.Record.Position
 		l.unsealLive(&death.Delivery)
+		if l.letters[position].reason != death.Reason {
+			l.ever[death.Reason]++
+		}
 		l.letters[position] = modelLetter{reason: death.Reason}
 		l.states[position] = edge.Dead
 	}
