@@ -74,7 +74,7 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 		return edge.Backup{}, backupError(ctx, err)
 	}
 	copied := time.Since(began)
-	v, err := verifyBackup(ctx, q.settings.Disk, to, newPacer(ctx))
+	v, err := verifyBackup(ctx, q.settings.Disk, to, newGentlePacer(ctx))
 	if err != nil {
 		return edge.Backup{}, backupError(ctx, err)
 	}
@@ -103,7 +103,7 @@ func BackupFile(ctx context.Context, disk sqlite.Disk, path, to string) (Verific
 	if err := errors.Join(db.Copy(ctx, to), db.Close()); err != nil {
 		return Verification{}, fmt.Errorf("back up: %w", err)
 	}
-	v, err := verifyBackup(ctx, disk, to, nil)
+	v, err := verifyBackup(ctx, disk, to, newPacer(ctx))
 	if err != nil {
 		return v, fmt.Errorf("back up: %w", err)
 	}
@@ -178,9 +178,6 @@ func (q *Queue) backupAllowance() int64 {
 // verifyBackup looks at a copy, and removes it when it is not what it should be.
 func verifyBackup(ctx context.Context, disk sqlite.Disk, path string, pace *pacer) (Verification, error) {
 	v, err := verifyFile(ctx, disk, path, pace)
-	if err == nil {
-		err = ctx.Err() // it may have stopped resting
-	}
 	if err == nil && v.Found > 0 {
 		err = &DamagedError{Verification: v}
 	}

@@ -74,7 +74,7 @@ func (v *Verification) add(problem Problem) {
 // another schema, and with fs.ErrNotExist when there is no file. Damage is no
 // error, it is in the Verification.
 func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
-	return verifyFile(ctx, disk, path, nil)
+	return verifyFile(ctx, disk, path, newPacer(ctx))
 }
 
 // verifyFile is Verify at a pace.
@@ -268,7 +268,9 @@ func (v *verifier) frames() error {
 		}
 	}
 	err = v.conn.Query(selectFrames+" ORDER BY id", func(row sqlite.Row) error {
-		v.pace.rest()
+		if err := v.pace.rest(); err != nil {
+			return err
+		}
 		stored := scanFrame(row)
 		v.Frames++
 		gap(stored.first)
@@ -299,6 +301,9 @@ func quarantinedSpans(conn *sqlite.Conn) (apart spans, err error) {
 
 func (v *verifier) letters() error {
 	return v.conn.Query(selectLetters+" ORDER BY sink, position", func(row sqlite.Row) error {
+		if err := v.pace.rest(); err != nil {
+			return err
+		}
 		letter := readLetter(row)
 		v.DeadLetters++
 		if _, err := v.decoder.decodeLetter(&letter); err != nil {
@@ -332,7 +337,9 @@ func (v *verifier) recount() error {
 		return nil
 	}
 	sameSnapshot := func(_ context.Context, look func(*sqlite.Conn) error) error {
-		v.pace.rest()
+		if err := v.pace.rest(); err != nil {
+			return err
+		}
 		return look(v.conn)
 	}
 	recount, err := recountFile(context.Background(), sameSnapshot, v.decoder)
