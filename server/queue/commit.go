@@ -74,7 +74,7 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 	house := time.NewTicker(houseInterval)
 	defer house.Stop()
 	for _, what := range c.q.start.damaged {
-		_ = c.quarantine(what) // whoever meets it asks again
+		_ = c.quarantine(damageReport{damaged: what}) // whoever meets it asks again
 	}
 	stop := ctx.Done()
 	for assembled != nil || stop != nil {
@@ -96,7 +96,7 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 		case flush := <-c.q.flushes:
 			flush.saved <- c.transact(&transaction{saving: flush.saving, now: c.q.clock.now()})
 		case report := <-c.q.damaged:
-			report.done <- c.quarantine(report.damaged)
+			report.done <- c.quarantine(report)
 		case result := <-c.merger.ready:
 			c.mergeFrames(result)
 		case <-house.C:

@@ -25,17 +25,37 @@ type damaged struct {
 
 type damageReport struct {
 	damaged
-	done chan error
+	counts map[edge.SinkID]mixedCount // of a frame of several sets; nil when the commit has to count
+	done   chan error
 }
 
 // setAside has what is damaged moved to the table quarantine, and returns when
 // it is out of everybody's way. The committer looks for itself: what was damaged
 // in memory only is read again.
 func (q *Queue) setAside(ctx context.Context, what damaged) error {
-	done := make(chan error, 1)
+	report := damageReport{damaged: what, done: make(chan error, 1)}
+	if what.sink == frameSink {
+		// Every lane comes to the same frame. The first one counts, and the others
+		// find it gone.
+		select {
+		case q.counting <- struct{}{}:
+			defer func() { <-q.counting }()
+		case <-ctx.Done():
+			return fmt.Errorf("set damage at %d aside: %w", what.position, ctx.Err())
+		case <-q.closed:
+			return edge.NewStopping()
+		}
+		q.shelf.drop(what.position)
+		var err error
+		if report.counts, err = q.countMixed(ctx, what.position); err != nil && q.ended() {
+			return edge.NewStopping()
+		} else if err != nil {
+			return fmt.Errorf("count what is damaged at %d: %w", what.position, err)
+		}
+	}
 	select {
-	case q.damaged <- damageReport{damaged: what, done: done}:
-		return <-done
+	case q.damaged <- report:
+		return <-report.done
 	case <-ctx.Done():
 		return fmt.Errorf("set damage at %d aside: %w", what.position, ctx.Err())
 	case <-q.closed:
@@ -45,11 +65,11 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 
 // quarantine moves what is damaged on disk. Whoever was owed it has lost it; that
 // is saved in the same transaction.
-func (c *committer) quarantine(what damaged) error {
-	if what.sink == frameSink {
-		c.q.shelf.drop(what.position)
+func (c *committer) quarantine(report damageReport) error {
+	if report.sink == frameSink {
+		c.q.shelf.drop(report.position)
 	}
-	return c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &what})
+	return c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
 }
 
 // moveDamaged moves what the transaction is about, unless it turns out to be
@@ -78,7 +98,7 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 		return err
 	}
 	for _, account := range c.q.registry.all() {
-		if err := c.q.lose(conn, account, row); err != nil {
+		if err := c.q.lose(conn, account, row, tx.damaged.counts); err != nil {
 			return fmt.Errorf("count what sink %s lost: %w", account.name, err)
 		}
 	}
@@ -206,7 +226,7 @@ func plausibleCount(stored storedFrame, raw int64, next edge.Position) int {
 // lose decides the positions of a damaged frame for one sink, and counts how
 // many records of it the sink was owed and will not get. What is leased was read
 // before the damage and is still delivered.
-func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow) error {
+func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow, counts map[edge.SinkID]mixedCount) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	undecided, leased := int64(0), int64(0)
@@ -219,8 +239,12 @@ func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow) error {
 			undecided++
 		}
 	}
-	lost, err := q.owedUndecided(conn, a, row, undecided, leased)
-	if err != nil {
+	// Nothing of it was decided since it was counted: then that still holds, whatever
+	// was leased or came back.
+	var lost int64
+	if count, known := counts[a.id]; known && count.undecided == undecided+leased {
+		lost = min(undecided, max(0, count.owed-leased))
+	} else if lost, err = q.owedUndecided(conn, a, row, undecided, leased); err != nil {
 		return err
 	}
 	a.decideUnleased(span{row.first, row.end()})
@@ -278,7 +302,7 @@ func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *damagedRow, un
 		return 0, nil
 	}
 	pending := max(0, a.pending()-leased)
-	if set := uint32(row.owed); set != owedMixed && int(row.owed) <= q.sets.count() {
+	if set := uint32(row.owed); !q.isMixed(row) {
 		owed := int64(0)
 		for position := row.first; position < row.end(); position++ {
 			if !a.decided(position) && !a.leased.contains(span{position, position + 1}) && a.owes(position, q.sets.sinks(set)) {
@@ -288,8 +312,8 @@ func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *damagedRow, un
 		return min(owed, pending), nil
 	}
 	// The sets are in the damaged bytes. What is pending and in no other frame must
-	// have been in this one. That reads the backlog, and settlements of this sink
-	// wait meanwhile; it is what damage to a frame of several sets costs.
+	// have been in this one. That reads the backlog, and everything waits meanwhile:
+	// it is only done where countMixed could not, as at a start.
 	elsewhere := int64(0)
 	err := conn.Query("SELECT id, n, committed, body FROM frame WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
 		frame, err := q.decoder.decodeStored(readStoredFrame(sqlRow))

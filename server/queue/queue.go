@@ -159,6 +159,7 @@ type Queue struct {
 	auditing chan struct{} // full while somebody counts the file
 	broken   chan error    // a write outside the committer failed
 	damaged  chan damageReport
+	counting chan struct{} // full while somebody sets a frame aside
 	closed   chan struct{} // closed when Run has ended
 	backups  backups
 	running  atomic.Bool
@@ -219,7 +220,7 @@ func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, boun
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
 		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan flush), auditing: make(chan struct{}, 1),
-		damaged: make(chan damageReport), broken: make(chan error, 1), closed: make(chan struct{}),
+		damaged: make(chan damageReport), counting: make(chan struct{}, 1), broken: make(chan error, 1), closed: make(chan struct{}),
 		backups: backups{ended: make(chan struct{})},
 	}
 }

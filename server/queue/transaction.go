@@ -39,7 +39,7 @@ type transaction struct {
 	house  bool      // look for old attempts, and write at least something
 	now    time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
-	damaged *damaged
+	damaged *damageReport
 	merged  *merged // takes the place of small frames; nil when none does
 	undo    func()  // takes back what the transaction has counted in memory; nil when nothing
 

@@ -1,0 +1,142 @@
+package queue
+
+import (
+	"context"
+	"slices"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// mixedCount is what a damaged frame, whose owed sets are in the damaged bytes, must
+// have held for one sink: what was pending at one moment and is in no other frame.
+type mixedCount struct {
+	owed      int64 // and not decided then, leased or not
+	undecided int64 // positions of the frame
+}
+
+// mixedView is an account at one moment.
+type mixedView struct {
+	account     *account
+	cursor      edge.Position
+	counted     edge.Position
+	start       edge.Position
+	backlogFrom edge.Position
+	settled     spans
+	pending     int64
+	elsewhere   int64
+	undecided   int64
+}
+
+// countMixed reads the backlog, once for all sinks and piece by piece, while commits
+// and settlements go on. It returns nil when nothing has to be counted, or when what
+// was about to be read was removed meanwhile; the commit then counts for itself.
+func (q *Queue) countMixed(ctx context.Context, first edge.Position) (map[edge.SinkID]mixedCount, error) {
+	var row *damagedRow
+	err := q.read(ctx, func(conn *sqlite.Conn) (err error) {
+		row, err = q.readDamaged(conn, first)
+		return err
+	})
+	if err != nil || row == nil || !q.isMixed(row) {
+		return nil, err
+	}
+	views := q.viewMixed(row)
+	needed := edge.Position(maxPosition)
+	for i := range views {
+		if views[i].pending > 0 {
+			needed = min(needed, views[i].cursor)
+		}
+	}
+	for next, ended := needed, false; !ended; {
+		err := q.read(ctx, func(conn *sqlite.Conn) (err error) {
+			next, ended, err = q.countPiece(conn, views, next)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	front := edge.Position(0)
+	err = q.read(ctx, func(conn *sqlite.Conn) error {
+		_, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
+		return err
+	})
+	if err != nil || front == 0 || front > needed {
+		return nil, err
+	}
+	counts := make(map[edge.SinkID]mixedCount, len(views))
+	for i := range views {
+		view := &views[i]
+		counts[view.account.id] = mixedCount{owed: max(0, view.pending-view.elsewhere), undecided: view.undecided}
+	}
+	return counts, nil
+}
+
+// isMixed reports whether the owed sets of a frame are in its body.
+func (q *Queue) isMixed(row *damagedRow) bool {
+	set := uint32(row.owed)
+	return set == owedMixed || int(row.owed) > q.sets.count()
+}
+
+func (q *Queue) viewMixed(row *damagedRow) []mixedView {
+	var views []mixedView
+	for _, a := range q.registry.all() {
+		a.mu.Lock()
+		view := mixedView{
+			account: a, cursor: a.cursor, counted: a.counted, start: a.start, backlogFrom: a.backlogFrom, settled: slices.Clone(a.settled), pending: a.pending(),
+		}
+		a.mu.Unlock()
+		for position := row.first; position < row.end(); position++ {
+			if !view.decided(position) {
+				view.undecided++
+			}
+		}
+		views = append(views, view)
+	}
+	return views
+}
+
+func (v *mixedView) decided(position edge.Position) bool {
+	return position < v.cursor || v.settled.contains(span{position, position + 1})
+}
+
+func (v *mixedView) owes(position edge.Position, sinks []edge.SinkID) bool {
+	if position < v.start {
+		return position >= v.backlogFrom
+	}
+	return slices.Contains(sinks, v.account.id)
+}
+
+// countPiece counts some frames, and returns where the next piece begins.
+func (q *Queue) countPiece(conn *sqlite.Conn, views []mixedView, from edge.Position) (next edge.Position, ended bool, err error) {
+	frames, bytes := 0, 0
+	next, ended = from, true
+	err = conn.Query(`SELECT id, n, committed, body FROM frame
+		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
+		stored := readStoredFrame(row)
+		frame, err := q.decoder.decodeStored(stored)
+		if err != nil || frame.end() <= from { // damaged: it is this one, or its turn comes
+			return nil
+		}
+		if frames++; frames > pieceFrames || bytes >= pieceBytes {
+			ended = false
+			return sqlite.ErrStop
+		}
+		bytes += len(stored.body)
+		for i := range frame.records {
+			position := frame.first + edge.Position(i)
+			if position < from {
+				continue
+			}
+			for v := range views {
+				view := &views[v]
+				if position <= view.counted && !view.decided(position) && view.owes(position, q.sets.sinks(frame.owed[i])) {
+					view.elsewhere++
+				}
+			}
+		}
+		next = max(next, frame.end())
+		return nil
+	}, int64(from))
+	return next, ended, err
+}
