@@ -60,7 +60,7 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 		return edge.Backup{}, err
 	}
 	if err := q.flush(ctx); err != nil {
-		return edge.Backup{}, err
+		return edge.Backup{}, backupError(ctx, err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"combotto.io/gateway/gen/go/gateway/admin/v1"
+	"combotto.io/gateway/server/edge"
 )
 
 // BackupQueue copies the queue. A gateway that stops does not wait for it.
@@ -11,9 +12,9 @@ func (a *adminService) BackupQueue(ctx context.Context, request *adminv1.BackupQ
 	if err := mustOperate(ctx); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(a.server.stopping, cancel)()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(a.server.stopping, func() { cancel(edge.NewStopping()) })()
 	done, err := a.server.Backups.Backup(ctx, request.GetPath())
 	if err != nil {
 		return nil, err

@@ -105,7 +105,8 @@ type Losses interface {
 
 // Backups copies the queue while it is used.
 type Backups interface {
-	// Backup makes a file that is not there yet, verified and durable.
+	// Backup makes a file that is not there yet, verified and durable. It ends with
+	// ctx, and the cause of that is its error when it is one for the caller.
 	Backup(ctx context.Context, to string) (edge.Backup, error)
 }
 
