@@ -119,7 +119,7 @@ func (o *Offline) RestoreQueue(ctx context.Context, from string, force bool) (qu
 		}
 		o.lock = folder.lock
 	}
-	done, err := queue.Restore(ctx, sqlite.Disk{}, from, o.path, force)
+	done, err := queue.Restore(ctx, sqlite.Disk{}, from, o.path, force, queue.Renew)
 	return done, inUse(err)
 }
 

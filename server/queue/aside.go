@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -29,13 +28,6 @@ var (
 type setAsideFiles struct {
 	kept    string // what the database is called now
 	removed string // what was removed for that; empty when nothing was
-}
-
-// report says what was removed.
-func (s setAsideFiles) report(observer *observe.Observer) {
-	if s.removed != "" {
-		observer.Log.Warn("an earlier file of the queue was removed: it was damaged, all that it held was salvaged, and there are newer ones", "removed", s.removed)
-	}
 }
 
 func (a *asideNames) name(path string, n int) string { return fmt.Sprintf("%s.%s-%d", path, a.word, n) }
@@ -114,37 +106,40 @@ func (a *asideNames) choose(disk sqlite.Disk, path string) (number, oldest int, 
 	return number, oldest, nil
 }
 
-// reportCopies names the files that were set aside, and the copies that migrations
-// have left: they take room, and nobody removes the last ones but an operator.
-func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
+// keptFile is an earlier version of a queue's file. They take room, and nobody
+// removes the last ones but an operator.
+type keptFile struct {
+	path   string
+	bytes  int64
+	why    string // it was set aside; empty for what a migration has copied
+	schema int    // of a copy that a migration has left
+}
+
+// keptFiles finds the files that were set aside, and the copies that migrations
+// have left.
+func keptFiles(disk sqlite.Disk, path string) (found []keptFile, err error) {
+	var all []keptFile
 	for _, names := range []*asideNames{&asideDamaged, &asideSpent, &asideReplaced} {
 		for n := 1; n <= names.most; n++ {
-			size, err := disk.Size(names.name(path, n))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			observer.Log.Warn("an earlier file of the queue is kept", "kept", names.name(path, n), "bytes", size, "reason", names.why,
-				"hint", "remove it when nobody wants to look into it any more; docs/runbooks/damaged-queue.md")
+			all = append(all, keptFile{path: names.name(path, n), why: names.why})
 		}
 	}
 	versions, err := migrations.Count()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for version := 1; version < versions; version++ {
-		copied := sqlite.SchemaCopy(path, version)
-		size, err := disk.Size(copied)
+		all = append(all, keptFile{path: sqlite.SchemaCopy(path, version), schema: version})
+	}
+	for _, file := range all {
+		file.bytes, err = disk.Size(file.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return err
+			return found, err
 		}
-		observer.Log.Info("the queue's file was migrated, and a copy from before is kept", "copy", copied, "bytes", size, "schema", version,
-			"hint", "remove it when you will not go back to the program that wrote it")
+		found = append(found, file)
 	}
-	return nil
+	return found, nil
 }

@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -71,17 +70,6 @@ func TestOpen_KeepsOldFiles(t *testing.T) {
 	log := logged(t, Settings{Path: path})
 	if strings.Count(log, "an earlier file of the queue is kept") != 3 {
 		t.Errorf("a start that has nothing to mend does not name three files: %s", log)
-	}
-}
-
-// Files for which there is no name left are not written over.
-func TestAsideNames_exhausted(t *testing.T) {
-	path := stopped(t)
-	if err := os.WriteFile(asideDamaged.name(path, asideDamaged.most), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := asideDamaged.choose(sqlite.Disk{}, path); err == nil || !strings.Contains(err.Error(), "move the files") {
-		t.Errorf("got %v, want a hint", err)
 	}
 }
 

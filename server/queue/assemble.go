@@ -51,7 +51,7 @@ func (a *assembler) assemble(g *group) {
 	a.window.mu.Unlock()
 	g.count = int(a.next - g.first)
 	if g.count > 0 {
-		g.raw, g.owed, g.body = len(a.encoder.records), a.encoder.owed, a.encoder.body(g.first)
+		g.raw, g.owed, g.body = a.encoder.size(), a.encoder.set(), a.encoder.body(g.first)
 	}
 }
 
@@ -142,6 +142,3 @@ func (a *assembler) keepRefused(g *group, entry *edge.Entry) answer {
 	})
 	return answer{receipt: edge.Receipt{Correlation: record.Correlation, Refused: true}}
 }
-
-// ingressIndex marks the correlation ids of refused messages.
-const ingressIndex = 1

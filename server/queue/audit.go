@@ -32,7 +32,7 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 		q.observer.Log.Error("a counter is not what is stored", "account", mismatch.Account, "field", mismatch.Field,
 			"counted", mismatch.Counted, "recounted", mismatch.Recounted, "hint", hintCounters)
 	}
-	return recount.ledger(), nil
+	return recount.Ledger(), nil
 }
 
 // Recount saves what was settled, and reads every frame.
@@ -61,23 +61,6 @@ func (q *Queue) readGently(ctx context.Context, look func(*sqlite.Conn) error) e
 }
 
 const hintCounters = "check the disk, then stop the gateway and run: gatewayctl queue verify; messages are not touched by it"
-
-// ledger returns the accounts as they should be.
-func (r *Recount) ledger() edge.Ledger {
-	ledger := edge.Ledger{Accepted: r.Accepted, Unrouted: r.unrouted, Stored: r.Stored, Mismatches: r.Mismatches, Found: r.Found}
-	if r.Whole {
-		ledger.Unrouted = r.Unrouted
-	}
-	for _, sink := range r.Sinks {
-		account := edge.SinkLedger{
-			Sink: sink.ID, Name: sink.Name, Delivered: sink.Counted.Delivered, Dead: sink.Dead, Held: sink.Counted.Held,
-			Discarded: sink.Discarded, Expired: sink.Expired, Pending: sink.Pending,
-		}
-		account.Owed = account.Delivered + account.Dead + account.Held + account.Discarded + account.Expired + account.Pending
-		ledger.Sinks = append(ledger.Sinks, account)
-	}
-	return ledger
-}
 
 // reportCounters says at a start which counters are not what was written. They are
 // kept as they are; nothing is decided by them.

@@ -74,40 +74,13 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 		return edge.Backup{}, backupError(ctx, err)
 	}
 	copied := time.Since(began)
-	v, err := verifyBackup(ctx, q.settings.Disk, to, newGentlePacer(ctx))
+	v, err := verifyBackup(ctx, q.settings.Disk, to, true)
 	if err != nil {
 		return edge.Backup{}, backupError(ctx, err)
 	}
 	q.observer.Log.Info("a backup was made", "path", to, "messages", v.Records, "bytes", v.Bytes,
 		"copied_in", copied.Round(time.Millisecond).String(), "verified_in", (time.Since(began) - copied).Round(time.Millisecond).String())
 	return edge.Backup{Path: to, Bytes: v.Bytes, Records: v.Records, DeadLetters: v.DeadLetters}, nil
-}
-
-// BackupFile is [Queue.Backup] for a file that nobody works with, which is left as
-// it is. It fails with fs.ErrExist when there is a file of that name, and with a
-// [*DamagedError] when the queue has problems.
-func BackupFile(ctx context.Context, disk sqlite.Disk, path, to string) (Verification, error) {
-	to, err := filepath.Abs(to)
-	if err != nil {
-		return Verification{}, err
-	}
-	if _, err := disk.Size(to); err == nil {
-		return Verification{}, fmt.Errorf("back up: %s: %w", to, fs.ErrExist)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return Verification{}, fmt.Errorf("back up: %w", err)
-	}
-	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
-	if err != nil {
-		return Verification{}, fmt.Errorf("back up: %w", err)
-	}
-	if err := errors.Join(db.Copy(ctx, to), db.Close()); err != nil {
-		return Verification{}, fmt.Errorf("back up: %w", err)
-	}
-	v, err := verifyBackup(ctx, disk, to, newPacer(ctx))
-	if err != nil {
-		return v, fmt.Errorf("back up: %w", err)
-	}
-	return v, nil
 }
 
 // checkTarget refuses paths at which a backup would be taken for something else.
@@ -173,18 +146,6 @@ func (q *Queue) backupAllowance() int64 {
 		room = min(room-measured.look.taken(), measured.look.free)
 	}
 	return q.bounds.walHard + max(0, room/backupShare)
-}
-
-// verifyBackup looks at a copy, and removes it when it is not what it should be.
-func verifyBackup(ctx context.Context, disk sqlite.Disk, path string, pace *pacer) (Verification, error) {
-	v, err := verifyFile(ctx, disk, path, pace)
-	if err == nil && v.Found > 0 {
-		err = &DamagedError{Verification: v}
-	}
-	if err != nil {
-		return v, errors.Join(err, disk.Remove(path))
-	}
-	return v, nil
 }
 
 // backupError tells a caller why there is no backup.

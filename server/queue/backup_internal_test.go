@@ -46,7 +46,7 @@ func TestQueue_Backup(t *testing.T) {
 		t.Errorf("%v is left beside the backup", names)
 	}
 	path := filepath.Join(t.TempDir(), "queue.db")
-	if _, err := Restore(t.Context(), sqlite.Disk{}, to, path, false); err != nil {
+	if _, err := Restore(t.Context(), sqlite.Disk{}, to, path, false, Renew); err != nil {
 		t.Fatal(err)
 	}
 	restored, end := run(t, Settings{Path: path})

@@ -2,8 +2,6 @@ package queue
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -69,13 +67,6 @@ func deathSum(sink edge.SinkID, reason string, count deaths) int64 {
 }
 
 func owedSum(id int64, sinks string) int64 { return rowSum("owed", id, sinks) }
-
-// errRow says that a row which everything depends on is not what was written.
-var errRow = errors.New("a row is not what was written")
-
-func damagedRowError(format string, arguments ...any) error {
-	return fmt.Errorf("%w: %s", errRow, fmt.Sprintf(format, arguments...))
-}
 
 // earlierLog is what the correlation ids of a file said before it was replaced.
 type earlierLog struct {

@@ -9,15 +9,6 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// DamagedError says that a file has problems that have to be mended first.
-type DamagedError struct {
-	Verification Verification
-}
-
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("%d problems in %s, the first: %s", e.Verification.Found, e.Verification.Path, e.Verification.Problems[0].Detail)
-}
-
 // Compaction tells what a file takes.
 type Compaction struct {
 	Before int64 `json:"before_bytes"` // of the file, and of its WAL

@@ -70,11 +70,11 @@ func TestQueue_Corrupt_Restart(t *testing.T) {
 	}
 	ruin(t, path)
 	err = q.Run(t.Context()) // it looks after itself
-	if _, fatal := errors.AsType[*FatalError](err); !fatal || !isThere(t, path+suspectSuffix) {
-		t.Errorf("Run: %v; marked: %v", err, isThere(t, path+suspectSuffix))
+	if _, fatal := errors.AsType[*FatalError](err); !fatal || !isThere(t, path+".suspect") {
+		t.Errorf("Run: %v; marked: %v", err, isThere(t, path+".suspect"))
 	}
 	after := filepath.Join(t.TempDir(), "queue.db") // as the next process finds it
-	for _, suffix := range []string{"", "-wal", suspectSuffix} {
+	for _, suffix := range []string{"", "-wal", ".suspect"} {
 		if content, err := os.ReadFile(path + suffix); err == nil {
 			if err := os.WriteFile(after+suffix, content, 0o600); err != nil {
 				t.Fatal(err)
@@ -83,7 +83,7 @@ func TestQueue_Corrupt_Restart(t *testing.T) {
 	}
 	q, stop := run(t, Settings{Path: after})
 	defer stop()
-	if q.ledger.read().salvaged != 1 || isThere(t, after+suspectSuffix) {
+	if q.ledger.read().salvaged != 1 || isThere(t, after+".suspect") {
 		t.Errorf("ledger %+v, want a salvaged file", q.ledger.read())
 	}
 	accepted(t, q, large(50, 2))

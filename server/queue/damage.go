@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"syscall"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
@@ -21,7 +20,7 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 	}
 	settings.Path = path
 	old, err := finishReplacements(settings.Disk, path)
-	old.report(observer)
+	reportRemoved(old, observer)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +55,7 @@ func repairAndOpen(ctx context.Context, settings Settings, observer *observe.Obs
 	} else if err := salvageAndTell(ctx, disk, path, observer, why); err != nil {
 		return nil, err
 	}
-	if err := disk.Remove(path + suspectSuffix); err != nil {
+	if err := clearSuspect(disk, path); err != nil {
 		return nil, err
 	}
 	return openOnce(ctx, settings, observer, nil)
@@ -71,8 +70,30 @@ func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer
 		"error", why.Error(), "salvage_error", failure, "kept", old.kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
 		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
 		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
-	old.report(observer)
+	reportRemoved(old, observer)
 	return nil
+}
+
+// reportRemoved says what was removed because newer files were set aside.
+func reportRemoved(old setAsideFiles, observer *observe.Observer) {
+	if old.removed != "" {
+		observer.Log.Warn("an earlier file of the queue was removed: it was damaged, all that it held was salvaged, and there are newer ones", "removed", old.removed)
+	}
+}
+
+// reportCopies names the earlier versions of the file.
+func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
+	files, err := keptFiles(disk, path)
+	for _, file := range files {
+		if file.why == "" {
+			observer.Log.Info("the queue's file was migrated, and a copy from before is kept", "copy", file.path, "bytes", file.bytes, "schema", file.schema,
+				"hint", "remove it when you will not go back to the program that wrote it")
+			continue
+		}
+		observer.Log.Warn("an earlier file of the queue is kept", "kept", file.path, "bytes", file.bytes, "reason", file.why,
+			"hint", "remove it when nobody wants to look into it any more; docs/runbooks/damaged-queue.md")
+	}
+	return err
 }
 
 // lookAndOpen opens the file unless a look at it finds damage that SQLite would
@@ -85,7 +106,7 @@ func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Obser
 	if tail != nil && tail.fault != nil {
 		observer.Log.Error("a part of the WAL that a crash has cut off could not be looked at", "error", fmt.Errorf("%w: %w", errFault, tail.fault))
 	}
-	marked, err := exists(settings.Disk, settings.Path+suspectSuffix)
+	marked, err := isSuspect(settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -93,53 +114,14 @@ func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Obser
 	if err != nil || !marked {
 		return q, err
 	}
-	verification, err := q.verify(ctx)
+	verification, err := verifyOpen(ctx, q.settings.Path, q.db)
 	if err == nil && verification.Structural > 0 {
 		err = damagedRowError("%s", verification.Problems[0].Detail)
 	}
 	if err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
-	return q, settings.Disk.Remove(settings.Path + suspectSuffix)
-}
-
-// verify is Verify for a file that is open and that nobody writes to.
-func (q *Queue) verify(ctx context.Context) (Verification, error) {
-	v := Verification{Path: q.settings.Path, Problems: []Problem{}}
-	return v, v.run(ctx, q.db, nil)
-}
-
-// isDamage reports whether an error on opening a file says that what is in it
-// makes no sense. Everything is taken for that which is not known to be
-// something else: a start must not fail for ever.
-func isDamage(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sqlite.ErrClosed) || IsNewer(err) || isPassing(err) {
-		return false
-	}
-	_, ofSQLite := errors.AsType[*sqlite.Error](err)
-	_, ofPragma := errors.AsType[*sqlite.PragmaError](err)
-	return ofSQLite || ofPragma || errors.Is(err, errRow)
-}
-
-// isPassing reports whether an error may be gone with the next try, or is nothing
-// that a new file would mend: no room, no right, no answer of the disk.
-func isPassing(err error) bool {
-	if failure, ok := errors.AsType[*sqlite.Error](err); ok {
-		return !failure.IsContent()
-	}
-	_, ofSystem := errors.AsType[syscall.Errno](err)
-	_, ofDisk := errors.AsType[*sqlite.UnreadableError](err)
-	_, ofWAL := errors.AsType[*sqlite.WALUnreadableError](err)
-	_, ofRoom := errors.AsType[*sqlite.RoomError](err)
-	return ofSystem || ofDisk || ofWAL || ofRoom
-}
-
-// isHopeless reports whether a salvage failed for a reason that lies in the file, or
-// in the program: the next one would fail, too.
-func isHopeless(err error) bool {
-	_, ofSQLite := errors.AsType[*sqlite.Error](err)
-	_, ofFrame := errors.AsType[*DamageError](err)
-	return !isPassing(err) && (ofSQLite || ofFrame || errors.Is(err, errRow) || errors.Is(err, errFault))
+	return q, clearSuspect(settings.Disk, settings.Path)
 }
 
 // read is a look at the file while the queue runs.
@@ -185,4 +167,15 @@ func (q *Queue) explain(ctx context.Context, gap span) error {
 		err = damagedRowError("positions %d to %d are in no frame", gap.first, gap.end-1)
 	}
 	return q.readFailed(err)
+}
+
+// suspect lets the next start look at the whole file, when it may be damaged.
+func (c *committer) suspect(why error) {
+	failure, ok := errors.AsType[*sqlite.Error](why)
+	if (!ok || !failure.IsCorrupt()) && !errors.Is(why, errRow) {
+		return
+	}
+	if err := suspect(c.q.settings.Disk, c.q.settings.Path, why); err != nil {
+		c.q.observer.Log.Warn("the next start does not know that the file may be damaged", "error", err)
+	}
 }

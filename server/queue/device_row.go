@@ -106,9 +106,9 @@ var errWindowRow = errors.New("identity window of a device is damaged")
 
 // deviceVisitor is told what a row holds, in the order of deviceWriter.
 type deviceVisitor interface {
-	boot(id string, high uint64)
-	sequence(sequence uint64, known seen)
-	message(key messageKey, known seen)
+	Boot(id string, high uint64)
+	Sequence(sequence uint64, known seen)
+	Message(key messageKey, known seen)
 }
 
 // checkDevice reports whether a row is what was written, and the position up to
@@ -119,9 +119,9 @@ func checkDevice(name edge.DeviceID, body []byte) (covered edge.Position, err er
 
 type nobody struct{}
 
-func (nobody) boot(string, uint64)      {}
-func (nobody) sequence(uint64, seen)    {}
-func (nobody) message(messageKey, seen) {}
+func (nobody) Boot(string, uint64)      {}
+func (nobody) Sequence(uint64, seen)    {}
+func (nobody) Message(messageKey, seen) {}
 
 // readDevice reads a row, and returns the position up to which it is complete.
 // After an error the visitor was told a part of it.
@@ -141,16 +141,16 @@ func readDevice(name edge.DeviceID, body []byte, visitor deviceVisitor) (covered
 	}
 	for range boots {
 		id, high := string(reader.bytes()), reader.uvarint()
-		visitor.boot(id, high)
+		visitor.Boot(id, high)
 		sequence := high + 1
 		for gap := reader.uvarint(); gap != 0 && reader.err == nil; gap = reader.uvarint() {
 			sequence -= gap
-			visitor.sequence(sequence, reader.entry())
+			visitor.Sequence(sequence, reader.entry())
 		}
 	}
 	for reader.err == nil && len(reader.rest) > 0 {
 		key := messageKey{reader.uint64(), reader.uint64()}
-		visitor.message(key, reader.entry())
+		visitor.Message(key, reader.entry())
 	}
 	if reader.err != nil {
 		return 0, errWindowRow

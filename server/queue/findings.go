@@ -218,9 +218,9 @@ func (c *carved) frame() bool {
 	if _, err := c.findings.decoder.decode(edge.Position(c.ID), int(count), body); err == nil {
 		return c.whole()
 	} else if c.reject(); c.Live && len(body) >= 2+checksumBytes {
-		row := damagedRow{storedFrame: storedFrame{first: edge.Position(c.ID), count: int(count), body: body}, raw: c.int("raw")}
+		stored := scanFrame(c.row())
 		c.findings.keep("INSERT OR IGNORE INTO quarantine VALUES(-1, ?, ?, ?, ?, ?, ?, ?, 0)", len(body),
-			c.ID, int64(plausibleCount(row.storedFrame, row.raw, 0)), c.int("committed"), c.int("owed"), c.int("raw"), body, err.Error())
+			c.ID, int64(stored.plausibleCount(0)), c.int("committed"), c.int("owed"), c.int("raw"), body, err.Error())
 	}
 	return false
 }

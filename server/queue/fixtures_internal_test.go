@@ -219,7 +219,7 @@ func damage(t *testing.T, q *Queue, id edge.Position) {
 // these frames.
 func damageIn(t *testing.T, path string, ids ...edge.Position) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: migrations})
+	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}

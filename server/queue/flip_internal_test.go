@@ -154,8 +154,8 @@ func (f *flipped) know(t *testing.T, q *Queue) {
 		f.files[suffix] = content
 	}
 	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
-		return conn.Query("SELECT id, n, committed, body FROM frame", func(row sqlite.Row) error {
-			stored := readStoredFrame(row)
+		return conn.Query("SELECT id, n, committed, owed, raw, body FROM frame", func(row sqlite.Row) error {
+			stored := scanFrame(row)
 			frame, err := q.decoder.decodeStored(stored)
 			if err != nil {
 				return err
@@ -278,7 +278,7 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 		}
 		// The process would be gone; here its connections are still open.
 		after := filepath.Join(folder, fmt.Sprint("start-", start+1))
-		for _, name := range []string{"", "-wal", suspectSuffix} {
+		for _, name := range []string{"", "-wal", ".suspect"} {
 			content, err := os.ReadFile(path + name)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue

@@ -76,7 +76,7 @@ type encoder struct {
 	sequences  []uint64 // the last one of each boot id, by its number; 0 is none
 	received   int64    // of the record before, Unix microseconds
 	kinds      byte     // of the record before
-	set        uint32   // of the record before
+	before     uint32   // the set of the record before
 	count      int
 	owed       uint32 // the set of every record so far; owedMixed when they differ
 }
@@ -85,6 +85,9 @@ type encoder struct {
 const owedMixed = 0
 
 func newEncoder() (*encoder, error) { return newEncoderOf(zstd.SpeedFastest) }
+
+// newMergeEncoder returns an encoder that takes more time for smaller frames.
+func newMergeEncoder() (*encoder, error) { return newEncoderOf(zstd.SpeedDefault) }
 
 func newEncoderOf(level zstd.EncoderLevel) (*encoder, error) {
 	compressor, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
@@ -112,7 +115,7 @@ func (e *encoder) add(record *edge.Record, owed uint32) {
 		bitIf(identity.MessageID != "", flagMessageID) | bitIf(identity.Explicit, flagExplicit) |
 		bitIf(record.TraceParent != "", flagTraceParent) | bitIf(record.Verified, flagVerified) | bitIf(record.Revision != 0, flagRevision)
 	received, kinds := record.ReceivedAt.UnixMicro(), byte(record.Source)<<4|byte(record.Encoding)
-	same := e.count > 0 && kinds == e.kinds && owed == e.set
+	same := e.count > 0 && kinds == e.kinds && owed == e.before
 
 	dst := append(e.records, flags|bitIf(same, flagSame))
 	if !same {
@@ -151,9 +154,15 @@ func (e *encoder) add(record *edge.Record, owed uint32) {
 	} else if e.owed != owed {
 		e.owed = owedMixed
 	}
-	e.received, e.kinds, e.set = received, kinds, owed
+	e.received, e.kinds, e.before = received, kinds, owed
 	e.count++
 }
+
+// size returns how many bytes the records take before compression.
+func (e *encoder) size() int { return len(e.records) }
+
+// set returns the set that every record is owed to, owedMixed when they differ.
+func (e *encoder) set() uint32 { return e.owed }
 
 // body returns the frame whose first record has a position. The slice is the
 // caller's.

@@ -31,14 +31,6 @@ func scanFrame(row sqlite.Row) storedFrame {
 	}
 }
 
-// readStoredFrame reads a row of id, n, committed and body.
-func readStoredFrame(row sqlite.Row) storedFrame {
-	return storedFrame{
-		first: edge.Position(row.Int(0)), count: int(row.Int(1)),
-		committedAt: time.UnixMicro(row.Int(2)).UTC(), body: row.Bytes(3),
-	}
-}
-
 // end returns the position behind the last record.
 func (f *storedFrame) end() edge.Position { return f.first + edge.Position(f.count) }
 
@@ -61,4 +53,10 @@ func storedHead(conn *sqlite.Conn) (head edge.Position, err error) {
 	_, err = conn.One("SELECT max(counted, coalesce((SELECT id + n - 1 FROM frame ORDER BY id DESC LIMIT 1), 0)) FROM ledger",
 		func(row sqlite.Row) { head = edge.Position(row.Int(0)) })
 	return head, err
+}
+
+// lastCommit returns the gateway time of the newest frame, zero when there is none.
+func lastCommit(conn *sqlite.Conn) (at time.Time, err error) {
+	_, err = conn.One("SELECT committed FROM frame ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { at = fromUnixMicro(row.Int(0)) })
+	return at, err
 }

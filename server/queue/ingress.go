@@ -10,8 +10,6 @@ import (
 const (
 	ingressMax      = 10_000
 	ingressBytesMax = 64 << 20
-	// letterRowBytes is what a dead letter takes besides its body.
-	letterRowBytes = 256
 )
 
 // ingressKept is how many messages refused at the door are kept, and what they

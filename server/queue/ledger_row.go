@@ -34,6 +34,9 @@ type ledgerCounts struct {
 	skipped      int64 // positions that nothing was ever stored at
 }
 
+// replayRecords is how many records a start reads again at most.
+const replayRecords = 1 << 18
+
 // storedClock is what the file knows of its clocks.
 type storedClock struct {
 	gateway time.Time // zero in a file that is new, or from before there was gateway time

@@ -12,6 +12,12 @@ import (
 // historyMax bounds the attempts that a dead letter keeps for life.
 const historyMax = 20
 
+// letterRowBytes is what a dead letter takes besides its body.
+const letterRowBytes = 256
+
+// ingressIndex marks the correlation ids of refused messages.
+const ingressIndex = 1
+
 // letter is a row of the table dead.
 type letter struct {
 	sink     edge.SinkID

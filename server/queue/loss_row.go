@@ -33,6 +33,10 @@ type lossReason struct {
 	actor  string // empty for a policy
 }
 
+// damagedReason is why records are lost by damage. Which devices lost them is not
+// known, and the time of the commit stands for that of their receipt.
+var damagedReason = lossReason{kind: edge.LossQuarantined, reason: "damaged"}
+
 // stretch is a part of the loss report: a row of the table loss, or what becomes
 // one with the next commit.
 type stretch struct {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
 )
@@ -79,9 +77,6 @@ type merger struct {
 func newMerger(q *Queue, encoder *encoder, pending []smallFrame) *merger {
 	return &merger{q: q, encoder: encoder, requests: make(chan []smallFrame, 1), ready: make(chan *merged, 1), pending: pending}
 }
-
-// newMergeEncoder returns an encoder that takes more time than that of commits.
-func newMergeEncoder() (*encoder, error) { return newEncoderOf(zstd.SpeedDefault) }
 
 // run is the goroutine beside the committer.
 func (m *merger) run() {
@@ -178,7 +173,7 @@ func (m *merger) merge(run []smallFrame) (*merged, error) {
 	case next != result.end:
 		return nil, nil // delivered and removed in the meantime
 	}
-	result.raw, result.owed, result.body = len(m.encoder.records), m.encoder.owed, m.encoder.body(result.first)
+	result.raw, result.owed, result.body = m.encoder.size(), m.encoder.set(), m.encoder.body(result.first)
 	return result, nil
 }
 

@@ -34,7 +34,7 @@ type mixedView struct {
 func (q *Queue) countMixed(ctx context.Context, first edge.Position) (map[edge.SinkID]mixedCount, error) {
 	var row *damagedRow
 	err := q.read(ctx, func(conn *sqlite.Conn) (err error) {
-		row, err = q.readDamaged(conn, first)
+		row, err = findDamaged(conn, q.decoder, first)
 		return err
 	})
 	if err != nil || row == nil || !q.isMixed(row) {
@@ -111,9 +111,8 @@ func (v *mixedView) owes(position edge.Position, sinks []edge.SinkID) bool {
 func (q *Queue) countPiece(conn *sqlite.Conn, views []mixedView, from edge.Position) (next edge.Position, ended bool, err error) {
 	frames, bytes := 0, 0
 	next, ended = from, true
-	err = conn.Query(`SELECT id, n, committed, body FROM frame
-		WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1) ORDER BY id`, func(row sqlite.Row) error {
-		stored := readStoredFrame(row)
+	err = conn.Query(selectFrames+fromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
+		stored := scanFrame(row)
 		frame, err := q.decoder.decodeStored(stored)
 		if err != nil || frame.end() <= from { // damaged: it is this one, or its turn comes
 			return nil

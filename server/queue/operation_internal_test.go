@@ -206,7 +206,7 @@ func TestOperations_PowerCut(t *testing.T) {
 			return err
 		}, [][]edge.Position{{4}}},
 		"Restore": {restoring, func(disk sqlite.Disk) error {
-			_, err := Restore(context.Background(), disk, backup, path, true)
+			_, err := Restore(context.Background(), disk, backup, path, true, Renew)
 			return err
 		}, [][]edge.Position{{4, 5, 6}, all}},
 	} {
@@ -248,7 +248,7 @@ func TestOperations_PowerCut_Mutant(t *testing.T) {
 	const path = "/data/queue.db"
 	disk := simdisk.New(simdisk.Settings{Seed: 1, Files: onSimulated(t, stopped(t), path)})
 	defer disk.Close()
-	disk.Inject(simdisk.Fault{Calls: simdisk.Sync, Path: suffixBuilding, Lie: true})
+	disk.Inject(simdisk.Fault{Calls: simdisk.Sync, Path: ".building", Lie: true})
 	disk.Record()
 	if _, err := Compact(t.Context(), disk.Port(), path); err != nil {
 		t.Fatal(err)

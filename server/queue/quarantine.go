@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,10 +10,6 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
 )
-
-// frameSink stands in the table quarantine for the sink of what is not a dead
-// letter.
-const frameSink = -1
 
 // damaged names a frame or a dead letter that somebody could not read, on its way
 // to the committer.
@@ -81,19 +76,10 @@ func (c *committer) moveDamaged(conn *sqlite.Conn, tx *transaction) error {
 	return c.moveLetter(conn, tx)
 }
 
-// damagedRow is the row of a damaged frame: any of its columns may be what is
-// wrong.
-type damagedRow struct {
-	storedFrame
-	owed   int64
-	raw    int64
-	reason error
-}
-
 // moveFrame moves a frame. Its row is deleted as if it had been decided: no
 // cursor waits for it, and nothing is ever read from it.
 func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
-	row, err := c.q.readDamaged(conn, tx.damaged.position)
+	row, err := findDamaged(conn, c.q.decoder, tx.damaged.position)
 	if err != nil || row == nil {
 		return err
 	}
@@ -114,40 +100,26 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 // hintDamaged is what an operator does about damage.
 const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl queue verify"
 
-func (r *damagedRow) insert(conn *sqlite.Conn, sink int64, now time.Time) error {
-	body := r.body
-	if body == nil { // an empty one may be read as none
-		body = []byte{}
-	}
-	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", sink, int64(r.first), int64(r.count),
-		r.committedAt.UnixMicro(), r.owed, r.raw, body, r.reason.Error(), now.UnixMicro())
-	if err != nil {
-		return fmt.Errorf("keep what is damaged at %d: %w", r.first, err)
-	}
-	return nil
-}
-
 // moveLetter moves a dead letter. It was one of its sink's dead, and is now lost.
 func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	what := tx.damaged
-	var row letter
-	found, err := conn.One(selectLetters+" WHERE sink = ? AND position = ?", func(columns sqlite.Row) { row = readLetter(columns) }, what.sink, int64(what.position))
-	if err != nil || !found {
+	row, err := findLetter(conn, edge.SinkID(what.sink), what.position)
+	if err != nil || row == nil {
 		return err
 	}
-	if _, err = c.q.decoder.decodeLetter(&row); err == nil {
+	if _, err = c.q.decoder.decodeLetter(row); err == nil {
 		return nil
 	}
 	moved := damagedRow{storedFrame: storedFrame{first: row.position, count: 1, committedAt: row.lastAt, body: row.body}, reason: err}
 	if err := moved.insert(conn, what.sink, tx.now); err != nil {
 		return err
 	}
-	if err := c.q.forgetLetter(&row, tx); err != nil {
+	if err := c.q.forgetLetter(row, tx); err != nil {
 		return err
 	}
 	tx.totals.quarantined++
 	c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.position, "error", err, "hint", hintDamaged)
-	return conn.Exec("DELETE FROM dead WHERE sink = ? AND position = ?", what.sink, int64(row.position))
+	return deleteLetter(conn, row.sink, row.position)
 }
 
 // forgetLetter counts a dead letter that is no more.
@@ -187,40 +159,6 @@ func (q *Queue) forgetLetter(row *letter, tx *transaction) error {
 		}
 	}
 	return nil
-}
-
-// damagedReason is why records are lost by damage. Which devices lost them is not
-// known, and the time of the commit stands for that of their receipt.
-var damagedReason = lossReason{kind: edge.LossQuarantined, reason: "damaged"}
-
-// readDamaged returns the row of a frame, nil when it is gone or whole.
-func (q *Queue) readDamaged(conn *sqlite.Conn, first edge.Position) (found *damagedRow, err error) {
-	_, err = conn.One("SELECT id, n, committed, body, owed, raw, coalesce((SELECT min(id) FROM frame WHERE id > ?1), 0) FROM frame WHERE id = ?1", func(row sqlite.Row) {
-		found = &damagedRow{storedFrame: readStoredFrame(row), owed: row.Int(4), raw: row.Int(5)}
-		_, err := q.decoder.decodeStored(found.storedFrame)
-		if found.reason = err; err == nil {
-			found = nil
-			return
-		}
-		if damage, ok := errors.AsType[*DamageError](err); ok {
-			found.reason = damage.Err
-		}
-		found.count = plausibleCount(found.storedFrame, found.raw, edge.Position(row.Int(6)))
-	}, int64(first))
-	return found, err
-}
-
-// plausibleCount returns how many positions a damaged frame takes, whose number
-// of records may be what is damaged. Behind it lies another frame, or nothing.
-func plausibleCount(stored storedFrame, raw int64, next edge.Position) int {
-	most := int64(maxFrameBytes / minRecordBytes)
-	if raw > 0 && raw <= maxFrameBytes {
-		most = min(most, raw/minRecordBytes)
-	}
-	if next > stored.first {
-		most = min(most, int64(next-stored.first))
-	}
-	return int(max(1, min(most, int64(stored.count))))
 }
 
 // lose decides the positions of a damaged frame for one sink, and counts how
@@ -315,8 +253,8 @@ func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *damagedRow, un
 	// have been in this one. That reads the backlog, and everything waits meanwhile:
 	// it is only done where countMixed could not, as at a start.
 	elsewhere := int64(0)
-	err := conn.Query("SELECT id, n, committed, body FROM frame WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
-		frame, err := q.decoder.decodeStored(readStoredFrame(sqlRow))
+	err := conn.Query(selectFrames+" WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
+		frame, err := q.decoder.decodeStored(scanFrame(sqlRow))
 		if err != nil {
 			return nil // it is damaged too, and its turn comes
 		}

@@ -51,7 +51,6 @@ package queue
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"sync"
@@ -62,11 +61,6 @@ import (
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite"
 )
-
-//go:embed schema/*.sql
-var schema embed.FS
-
-var migrations = sqlite.NewMigrations(schema, "schema/*.sql")
 
 // Settings of a queue. Zero values are the defaults.
 type Settings struct {
@@ -192,7 +186,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlite.Open(ctx, sqlite.Settings{Path: settings.Path, Migrations: migrations, Disk: settings.Disk})
+	db, err := openFresh(ctx, settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -223,20 +217,6 @@ func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, boun
 		damaged: make(chan damageReport), counting: make(chan struct{}, 1), broken: make(chan error, 1), closed: make(chan struct{}),
 		backups: backups{ended: make(chan struct{})},
 	}
-}
-
-// IsInUse reports whether Open has refused a file because another process has it
-// open.
-func IsInUse(err error) bool {
-	_, used := errors.AsType[*sqlite.InUseError](err)
-	return used
-}
-
-// IsNewer reports whether Open has refused a file because a newer program has
-// written it. Starting again is useless then.
-func IsNewer(err error) bool {
-	_, newer := errors.AsType[*sqlite.SchemaError](err)
-	return newer
 }
 
 // Run makes records durable until ctx ends. It then takes nothing more, finishes

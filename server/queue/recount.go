@@ -73,6 +73,23 @@ func (r *Recount) mismatch(account, field string, counted, recounted int64) {
 	}
 }
 
+// Ledger returns the accounts as they should be.
+func (r *Recount) Ledger() edge.Ledger {
+	ledger := edge.Ledger{Accepted: r.Accepted, Unrouted: r.unrouted, Stored: r.Stored, Mismatches: r.Mismatches, Found: r.Found}
+	if r.Whole {
+		ledger.Unrouted = r.Unrouted
+	}
+	for _, sink := range r.Sinks {
+		account := edge.SinkLedger{
+			Sink: sink.ID, Name: sink.Name, Delivered: sink.Counted.Delivered, Dead: sink.Dead, Held: sink.Counted.Held,
+			Discarded: sink.Discarded, Expired: sink.Expired, Pending: sink.Pending,
+		}
+		account.Owed = account.Delivered + account.Dead + account.Held + account.Discarded + account.Expired + account.Pending
+		ledger.Sinks = append(ledger.Sinks, account)
+	}
+	return ledger
+}
+
 // recountsMax is how often a recount begins anew because records that it had not
 // read yet were removed.
 const recountsMax = 3

@@ -12,8 +12,9 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// pieceRecords of random make a frame that is a piece of a recount.
-const pieceRecords = 1 + pieceBytes/4000
+// pieceRecords of random make a frame of more than 256 KiB, which is a piece of a
+// recount.
+const pieceRecords = 1 + 256<<10/4000
 
 // TestQueue_Recount_LargeFrames counts frames that are a piece each: the last one
 // ends it, and one that is damaged is damaged once.

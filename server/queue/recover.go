@@ -129,10 +129,12 @@ func (q *Queue) loadLedger(conn *sqlite.Conn) error {
 		return err
 	}
 	q.ledger.replace(totals)
-	q.registry.cursorsLost, q.window.forgot = stored.cursorsLost, unixMicro(stored.restoredAt)/1000
+	q.registry.cursorsLost = stored.cursorsLost
+	if !stored.restoredAt.IsZero() {
+		q.window.forgot = stored.restoredAt.UnixMilli()
+	}
 	q.start.replayFrom, q.start.attempts.bytes = stored.replayFrom, stored.attemptBytes
-	committed := time.Time{}
-	_, err = conn.One("SELECT committed FROM frame ORDER BY id DESC LIMIT 1", func(row sqlite.Row) { committed = fromUnixMicro(row.Int(0)) })
+	committed, err := lastCommit(conn)
 	if err != nil {
 		return err
 	}
@@ -186,7 +188,7 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 			q.replayFrame(frame)
 			return nil
 		}
-		damaged, err := q.readDamaged(conn, edge.Position(row.Int(0)))
+		damaged, err := findDamaged(conn, q.decoder, edge.Position(row.Int(0)))
 		if err == nil && damaged != nil {
 			q.replayDamaged(damaged)
 		}

@@ -38,7 +38,7 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	}
 	if apply {
 		if done.Salvaged, err = mendFile(ctx, disk, path, &done.Found); err == nil {
-			return done, disk.Remove(path + suspectSuffix)
+			return done, clearSuspect(disk, path)
 		}
 		if !errors.Is(err, errNotMended) {
 			return done, fmt.Errorf("repair: %w", err)
@@ -63,7 +63,7 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 		return done, fmt.Errorf("repair: %w", err)
 	}
 	done.Kept, done.Removed = old.kept, old.removed
-	return done, disk.Remove(path + suspectSuffix)
+	return done, clearSuspect(disk, path)
 }
 
 // roomFor makes sure that there is room for a file as large as one that was looked

@@ -201,27 +201,3 @@ func closeWhole(db *sqlite.DB) error {
 	}
 	return errors.Join(err, db.Close())
 }
-
-// suspectSuffix names the mark that the next start looks at the whole file.
-const suspectSuffix = ".suspect"
-
-// suspect leaves the mark. When that fails, the next start meets the damage again.
-func suspect(disk sqlite.Disk, path string, why error) error {
-	file, err := disk.Open(path+suspectSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(file, why)
-	return errors.Join(err, file.Sync(), file.Close(), disk.SyncFolder(filepath.Dir(path)))
-}
-
-// suspect lets the next start look at the whole file, when it may be damaged.
-func (c *committer) suspect(why error) {
-	failure, ok := errors.AsType[*sqlite.Error](why)
-	if (!ok || !failure.IsCorrupt()) && !errors.Is(why, errRow) {
-		return
-	}
-	if err := suspect(c.q.settings.Disk, c.q.settings.Path, why); err != nil {
-		c.q.observer.Log.Warn("the next start does not know that the file may be damaged", "error", err)
-	}
-}

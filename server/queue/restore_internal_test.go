@@ -52,7 +52,7 @@ func TestRestore(t *testing.T) {
 	}
 	note(large(100, 20), original)
 	path := filepath.Join(t.TempDir(), "data", "queue.db")
-	restored, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false)
+	restored, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestRestore(t *testing.T) {
 		t.Error(diff)
 	}
 	note(large(200, 20), q)
-	if got := leaseAll(t, q, 1); len(got) != 20 || got[0].Record.Position < positionsSkippedMin || got[0].Record.Correlation.Log() == original.logs.current {
+	if got := leaseAll(t, q, 1); len(got) != 20 || got[0].Record.Position < 1<<39 || got[0].Record.Correlation.Log() == original.logs.current {
 		t.Errorf("leased %v", positionsOf(got))
 	}
 	reply := answers(t, q, large(5, 1))[0] // its device has not heard the answer
@@ -89,7 +89,7 @@ func TestRestore(t *testing.T) {
 func TestRestore_Expires(t *testing.T) {
 	_, backup := backedUp(t)
 	path := filepath.Join(t.TempDir(), "queue.db")
-	if _, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false); err != nil {
+	if _, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew); err != nil {
 		t.Fatal(err)
 	}
 	q, stop := run(t, Settings{Path: path})
@@ -117,7 +117,7 @@ func TestRestore_OverNewerSchema(t *testing.T) {
 	if _, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard()); !IsNewer(err) {
 		t.Fatalf("got %v, want a newer file", err)
 	}
-	done, err := Restore(t.Context(), sqlite.Disk{}, copied, path, true)
+	done, err := Restore(t.Context(), sqlite.Disk{}, copied, path, true, Renew)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestRestore_OverNewerSchema(t *testing.T) {
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
 	accepted(t, q, large(50, 1))
-	if got := positionsOf(leaseAll(t, q, 1)); len(got) != 5 || got[4] < positionsSkippedMin {
+	if got := positionsOf(leaseAll(t, q, 1)); len(got) != 5 || got[4] < 1<<39 {
 		t.Errorf("leased %v, want four from before and one far above", got)
 	}
 }
@@ -152,13 +152,13 @@ func TestRestore_Refused(t *testing.T) {
 	t.Run("NotEmpty", func(t *testing.T) {
 		path := stopped(t)
 		before := filesOf(t, path)
-		if done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false); !errors.Is(err, ErrExists) {
+		if done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew); !errors.Is(err, ErrExists) {
 			t.Errorf("got %+v, %v", done, err)
 		}
 		if diff := cmp.Diff(before, filesOf(t, path)); diff != "" {
 			t.Error(diff)
 		}
-		done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, true)
+		done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +177,7 @@ func TestRestore_Refused(t *testing.T) {
 			t.Fatal(err)
 		}
 		damageIn(t, damaged, 3)
-		done, err := Restore(t.Context(), sqlite.Disk{}, damaged, path, false)
+		done, err := Restore(t.Context(), sqlite.Disk{}, damaged, path, false, Renew)
 		if failure, ok := errors.AsType[*DamagedError](err); !ok || failure.Verification.Found != 1 {
 			t.Errorf("got %+v, %v; want a damaged backup", done, err)
 		}
@@ -187,14 +187,28 @@ func TestRestore_Refused(t *testing.T) {
 	})
 	t.Run("NoBackup", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
-		if done, err := Restore(t.Context(), sqlite.Disk{}, path+".none", path, false); !errors.Is(err, fs.ErrNotExist) || isThere(t, path) {
+		if done, err := Restore(t.Context(), sqlite.Disk{}, path+".none", path, false, Renew); !errors.Is(err, fs.ErrNotExist) || isThere(t, path) {
 			t.Errorf("got %+v, %v", done, err)
 		}
 	})
 	t.Run("TooOften", func(t *testing.T) {
 		path := stopped(t)
-		inFile(t, path, "UPDATE ledger SET counted = ?1, checksum = ?2, replay_from = 1", int64(maxPosition), ledgerSum(logOf(t, path), maxPosition, 1))
-		if done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, true); err == nil {
+		db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
+			var ledger storedLedger
+			if _, err := conn.One(selectLedger, func(row sqlite.Row) { ledger = readLedger(row) }); err != nil {
+				return err
+			}
+			ledger.counted, ledger.replayFrom = 1<<48-1, 1
+			return ledger.save(conn, false)
+		})
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew); err == nil {
 			t.Errorf("got %+v, and no position is left", done)
 		}
 	})

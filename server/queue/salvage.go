@@ -68,14 +68,6 @@ func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, 
 	return report, nil
 }
 
-// errFault says that the program is wrong.
-var errFault = errors.New("a fault of the program, please report it")
-
-// openFresh opens a file, or makes one, to build a queue in it.
-func openFresh(ctx context.Context, disk sqlite.Disk, path string) (*sqlite.DB, error) {
-	return sqlite.Open(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
-}
-
 func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (report Salvaged, err error) {
 	defer func() { // a start must not end with a fault of the program: the next one would, too
 		if fault := recover(); fault != nil {
@@ -332,15 +324,6 @@ func (r *rebuild) undecided() edge.Position {
 	return first
 }
 
-func insertHole(conn *sqlite.Conn, hole span, reason string) error {
-	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, 0, 0, x'', ?, ?)", int64(frameSink), int64(hole.first), int64(hole.end-hole.first),
-		time.Time{}.UnixMicro(), reason, time.Now().UnixMicro())
-	if err != nil {
-		return fmt.Errorf("name what is not there from %d on: %w", hole.first, err)
-	}
-	return nil
-}
-
 func (r *rebuild) writeSets(conn *sqlite.Conn) error {
 	for number := uint32(1); number <= r.lastSet; number++ {
 		if err := insertSet(conn, int64(number), formatSinks(r.members(number))); err != nil {
@@ -395,9 +378,6 @@ func (r *rebuild) reportAll(conn *sqlite.Conn) error {
 	why := lossReason{kind: edge.LossQuarantined, reason: "damaged_file"}
 	return newStretch(why, time.Now(), span{1, r.head + 2}, r.lost, time.Time{}, unnamed).write(conn, edge.Ingress)
 }
-
-// reasonSkipped marks positions that nothing was ever stored at.
-const reasonSkipped = "skipped, so that no position is used twice"
 
 // renewLog gives a file a log that it has not had, and keeps the earlier ones for
 // the positions below.

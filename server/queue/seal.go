@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,10 +15,9 @@ import (
 // decided, or goes its own way, the batch is no more: whatever is left of it gets
 // another name.
 type sealedBatch struct {
-	members  spans
-	backfill spans         // of the members: those that go out as [edge.Backfill]
-	saved    chan struct{} // closed when a commit has saved it, or failed to
-	failure  error         // why that failed
+	storedBatch
+	saved   chan struct{} // closed when a commit has saved it, or failed to
+	failure error         // why that failed
 }
 
 // overlaps reports whether a position of wanted is a member.
@@ -124,11 +122,7 @@ func (b *sealedBatch) end(failure error) {
 func (a *account) takeSealed() (body []byte, waiting []*sealedBatch) {
 	body = []byte{}
 	for _, b := range a.sealed {
-		for _, set := range []spans{b.members, b.backfill} {
-			text := set.appendTo(nil, 0)
-			body = binary.AppendUvarint(body, uint64(len(text)))
-			body = append(body, text...)
-		}
+		body = b.storedBatch.appendTo(body)
 		if !b.isSaved() {
 			waiting = append(waiting, b)
 		}
@@ -155,23 +149,15 @@ func (a *account) endSeals(waiting []*sealedBatch, failure error) {
 	}
 }
 
-var errSealed = errors.New("sealed batches are damaged")
-
-// parseSealed reads what takeSealed wrote.
-func parseSealed(body []byte) ([]*sealedBatch, error) {
-	var all []*sealedBatch
-	rest := bytesLeft{rest: body}
+// restoreSealed makes the batches that a row holds.
+func restoreSealed(stored []storedBatch) []*sealedBatch {
 	saved := make(chan struct{})
 	close(saved)
-	for len(rest.rest) > 0 {
-		members, err := parseSpans(rest.bytes(), 0)
-		backfill, again := parseSpans(rest.bytes(), 0)
-		if rest.err != nil || err != nil || again != nil || len(members) == 0 {
-			return nil, errSealed
-		}
-		all = append(all, &sealedBatch{members: members, backfill: backfill, saved: saved})
+	all := make([]*sealedBatch, len(stored))
+	for i, batch := range stored {
+		all[i] = &sealedBatch{storedBatch: batch, saved: saved}
 	}
-	return all, nil
+	return all
 }
 
 // leaseSealed leases the first sealed batch that is not out, whole. It returns

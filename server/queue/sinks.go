@@ -266,7 +266,8 @@ func loadSink(stored storedSink) (*account, error) {
 	}
 	loaded.accountTotals, loaded.unsure = stored.accountTotals, !stored.countsHold()
 	// Damaged ones are as good as let go of: their records get other names.
-	loaded.sealed, _ = parseSealed(stored.sealed)
+	sealed, _ := parseSealed(stored.sealed)
+	loaded.sealed = restoreSealed(sealed)
 	return loaded, nil
 }
 

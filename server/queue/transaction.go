@@ -11,8 +11,7 @@ import (
 
 const (
 	// A start reads at most so much again, before the window's rows are saved.
-	replayRecords = 1 << 18
-	replayBytes   = 64 << 20
+	replayBytes = 64 << 20
 )
 
 // savesPerCommit bounds what a commit saves of the identity window.

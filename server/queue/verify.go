@@ -147,6 +147,12 @@ func (v *Verification) lookAtWAL(disk sqlite.Disk) (readable bool, err error) {
 	return lost == 0, image.Close()
 }
 
+// verifyOpen is Verify for a file that is open and that nobody writes to.
+func verifyOpen(ctx context.Context, path string, db *sqlite.DB) (Verification, error) {
+	v := Verification{Path: path, Problems: []Problem{}}
+	return v, v.run(ctx, db, nil)
+}
+
 // verifier is one look at a file, in one snapshot per check.
 type verifier struct {
 	*Verification
@@ -289,14 +295,6 @@ func (v *verifier) frames() error {
 		gap(v.head + 1)
 	}
 	return err
-}
-
-func quarantinedSpans(conn *sqlite.Conn) (apart spans, err error) {
-	err = conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY position", func(row sqlite.Row) error {
-		apart.add(span{edge.Position(row.Int(0)), edge.Position(row.Int(0) + row.Int(1))})
-		return nil
-	})
-	return apart, err
 }
 
 func (v *verifier) letters() error {

@@ -212,18 +212,18 @@ func parseDevice(name edge.DeviceID, body []byte) (*device, error) {
 // restoredDevice is a device while its row is read.
 type restoredDevice device
 
-func (d *restoredDevice) boot(id string, high uint64) {
+func (d *restoredDevice) Boot(id string, high uint64) {
 	restored := newBoot(id)
 	restored.high = high
 	d.boots = append(d.boots, restored)
 }
 
-func (d *restoredDevice) sequence(sequence uint64, known seen) {
+func (d *restoredDevice) Sequence(sequence uint64, known seen) {
 	d.boots[len(d.boots)-1].put(sequence, known)
 	d.heard = max(d.heard, known.heard)
 }
 
-func (d *restoredDevice) message(key messageKey, known seen) {
+func (d *restoredDevice) Message(key messageKey, known seen) {
 	if d.messages == nil {
 		d.messages = newRing()
 	}
