@@ -39,12 +39,15 @@ var allowed = map[string]place{
 	"server/wire":   {1, []string{"server/edge", "gen/..."}},
 	"server/config": {1, []string{"server/edge"}},
 
+	// What the queue's file contains, without a running queue.
+	"server/queuefile": {1, []string{"server/edge", "server/sqlite"}},
+
 	// A disk for tests to break, below the real SQLite.
 	"server/sqlite/simdisk": {1, []string{"server/sqlite"}},
 
 	// The data path.
 	"server/ingest":        {2, []string{"server/edge", "server/observe"}},
-	"server/queue":         {2, []string{"server/edge", "server/observe", "server/sqlite"}},
+	"server/queue":         {2, []string{"server/edge", "server/observe", "server/sqlite", "server/queuefile"}},
 	"server/dispatch":      {2, []string{"server/edge", "server/observe"}},
 	"server/sink/filesink": {2, []string{"server/edge", "server/observe", "server/wire"}},
 	"server/sink/httpsink": {2, []string{"server/edge", "server/observe", "server/wire"}},
@@ -58,7 +61,7 @@ var allowed = map[string]place{
 
 	// Composition.
 	"server/gateway": {4, []string{
-		"server/edge", "server/observe", "server/wire", "server/config", "server/ingest", "server/queue", "server/dispatch",
+		"server/edge", "server/observe", "server/wire", "server/config", "server/ingest", "server/queue", "server/queuefile", "server/dispatch",
 		"server/sink/...", "server/rpc", "server/broker", "server/fleet", "server/sqlite", "gen/...",
 	}},
 

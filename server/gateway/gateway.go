@@ -24,6 +24,7 @@ import (
 	"combotto.io/gateway/server/ingest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/rpc"
 )
 
@@ -147,9 +148,9 @@ func (g *gateway) abandon() error {
 
 // build makes the parts, innermost first.
 func (g *gateway) build(ctx context.Context) (err error) {
-	if g.queue, err = g.openQueue(ctx); queue.IsNewer(err) {
+	if g.queue, err = g.openQueue(ctx); queuefile.IsNewer(err) {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
-	} else if queue.IsInUse(err) {
+	} else if queuefile.IsInUse(err) {
 		return fmt.Errorf("%w: %w", ErrInUse, err)
 	} else if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -18,11 +19,11 @@ const (
 	lockFile  = "gateway.lock"
 )
 
-// What operations on files tell; see package queue.
+// What operations on files tell; see package queuefile.
 type (
-	Verification = queue.Verification
-	Repaired     = queue.Repaired
-	Restored     = queue.Restored
+	Verification = queuefile.Verification
+	Repaired     = queuefile.Repaired
+	Restored     = queuefile.Restored
 )
 
 // Offline is the queue of a gateway that does not run: the one of a data folder,
@@ -84,48 +85,48 @@ func (o *Offline) Close() error {
 // Path returns where the queue's file is.
 func (o *Offline) Path() string { return o.path }
 
-// VerifyQueue looks at the whole file and changes nothing; see [queue.Verify].
-func (o *Offline) VerifyQueue(ctx context.Context) (queue.Verification, error) {
-	found, err := queue.Verify(ctx, sqlite.Disk{}, o.path)
+// VerifyQueue looks at the whole file and changes nothing; see [queuefile.Verify].
+func (o *Offline) VerifyQueue(ctx context.Context) (queuefile.Verification, error) {
+	found, err := queuefile.Verify(ctx, sqlite.Disk{}, o.path)
 	return found, inUse(err)
 }
 
 // RepairQueue rebuilds a damaged file, or with apply unset only tells what that
-// would bring; see [queue.Repair].
-func (o *Offline) RepairQueue(ctx context.Context, apply bool) (queue.Repaired, error) {
-	done, err := queue.Repair(ctx, sqlite.Disk{}, o.path, apply)
+// would bring; see [queuefile.Repair].
+func (o *Offline) RepairQueue(ctx context.Context, apply bool) (queuefile.Repaired, error) {
+	done, err := queuefile.Repair(ctx, sqlite.Disk{}, o.path, apply)
 	return done, inUse(err)
 }
 
-// CompactQueue makes the file as small as what it holds; see [queue.Compact].
-func (o *Offline) CompactQueue(ctx context.Context) (queue.Compaction, error) {
-	done, err := queue.Compact(ctx, sqlite.Disk{}, o.path)
+// CompactQueue makes the file as small as what it holds; see [queuefile.Compact].
+func (o *Offline) CompactQueue(ctx context.Context) (queuefile.Compaction, error) {
+	done, err := queuefile.Compact(ctx, sqlite.Disk{}, o.path)
 	return done, inUse(err)
 }
 
 // BackupQueue copies the queue into a file that is not there yet, and verifies the
-// copy; see [queue.BackupFile].
-func (o *Offline) BackupQueue(ctx context.Context, to string) (queue.Verification, error) {
-	done, err := queue.BackupFile(ctx, sqlite.Disk{}, o.path, to)
+// copy; see [queuefile.BackupFile].
+func (o *Offline) BackupQueue(ctx context.Context, to string) (queuefile.Verification, error) {
+	done, err := queuefile.BackupFile(ctx, sqlite.Disk{}, o.path, to)
 	return done, inUse(err)
 }
 
-// RestoreQueue makes the queue from a backup; see [queue.Restore].
-func (o *Offline) RestoreQueue(ctx context.Context, from string, force bool) (queue.Restored, error) {
+// RestoreQueue makes the queue from a backup; see [queuefile.Restore].
+func (o *Offline) RestoreQueue(ctx context.Context, from string, force bool) (queuefile.Restored, error) {
 	if o.lock == nil { // the folder may be new, and a gateway may be started in it
 		folder, err := openDataDir(filepath.Dir(o.path))
 		if err != nil {
-			return queue.Restored{}, err
+			return queuefile.Restored{}, err
 		}
 		o.lock = folder.lock
 	}
-	done, err := queue.Restore(ctx, sqlite.Disk{}, from, o.path, force, queue.Renew)
+	done, err := queuefile.Restore(ctx, sqlite.Disk{}, from, o.path, force, queue.Renew)
 	return done, inUse(err)
 }
 
 // inUse translates what the queue says of a file that somebody has open.
 func inUse(err error) error {
-	if queue.IsInUse(err) {
+	if queuefile.IsInUse(err) {
 		return fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	return err
@@ -133,13 +134,15 @@ func inUse(err error) error {
 
 // IsDamaged reports whether an operation was refused because a file has problems.
 func IsDamaged(err error) bool {
-	_, damaged := errors.AsType[*queue.DamagedError](err)
+	_, damaged := errors.AsType[*queuefile.DamagedError](err)
 	return damaged
 }
 
 // IsThere reports whether an operation was refused because it would replace
 // something.
-func IsThere(err error) bool { return errors.Is(err, queue.ErrExists) || errors.Is(err, fs.ErrExist) }
+func IsThere(err error) bool {
+	return errors.Is(err, queuefile.ErrExists) || errors.Is(err, fs.ErrExist)
+}
 
 // Hint tells an operator what to check after an error of an operation on files;
 // empty when there is nothing to say.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
 
 const (
@@ -46,22 +47,22 @@ type account struct {
 	start       edge.Position
 	backlogFrom edge.Position
 
-	cursor   edge.Position // the first position that is not decided
-	durable  edge.Position // the cursor that a start would find, or one that leads to the same
-	next     edge.Position // where the next lease looks first
-	frontier edge.Position // nothing from here on was ever leased or decided
-	settled  spans         // decided, above the cursor
-	leased   spans
-	orphans  spans                             // leased, and their frame is gone since
+	cursor   edge.Position   // the first position that is not decided
+	durable  edge.Position   // the cursor that a start would find, or one that leads to the same
+	next     edge.Position   // where the next lease looks first
+	frontier edge.Position   // nothing from here on was ever leased or decided
+	settled  queuefile.Spans // decided, above the cursor
+	leased   queuefile.Spans
+	orphans  queuefile.Spans                   // leased, and their frame is gone since
 	attempts map[edge.Position][]edge.Delivery // of what is leased, by the first position of each: under way to the sink
 	inFlight int                               // positions in leased, and leased dead letters
 	requeue  requeue
 	sealed   []*sealedBatch
 
-	accountTotals
-	deaths map[string]deaths    // by reason
-	losses map[lossReason]int64 // ever, by kind and reason, whoever gave them up
-	recent []edge.Attempt       // the last attempts, oldest first
+	queuefile.SinkCounts
+	deaths map[string]queuefile.Deaths    // by reason
+	losses map[queuefile.LossReason]int64 // ever, by kind and reason, whoever gave them up
+	recent []edge.Attempt                 // the last attempts, oldest first
 
 	unannounced int64 // losses
 	announcedAt time.Time
@@ -74,7 +75,7 @@ type account struct {
 }
 
 func newAccount(id edge.SinkID, name, kind string) *account {
-	return &account{id: id, name: name, kind: kind, deaths: make(map[string]deaths), losses: make(map[lossReason]int64), attempts: make(map[edge.Position][]edge.Delivery), requeue: requeue{out: make(map[edge.Position]*requeued)}}
+	return &account{id: id, name: name, kind: kind, deaths: make(map[string]queuefile.Deaths), losses: make(map[queuefile.LossReason]int64), attempts: make(map[edge.Position][]edge.Delivery), requeue: requeue{out: make(map[edge.Position]*requeued)}}
 }
 
 // owes reports whether the sink is owed the record at position, which names the
@@ -87,18 +88,18 @@ func (a *account) owes(position edge.Position, sinks []edge.SinkID) bool {
 }
 
 // decide marks positions as decided and moves the cursor over them.
-func (a *account) decide(decided span) {
+func (a *account) decide(decided queuefile.Span) {
 	a.unseal(decided)
-	a.settled.add(decided)
-	if a.settled[0].first == a.cursor {
-		a.cursor = a.settled[0].end
+	a.settled.Add(decided)
+	if a.settled[0].First == a.cursor {
+		a.cursor = a.settled[0].End
 		a.settled = slices.Delete(a.settled, 0, 1)
 	}
 }
 
 // decided reports whether nothing is to be done any more at position.
 func (a *account) decided(position edge.Position) bool {
-	return position < a.cursor || a.settled.contains(span{position, position + 1})
+	return position < a.cursor || a.settled.Contains(queuefile.Span{First: position, End: position + 1})
 }
 
 // count counts the records of a commit that has become durable. While nothing is
@@ -107,7 +108,7 @@ func (a *account) decided(position edge.Position) bool {
 func (a *account) count(g *group, sets *owedSets) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pending() == 0 && !a.unsure {
+	if a.Pending() == 0 && !a.unsure {
 		a.cursor, a.next, a.frontier, a.settled = g.first, g.first, g.first, nil
 		if !a.dirty {
 			a.durable = g.first
@@ -115,10 +116,10 @@ func (a *account) count(g *group, sets *owedSets) {
 	}
 	for _, owing := range g.owing {
 		if slices.Contains(sets.sinks(owing.set), a.id) {
-			a.owed += owing.records
+			a.Owed += owing.records
 		}
 	}
-	a.counted = g.last()
+	a.Counted = g.last()
 }
 
 // pinned returns the first position that has to be kept for the sink. What is
@@ -127,7 +128,7 @@ func (a *account) count(g *group, sets *owedSets) {
 func (a *account) pinned() (edge.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.durable, a.pending() > 0 || a.unsure || a.dirty && a.durable < a.cursor
+	return a.durable, a.Pending() > 0 || a.unsure || a.dirty && a.durable < a.cursor
 }
 
 func (a *account) isRemoved() bool {
@@ -141,7 +142,7 @@ func (a *account) state(position edge.Position) edge.State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.leased.contains(span{position, position + 1}):
+	case a.leased.Contains(queuefile.Span{First: position, End: position + 1}):
 		return edge.InFlight
 	case slices.ContainsFunc(a.unsaved.letters, func(change letterChange) bool {
 		return change.position == position && change.kind == letterBorn
@@ -155,13 +156,13 @@ func (a *account) state(position edge.Position) edge.State {
 
 // lose counts records that the sink will not get. What did not expire counts as
 // discarded. The caller reports them, and decides their positions.
-func (a *account) lose(why lossReason, count int64) {
-	if why.kind == edge.LossExpired {
-		a.expired += count
+func (a *account) lose(why queuefile.LossReason, count int64) {
+	if why.Kind == edge.LossExpired {
+		a.Expired += count
 	} else {
-		a.discarded += count
+		a.Discarded += count
 	}
-	why.actor = ""
+	why.Actor = ""
 	a.losses[why] += count
 	a.dirty = true
 }

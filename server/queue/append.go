@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 	// entryOverhead is what an entry costs besides its payload.
 	entryOverhead = 256
 	// appendBytesMax bounds one call of Append, and with it a frame.
-	appendBytesMax = maxFrameBytes / 2
+	appendBytesMax = queuefile.MaxFrameBytes / 2
 )
 
 // intake gathers entries into groups until the assembler takes them.

@@ -11,6 +11,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -88,7 +89,7 @@ func TestMend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := stopped(t)
 			inFile(t, path, test.statement)
-			done, err := Repair(t.Context(), sqlite.Disk{}, path, true)
+			done, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
 			if err != nil || done.Records != 6 || (done.Kept != "") != test.kept {
 				t.Fatalf("got %+v, %v", done, err)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 )
 
 // assembler decides about each entry and writes the frame of a group while the
@@ -17,13 +18,13 @@ import (
 // the new generation, forgets what it did above the last durable position, and
 // goes on from there.
 type assembler struct {
-	logs    *logs
+	logs    *queuefile.Logs
 	clock   *clock
 	tracer  *observe.Tracer
 	window  *window
 	sets    *owedSets
-	encoder *encoder
-	letters *encoder
+	encoder *queuefile.Encoder
+	letters *queuefile.Encoder
 	durable *durable
 
 	generation uint64
@@ -42,7 +43,7 @@ type durable struct {
 func (a *assembler) assemble(g *group) {
 	a.rewind()
 	g.generation, g.first, g.committedAt = a.generation, a.next, a.clock.now()
-	a.encoder.reset()
+	a.encoder.Reset()
 	a.window.mu.Lock()
 	a.window.now = g.committedAt.UnixMilli()
 	for i := range g.entries {
@@ -51,7 +52,7 @@ func (a *assembler) assemble(g *group) {
 	a.window.mu.Unlock()
 	g.count = int(a.next - g.first)
 	if g.count > 0 {
-		g.raw, g.owed, g.body = a.encoder.size(), a.encoder.set(), a.encoder.body(g.first)
+		g.raw, g.owed, g.body = a.encoder.Size(), a.encoder.Set(), a.encoder.Body(g.first)
 	}
 }
 
@@ -79,8 +80,8 @@ func (a *assembler) decide(g *group, entry *edge.Entry) answer {
 	if record.Identity.Identifies() {
 		known, found := a.window.find(record)
 		switch {
-		case found && known.payload == payload:
-			first := edge.NewCorrelationID(time.UnixMilli(known.received), known.position, 0, a.logs.of(known.position))
+		case found && known.Payload == payload:
+			first := edge.NewCorrelationID(time.UnixMilli(known.Received), known.Position, 0, a.logs.Of(known.Position))
 			return answer{receipt: edge.Receipt{Correlation: first, Duplicate: true}}
 		case found && record.Identity.Explicit:
 			return answer{err: edge.Refuse(edge.Conflict, edge.ReasonConflict, "", "this key was used for another payload before")}
@@ -98,9 +99,9 @@ func (a *assembler) decide(g *group, entry *edge.Entry) answer {
 		g.unrouted++
 	}
 	g.countOwed(set)
-	a.encoder.add(record, set)
+	a.encoder.Add(record, set)
 	return answer{receipt: edge.Receipt{
-		Correlation: edge.NewCorrelationID(record.ReceivedAt, position, 0, a.logs.current),
+		Correlation: edge.NewCorrelationID(record.ReceivedAt, position, 0, a.logs.Current),
 		Conflict:    conflict,
 	}}
 }
@@ -130,15 +131,15 @@ func (a *assembler) trace(g *group, record *edge.Record) {
 func (a *assembler) keepRefused(g *group, entry *edge.Entry) answer {
 	record := entry.Record
 	record.Position = edge.Position(a.nextLetter)
-	record.Correlation = edge.NewCorrelationID(record.ReceivedAt, record.Position, ingressIndex, a.logs.current)
+	record.Correlation = edge.NewCorrelationID(record.ReceivedAt, record.Position, queuefile.IngressIndex, a.logs.Current)
 	a.nextLetter++
-	a.letters.reset()
-	a.letters.add(&record, owedMixed)
-	g.letters = append(g.letters, letter{
-		sink: edge.Ingress, position: record.Position, device: record.Device,
-		reason: string(entry.Refusal.Reason), status: entry.Refusal.Field, excerpt: edge.Excerpt(entry.Refusal.Message),
-		attempts: 1, firstAt: record.ReceivedAt, lastAt: record.ReceivedAt,
-		body: a.letters.body(record.Position),
+	a.letters.Reset()
+	a.letters.Add(&record, queuefile.OwedMixed)
+	g.letters = append(g.letters, queuefile.Letter{
+		Sink: edge.Ingress, Position: record.Position, Device: record.Device,
+		Reason: string(entry.Refusal.Reason), Status: entry.Refusal.Field, Excerpt: edge.Excerpt(entry.Refusal.Message),
+		Attempts: 1, FirstAt: record.ReceivedAt, LastAt: record.ReceivedAt,
+		Body: a.letters.Body(record.Position),
 	})
 	return answer{receipt: edge.Receipt{Correlation: record.Correlation, Refused: true}}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -26,8 +27,8 @@ type attemptTotals struct {
 // without an index.
 func (t *attemptTotals) insert(conn *sqlite.Conn, sink edge.SinkID, attempt *edge.Attempt, now time.Time) error {
 	t.lastID = max(t.lastID+1, now.UnixMicro())
-	t.bytes += attemptRowBytes + int64(len(attempt.Status)+len(attempt.Excerpt))
-	return insertAttempt(conn, t.lastID, sink, attempt)
+	t.bytes += queuefile.AttemptRowBytes + int64(len(attempt.Status)+len(attempt.Excerpt))
+	return queuefile.InsertAttempt(conn, t.lastID, sink, attempt)
 }
 
 // removeOld deletes attempts that are too old or too many, oldest first.
@@ -37,7 +38,7 @@ func (t *attemptTotals) removeOld(conn *sqlite.Conn, now time.Time) error {
 	err := conn.Query("SELECT id, length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB)) FROM attempt ORDER BY id LIMIT ?", func(row sqlite.Row) error {
 		if row.Int(0) < cutoff || t.bytes-freed > attemptBytesMax {
 			last = row.Int(0)
-			freed += attemptRowBytes + row.Int(1)
+			freed += queuefile.AttemptRowBytes + row.Int(1)
 		}
 		return nil
 	}, int64(attemptsPerCommit))
@@ -63,9 +64,9 @@ const attemptsScanned = 100_000
 // first, from a gateway time on.
 func readAttempts(conn *sqlite.Conn, sink edge.SinkID, record *edge.Record, from time.Time) ([]edge.Attempt, error) {
 	var attempts []edge.Attempt
-	err := conn.Query("SELECT "+attemptColumns+` FROM (SELECT * FROM attempt WHERE id >= ? ORDER BY id LIMIT ?) WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id`,
+	err := conn.Query("SELECT "+queuefile.AttemptColumns+` FROM (SELECT * FROM attempt WHERE id >= ? ORDER BY id LIMIT ?) WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id`,
 		func(row sqlite.Row) error {
-			if attempt := readAttempt(row); attempt.Covers(record.Position, record.Device) {
+			if attempt := queuefile.ReadAttempt(row); attempt.Covers(record.Position, record.Device) {
 				attempts = append(attempts, attempt)
 			}
 			return nil

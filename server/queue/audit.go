@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -23,7 +24,7 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 	if err := q.save(ctx, saveSome); err != nil && edge.AsError(err).Code != edge.Full {
 		return edge.Ledger{}, fmt.Errorf("verify the ledger: %w", err)
 	}
-	recount, err := recountFile(ctx, q.readGently, q.decoder)
+	recount, err := queuefile.CountFile(ctx, q.readGently, q.decoder)
 	if err != nil {
 		return edge.Ledger{}, fmt.Errorf("verify the ledger: %w", q.readFailed(err))
 	}
@@ -36,11 +37,11 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 }
 
 // Recount saves what was settled, and reads every frame.
-func (q *Queue) Recount(ctx context.Context) (Recount, error) {
+func (q *Queue) Recount(ctx context.Context) (queuefile.Recount, error) {
 	if err := q.flush(ctx); err != nil {
-		return Recount{}, err
+		return queuefile.Recount{}, err
 	}
-	return recountFile(ctx, q.read, q.decoder)
+	return queuefile.CountFile(ctx, q.read, q.decoder)
 }
 
 // readGently reads for at most a third of the time, because ingest and lanes need
@@ -70,9 +71,9 @@ func (q *Queue) reportCounters() {
 	if totals.unsure {
 		wrong = append(wrong, edge.LedgerTotal)
 	}
-	unsure := func(account string, counts map[string]deaths) {
+	unsure := func(account string, counts map[string]queuefile.Deaths) {
 		for reason, count := range counts {
-			if count.unsure {
+			if count.Unsure {
 				wrong = append(wrong, account+" dead_count."+reason)
 			}
 		}

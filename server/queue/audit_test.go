@@ -16,6 +16,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -91,7 +92,7 @@ func edit(t *testing.T, path, statement string) string {
 	if err := os.WriteFile(edited, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: edited, Migrations: sqlite.NewMigrations(os.DirFS("schema"), "*.sql")})
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, edited)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +181,7 @@ func expectMismatch(t *testing.T, ledger edge.Ledger, counter counter) {
 // knowsEveryCounter fails when the schema has got a number that nobody has decided
 // about.
 func knowsEveryCounter(t *testing.T, path string) {
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Path: path, Migrations: sqlite.NewMigrations(os.DirFS("schema"), "*.sql")})
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}

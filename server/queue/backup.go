@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -74,7 +75,7 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 		return edge.Backup{}, backupError(ctx, err)
 	}
 	copied := time.Since(began)
-	v, err := verifyBackup(ctx, q.settings.Disk, to, true)
+	v, err := queuefile.VerifyBackup(ctx, q.settings.Disk, to, true)
 	if err != nil {
 		return edge.Backup{}, backupError(ctx, err)
 	}
@@ -161,7 +162,7 @@ func backupError(ctx context.Context, err error) error {
 	if room, ok := errors.AsType[*sqlite.RoomError](err); ok {
 		return &edge.Error{Code: edge.Precondition, Err: err, Message: fmt.Sprintf("there is no room for the backup: it takes %d bytes, and %d are free", room.Needs, room.Free), Hint: sqlite.Hint(err)}
 	}
-	if damaged, ok := errors.AsType[*DamagedError](err); ok {
+	if damaged, ok := errors.AsType[*queuefile.DamagedError](err); ok {
 		return &edge.Error{Code: edge.Precondition, Err: err, Message: "the queue is damaged, and so was its copy, which was removed: " + damaged.Verification.Problems[0].Detail,
 			Hint: "stop the gateway and run: gatewayctl queue verify"}
 	}

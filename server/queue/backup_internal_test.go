@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -46,7 +47,7 @@ func TestQueue_Backup(t *testing.T) {
 		t.Errorf("%v is left beside the backup", names)
 	}
 	path := filepath.Join(t.TempDir(), "queue.db")
-	if _, err := Restore(t.Context(), sqlite.Disk{}, to, path, false, Renew); err != nil {
+	if _, err := queuefile.Restore(t.Context(), sqlite.Disk{}, to, path, false, Renew); err != nil {
 		t.Fatal(err)
 	}
 	restored, end := run(t, Settings{Path: path})

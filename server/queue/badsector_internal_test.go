@@ -10,6 +10,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -48,14 +49,14 @@ func badSector(t *testing.T, from int64) {
 			t.Fatalf("a start on a bad sector ends with: %v", err)
 		}
 	}
-	dry, err := Repair(t.Context(), disk.Port(), settings.Path, false)
+	dry, err := queuefile.Repair(t.Context(), disk.Port(), settings.Path, false)
 	if err != nil || dry.Found.Structural != 1 || dry.Unreadable == 0 || dry.Complete {
 		t.Errorf("got %+v, %v", dry, err)
 	}
 	if diff := cmp.Diff(before, contents(t, disk)); diff != "" || !cmp.Equal(names, disk.Names()) {
 		t.Errorf("starts and a dry run have changed something: %v, %v before", disk.Names(), names)
 	}
-	done, err := Repair(t.Context(), disk.Port(), settings.Path, true)
+	done, err := queuefile.Repair(t.Context(), disk.Port(), settings.Path, true)
 	if err != nil || done.Kept != settings.Path+".damaged-1" || done.Unreadable == 0 {
 		t.Fatalf("got %+v, %v", done, err)
 	}
@@ -78,11 +79,11 @@ func TestOpen_BadSectorPasses(t *testing.T) {
 		crashedOn(t, disk, records)
 		disk.Inject(simdisk.Fault{Calls: simdisk.Read, Path: "queue.db-wal", Err: syscall.EIO})
 		for range 5 {
-			if _, err := Open(t.Context(), simulatedSettings(disk), observe.NewDiscard()); err == nil || isDamage(err) {
+			if _, err := Open(t.Context(), simulatedSettings(disk), observe.NewDiscard()); err == nil || queuefile.IsDamage(err) {
 				t.Fatalf("a disk that is away: %v", err)
 			}
 		}
-		if _, err := Repair(t.Context(), disk.Port(), "/data/queue.db", true); err == nil {
+		if _, err := queuefile.Repair(t.Context(), disk.Port(), "/data/queue.db", true); err == nil {
 			t.Error("a repair has given up a whole WAL")
 		}
 		disk.Heal()

@@ -9,6 +9,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -66,12 +67,12 @@ func TestOpen_WhateverDevicesSend(t *testing.T) {
 			torn := crashed(t, q)
 			stop()
 			tear(t, torn)
-			tail, err := readTail(sqlite.Disk{}, torn)
-			if err != nil || tail == nil || tail.fault != nil {
+			tail, err := queuefile.ReadTail(sqlite.Disk{}, torn)
+			if err != nil || tail == nil || tail.Fault != nil {
 				t.Errorf("the tail: %+v, %v", tail, err)
 			}
 			inFile(t, settings.Path, "UPDATE owed SET checksum = 1")
-			report, err := Repair(t.Context(), sqlite.Disk{}, settings.Path, false)
+			report, err := queuefile.Repair(t.Context(), sqlite.Disk{}, settings.Path, false)
 			if err != nil || report.Fault != nil {
 				t.Errorf("salvaged %+v, %v", report, err)
 			}
@@ -99,8 +100,8 @@ func TestSalvage_whateverDevicesSend(t *testing.T) {
 	}
 	stop()
 	inFile(t, path, "UPDATE owed SET checksum = 1")
-	salvaged := func() Salvaged {
-		report, err := Repair(t.Context(), sqlite.Disk{}, path, false)
+	salvaged := func() queuefile.Salvaged {
+		report, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, false)
 		if err != nil || report.Fault != nil {
 			t.Errorf("salvaged %+v, %v", report, err)
 		}

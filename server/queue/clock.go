@@ -3,6 +3,7 @@ package queue
 import (
 	"time"
 
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -41,33 +42,33 @@ type clock struct {
 
 // newClock leads on from what was saved, and from the commit of the newest frame,
 // at a reading of the wall clock. A zero commit is none.
-func newClock(saved storedClock, committed time.Time, settings *Settings, wall time.Time) *clock {
+func newClock(saved queuefile.StoredClock, committed time.Time, settings *Settings, wall time.Time) *clock {
 	c := &clock{opened: time.Now(), wall: wall, built: settings.BuiltAt, uptime: settings.Uptime}
 	if c.uptime == nil {
 		c.uptime = func() (string, time.Duration, bool) { return "", 0, false }
 	}
 	boot, up, known := c.uptime()
-	sameBoot := known && boot == saved.boot && up >= saved.up
-	if saved.gateway.IsZero() { // gateway time was the wall clock of commits
-		saved.gateway, saved.wall = committed, committed
+	sameBoot := known && boot == saved.Boot && up >= saved.Up
+	if saved.Gateway.IsZero() { // gateway time was the wall clock of commits
+		saved.Gateway, saved.Wall = committed, committed
 	}
 	switch {
-	case saved.wall.IsZero():
-		c.floor = later(c.built, saved.gateway)
+	case saved.Wall.IsZero():
+		c.floor = later(c.built, saved.Gateway)
 	case sameBoot: // and so it was set back, if it was
 		c.floor = c.built
 	default:
-		c.floor = later(c.built, saved.wall)
+		c.floor = later(c.built, saved.Wall)
 	}
 	switch {
-	case saved.gateway.IsZero():
+	case saved.Gateway.IsZero():
 		c.gateway = later(wall, c.floor)
 	case sameBoot:
-		c.gateway = saved.gateway.Add(up - saved.up)
-	case !saved.wall.IsZero() && !wall.Before(c.floor):
-		c.gateway = saved.gateway.Add(min(max(0, wall.Sub(saved.wall)), advanceMax))
+		c.gateway = saved.Gateway.Add(up - saved.Up)
+	case !saved.Wall.IsZero() && !wall.Before(c.floor):
+		c.gateway = saved.Gateway.Add(min(max(0, wall.Sub(saved.Wall)), advanceMax))
 	default:
-		c.gateway = saved.gateway
+		c.gateway = saved.Gateway
 	}
 	c.gateway = later(c.gateway, committed).UTC()
 	return c
@@ -102,14 +103,14 @@ func (c *clock) setBack(wall time.Time) bool {
 
 // write saves what the next open leads on from, with a reading of the wall clock.
 func (c *clock) write(conn *sqlite.Conn, wall time.Time) error {
-	saved := storedClock{gateway: c.now()}
+	saved := queuefile.StoredClock{Gateway: c.now()}
 	if wall, floored := c.believe(wall); !floored {
-		saved.wall = wall
+		saved.Wall = wall
 	}
 	if boot, up, known := c.uptime(); known {
-		saved.boot, saved.up = boot, up
+		saved.Boot, saved.Up = boot, up
 	}
-	return saved.write(conn)
+	return saved.Write(conn)
 }
 
 func later(a, b time.Time) time.Time {

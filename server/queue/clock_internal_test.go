@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -31,15 +32,15 @@ func (m *machine) uptime() (string, time.Duration, bool) { return m.boot, m.up, 
 
 // lastSaved is what a clock leads on from.
 type lastSaved struct {
-	storedClock
+	queuefile.StoredClock
 	committed time.Time
 }
 
 func TestClock_LeadsOn(t *testing.T) {
 	gateway := clockSaved.Add(-90 * day) // the wall clock has been corrected since gateway time began
-	saved := lastSaved{storedClock{gateway: gateway, wall: clockSaved, up: time.Hour, boot: "one"}, gateway.Add(-time.Minute)}
+	saved := lastSaved{queuefile.StoredClock{Gateway: gateway, Wall: clockSaved, Up: time.Hour, Boot: "one"}, gateway.Add(-time.Minute)}
 	unbelieved := saved
-	unbelieved.wall = time.Time{}
+	unbelieved.Wall = time.Time{}
 	behind := saved
 	behind.committed = gateway.Add(time.Minute)
 	old := lastSaved{committed: clockSaved}
@@ -66,7 +67,7 @@ func TestClock_LeadsOn(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // so that no time passes by itself
-				c := newClock(test.saved.storedClock, test.saved.committed, &Settings{BuiltAt: clockBuilt, Uptime: test.machine.uptime}, test.wall)
+				c := newClock(test.saved.StoredClock, test.saved.committed, &Settings{BuiltAt: clockBuilt, Uptime: test.machine.uptime}, test.wall)
 				if got := c.now(); !got.Equal(test.want) {
 					t.Errorf("gateway time is %v, want %v", got, test.want)
 				}
@@ -80,12 +81,12 @@ func TestClock_LeadsOn(t *testing.T) {
 }
 
 func TestClock_Believe(t *testing.T) {
-	saved := storedClock{gateway: clockSaved, wall: clockSaved, up: time.Hour, boot: "one"}
+	saved := queuefile.StoredClock{Gateway: clockSaved, Wall: clockSaved, Up: time.Hour, Boot: "one"}
 	unbelieved := saved
-	unbelieved.wall = time.Time{}
+	unbelieved.Wall = time.Time{}
 	for _, test := range []struct {
 		name    string
-		saved   storedClock
+		saved   queuefile.StoredClock
 		machine machine
 		opened  time.Time // the wall clock at the open
 		wall    time.Time // an hour later
@@ -98,7 +99,7 @@ func TestClock_Believe(t *testing.T) {
 		{"TenYearsBack", saved, machine{"two", 1}, clockSaved, clockSaved.Add(-3650 * day), clockSaved.Add(time.Hour)},
 		{"StartIn1970", saved, machine{"two", 1}, clockEpoch, clockEpoch.Add(time.Hour), clockSaved.Add(time.Hour)},
 		{"StartIn1970AndACorrection", saved, machine{"two", 1}, clockEpoch, clockSaved.Add(day), time.Time{}},
-		{"ANewFileIn1970", storedClock{}, machine{"two", 1}, clockEpoch, clockEpoch.Add(time.Hour), clockBuilt.Add(time.Hour)},
+		{"ANewFileIn1970", queuefile.StoredClock{}, machine{"two", 1}, clockEpoch, clockEpoch.Add(time.Hour), clockBuilt.Add(time.Hour)},
 		{"StartAsTheImageWasMade", saved, machine{"two", 1}, clockBuilt.Add(day), clockBuilt.Add(day + time.Hour), clockSaved.Add(time.Hour)},
 		{"SetBackWhileTheMachineRanOn", saved, machine{"one", day}, clockSaved.Add(-10 * day), clockSaved.Add(-10*day + time.Hour), time.Time{}},
 		{"TenYearsBackWhileTheMachineRanOn", saved, machine{"one", day}, clockSaved.Add(-3650 * day), clockEpoch, clockBuilt.Add(time.Hour)},
@@ -131,23 +132,23 @@ func TestClock_Write(t *testing.T) {
 	m := &machine{"one", time.Hour}
 	settings := &Settings{BuiltAt: clockBuilt, Uptime: m.uptime}
 	for _, test := range []struct{ wall, want time.Time }{{clockSaved, clockSaved}, {clockEpoch, time.Time{}}} {
-		c := newClock(storedClock{}, time.Time{}, settings, test.wall)
-		var got storedClock
+		c := newClock(queuefile.StoredClock{}, time.Time{}, settings, test.wall)
+		var got queuefile.StoredClock
 		err := q.db.Write(context.Background(), func(conn *sqlite.Conn) (err error) {
 			if err = c.write(conn, test.wall); err != nil {
 				return err
 			}
-			_, err = conn.One(selectLedger, func(row sqlite.Row) { got = readLedger(row).clock })
+			_, err = conn.One(queuefile.SelectLedger, func(row sqlite.Row) { got = queuefile.ReadLedger(row).Clock })
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if age := c.since(got.gateway); age < 0 || age > time.Minute {
-			t.Errorf("gateway time %v is saved, and it is %v", got.gateway, c.now())
+		if age := c.since(got.Gateway); age < 0 || age > time.Minute {
+			t.Errorf("gateway time %v is saved, and it is %v", got.Gateway, c.now())
 		}
-		want := storedClock{gateway: got.gateway, wall: test.want, up: time.Hour, boot: "one"}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedClock{})); diff != "" {
+		want := queuefile.StoredClock{Gateway: got.Gateway, Wall: test.want, Up: time.Hour, Boot: "one"}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(queuefile.StoredClock{})); diff != "" {
 			t.Error(diff)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -34,20 +35,20 @@ type committer struct {
 	commitMessages observe.Histogram
 	windowSeconds  observe.Gauge
 
-	letters     *encoder      // of dead letters
-	attempts    attemptTotals // that are stored
-	sets        int           // owed sets that are stored
-	ingress     ingressKept   // dead letters of ingress that are stored
-	replayFrom  edge.Position // as stored
-	replayRead  int64         // window.read at that position
-	unmeasured  int64         // bytes that were written since somebody looked how much there is
-	savedAt     time.Time     // settlements, gateway time
-	clockAt     time.Time     // when the clock was saved, gateway time
-	floored     bool          // the wall clock cannot be believed
-	committedAt time.Time     // gateway time of the last commit
-	sealing     bool          // somebody waits for a sealed batch to be saved
-	save        *time.Timer   // runs while something is settled and not saved
-	waiting     bool          // the timer runs
+	letters     *queuefile.Encoder // of dead letters
+	attempts    attemptTotals      // that are stored
+	sets        int                // owed sets that are stored
+	ingress     ingressKept        // dead letters of ingress that are stored
+	replayFrom  edge.Position      // as stored
+	replayRead  int64              // window.read at that position
+	unmeasured  int64              // bytes that were written since somebody looked how much there is
+	savedAt     time.Time          // settlements, gateway time
+	clockAt     time.Time          // when the clock was saved, gateway time
+	floored     bool               // the wall clock cannot be believed
+	committedAt time.Time          // gateway time of the last commit
+	sealing     bool               // somebody waits for a sealed batch to be saved
+	save        *time.Timer        // runs while something is settled and not saved
+	waiting     bool               // the timer runs
 	failed      *FatalError
 }
 
@@ -195,7 +196,7 @@ func (c *committer) transact(tx *transaction) error {
 		c.clockAt = tx.now
 	}
 	c.q.ledger.replace(tx.totals)
-	c.q.durable.letters.Store(tx.totals.refused)
+	c.q.durable.letters.Store(tx.totals.Refused)
 	if tx.group != nil {
 		c.publish(tx.group, began)
 	}

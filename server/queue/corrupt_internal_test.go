@@ -30,7 +30,7 @@ func TestQueue_Corrupt(t *testing.T) {
 			return err
 		},
 		"Journey": func(ctx context.Context, q *Queue) error {
-			_, err := q.Journey(ctx, edge.NewCorrelationID(time.Now(), 4, 0, q.logs.current))
+			_, err := q.Journey(ctx, edge.NewCorrelationID(time.Now(), 4, 0, q.logs.Current))
 			return err
 		},
 		"Ledger": func(ctx context.Context, q *Queue) error {
@@ -83,7 +83,7 @@ func TestQueue_Corrupt_Restart(t *testing.T) {
 	}
 	q, stop := run(t, Settings{Path: after})
 	defer stop()
-	if q.ledger.read().salvaged != 1 || isThere(t, after+".suspect") {
+	if q.ledger.read().Salvaged != 1 || isThere(t, after+".suspect") {
 		t.Errorf("ledger %+v, want a salvaged file", q.ledger.read())
 	}
 	accepted(t, q, large(50, 2))

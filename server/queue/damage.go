@@ -8,6 +8,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -19,17 +20,17 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, err
 	}
 	settings.Path = path
-	old, err := finishReplacements(settings.Disk, path)
+	old, err := queuefile.FinishReplacements(settings.Disk, path)
 	reportRemoved(old, observer)
 	if err != nil {
 		return nil, err
 	}
 	q, err := lookAndOpen(ctx, settings, observer)
-	if isDamage(err) {
+	if queuefile.IsDamage(err) {
 		observer.Log.Error("the queue's file looks damaged: it is looked at once more", "path", path, "error", err.Error())
 		q, err = lookAndOpen(ctx, settings, observer)
 	}
-	if isDamage(err) {
+	if queuefile.IsDamage(err) {
 		q, err = repairAndOpen(ctx, settings, observer, err)
 	}
 	if err != nil {
@@ -45,29 +46,29 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 // a new one.
 func repairAndOpen(ctx context.Context, settings Settings, observer *observe.Observer, why error) (*Queue, error) {
 	disk, path := settings.Disk, settings.Path
-	report, err := mendFound(ctx, disk, path)
+	report, err := queuefile.MendFound(ctx, disk, path)
 	if err == nil {
 		observer.Log.Error("rows of the queue's file were damaged, and were mended in place: no message is lost", "error", why.Error(),
 			"messages", report.Records, "dead_letters", report.DeadLetters, "everything_is_sent_again", report.CursorsLost,
 			"hint", "look at the disk; docs/runbooks/damaged-queue.md")
-	} else if !errors.Is(err, errNotMended) {
+	} else if !errors.Is(err, queuefile.ErrNotMended) {
 		return nil, fmt.Errorf("mend a damaged file (%w): %w", why, err)
 	} else if err := salvageAndTell(ctx, disk, path, observer, why); err != nil {
 		return nil, err
 	}
-	if err := clearSuspect(disk, path); err != nil {
+	if err := queuefile.ClearSuspect(disk, path); err != nil {
 		return nil, err
 	}
 	return openOnce(ctx, settings, observer, nil)
 }
 
 func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer *observe.Observer, why error) error {
-	report, old, failure := salvageFile(ctx, disk, path)
-	if old.kept == "" {
+	report, old, failure := queuefile.SalvageFile(ctx, disk, path)
+	if old.Kept == "" {
 		return fmt.Errorf("salvage a damaged file (%w): %w", why, failure)
 	}
 	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
-		"error", why.Error(), "salvage_error", failure, "kept", old.kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
+		"error", why.Error(), "salvage_error", failure, "kept", old.Kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
 		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
 		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
 	reportRemoved(old, observer)
@@ -75,22 +76,22 @@ func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer
 }
 
 // reportRemoved says what was removed because newer files were set aside.
-func reportRemoved(old setAsideFiles, observer *observe.Observer) {
-	if old.removed != "" {
-		observer.Log.Warn("an earlier file of the queue was removed: it was damaged, all that it held was salvaged, and there are newer ones", "removed", old.removed)
+func reportRemoved(old queuefile.OldFiles, observer *observe.Observer) {
+	if old.Removed != "" {
+		observer.Log.Warn("an earlier file of the queue was removed: it was damaged, all that it held was salvaged, and there are newer ones", "removed", old.Removed)
 	}
 }
 
 // reportCopies names the earlier versions of the file.
 func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
-	files, err := keptFiles(disk, path)
+	files, err := queuefile.KeptFiles(disk, path)
 	for _, file := range files {
-		if file.why == "" {
-			observer.Log.Info("the queue's file was migrated, and a copy from before is kept", "copy", file.path, "bytes", file.bytes, "schema", file.schema,
+		if file.Why == "" {
+			observer.Log.Info("the queue's file was migrated, and a copy from before is kept", "copy", file.Path, "bytes", file.Bytes, "schema", file.Schema,
 				"hint", "remove it when you will not go back to the program that wrote it")
 			continue
 		}
-		observer.Log.Warn("an earlier file of the queue is kept", "kept", file.path, "bytes", file.bytes, "reason", file.why,
+		observer.Log.Warn("an earlier file of the queue is kept", "kept", file.Path, "bytes", file.Bytes, "reason", file.Why,
 			"hint", "remove it when nobody wants to look into it any more; docs/runbooks/damaged-queue.md")
 	}
 	return err
@@ -99,14 +100,14 @@ func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) err
 // lookAndOpen opens the file unless a look at it finds damage that SQLite would
 // not see.
 func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Observer) (*Queue, error) {
-	tail, err := readTail(settings.Disk, settings.Path)
+	tail, err := queuefile.ReadTail(settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
 	}
-	if tail != nil && tail.fault != nil {
-		observer.Log.Error("a part of the WAL that a crash has cut off could not be looked at", "error", fmt.Errorf("%w: %w", errFault, tail.fault))
+	if tail != nil && tail.Fault != nil {
+		observer.Log.Error("a part of the WAL that a crash has cut off could not be looked at", "error", fmt.Errorf("%w: %w", queuefile.ErrFault, tail.Fault))
 	}
-	marked, err := isSuspect(settings.Disk, settings.Path)
+	marked, err := queuefile.IsSuspect(settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -114,14 +115,14 @@ func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Obser
 	if err != nil || !marked {
 		return q, err
 	}
-	verification, err := verifyOpen(ctx, q.settings.Path, q.db)
+	verification, err := queuefile.VerifyOpen(ctx, q.settings.Path, q.db)
 	if err == nil && verification.Structural > 0 {
-		err = damagedRowError("%s", verification.Problems[0].Detail)
+		err = queuefile.NewRowError("%s", verification.Problems[0].Detail)
 	}
 	if err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
-	return q, clearSuspect(settings.Disk, settings.Path)
+	return q, queuefile.ClearSuspect(settings.Disk, settings.Path)
 }
 
 // read is a look at the file while the queue runs.
@@ -134,7 +135,7 @@ func (q *Queue) read(ctx context.Context, look func(conn *sqlite.Conn) error) er
 // now; the next start looks at everything.
 func (q *Queue) readFailed(err error) error {
 	failure, ok := errors.AsType[*sqlite.Error](err)
-	if ok && failure.IsCorrupt() || errors.Is(err, errRow) {
+	if ok && failure.IsCorrupt() || errors.Is(err, queuefile.ErrRow) {
 		select {
 		case q.broken <- err:
 		default: // the first failure is on its way already
@@ -145,26 +146,26 @@ func (q *Queue) readFailed(err error) error {
 
 // explain checks that positions which are in no frame are known to be gone: they
 // lie in front of all frames, or in quarantine. Otherwise the file has lost them.
-func (q *Queue) explain(ctx context.Context, gap span) error {
+func (q *Queue) explain(ctx context.Context, gap queuefile.Span) error {
 	missing := false
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		front := edge.Position(0)
 		if _, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) }); err != nil {
 			return err
 		}
-		if front == 0 || front >= gap.end {
+		if front == 0 || front >= gap.End {
 			return nil
 		}
-		var apart spans
+		var apart queuefile.Spans
 		err := conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 AND position < ?", func(row sqlite.Row) error {
-			apart.add(span{edge.Position(row.Int(0)), edge.Position(row.Int(0) + row.Int(1))})
+			apart.Add(queuefile.Span{First: edge.Position(row.Int(0)), End: edge.Position(row.Int(0) + row.Int(1))})
 			return nil
-		}, int64(gap.end))
-		missing = !apart.contains(span{max(gap.first, front), gap.end})
+		}, int64(gap.End))
+		missing = !apart.Contains(queuefile.Span{First: max(gap.First, front), End: gap.End})
 		return err
 	})
 	if err == nil && missing {
-		err = damagedRowError("positions %d to %d are in no frame", gap.first, gap.end-1)
+		err = queuefile.NewRowError("positions %d to %d are in no frame", gap.First, gap.End-1)
 	}
 	return q.readFailed(err)
 }
@@ -172,10 +173,10 @@ func (q *Queue) explain(ctx context.Context, gap span) error {
 // suspect lets the next start look at the whole file, when it may be damaged.
 func (c *committer) suspect(why error) {
 	failure, ok := errors.AsType[*sqlite.Error](why)
-	if (!ok || !failure.IsCorrupt()) && !errors.Is(why, errRow) {
+	if (!ok || !failure.IsCorrupt()) && !errors.Is(why, queuefile.ErrRow) {
 		return
 	}
-	if err := suspect(c.q.settings.Disk, c.q.settings.Path, why); err != nil {
+	if err := queuefile.MarkSuspect(c.q.settings.Disk, c.q.settings.Path, why); err != nil {
 		c.q.observer.Log.Warn("the next start does not know that the file may be damaged", "error", err)
 	}
 }

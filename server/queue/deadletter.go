@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -16,7 +17,7 @@ const whereLetters = ` WHERE (sink, position) > (?1, ?2) AND (?3 = '' OR instr(?
 func letterArguments(after edge.DeadLetterKey, filter *edge.DeadLetterFilter) []any {
 	sinks := ""
 	if len(filter.Sinks) > 0 {
-		sinks = "," + formatSinks(filter.Sinks) + ","
+		sinks = "," + queuefile.FormatSinks(filter.Sinks) + ","
 	}
 	since, until := microRange(filter.Since, filter.Until)
 	return []any{int64(after.Sink), int64(after.Position), sinks, filter.Reason, string(filter.Device), since, until}
@@ -25,12 +26,12 @@ func letterArguments(after edge.DeadLetterKey, filter *edge.DeadLetterFilter) []
 // DeadLetters returns those that match the filter, in order of key, behind a
 // key; the zero key is before the first.
 func (q *Queue) DeadLetters(ctx context.Context, filter edge.DeadLetterFilter, after edge.DeadLetterKey, limit int) ([]edge.DeadLetter, error) {
-	return q.readLetters(ctx, selectLetters+whereLetters+" ORDER BY sink, position LIMIT ?8", append(letterArguments(after, &filter), int64(limit))...)
+	return q.readLetters(ctx, queuefile.SelectLetters+whereLetters+" ORDER BY sink, position LIMIT ?8", append(letterArguments(after, &filter), int64(limit))...)
 }
 
 // DeadLetter returns one.
 func (q *Queue) DeadLetter(ctx context.Context, key edge.DeadLetterKey) (edge.DeadLetter, error) {
-	found, err := q.readLetters(ctx, selectLetters+" WHERE sink = ? AND position = ?", int64(key.Sink), int64(key.Position))
+	found, err := q.readLetters(ctx, queuefile.SelectLetters+" WHERE sink = ? AND position = ?", int64(key.Sink), int64(key.Position))
 	if err != nil {
 		return edge.DeadLetter{}, err
 	}
@@ -50,13 +51,13 @@ func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any)
 	var unreadable []damaged
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(query, func(row sqlite.Row) error {
-			letter := readLetter(row)
-			record, err := q.decoder.decodeLetter(&letter)
+			letter := queuefile.ReadLetter(row)
+			record, err := q.decoder.DecodeLetter(&letter)
 			if err != nil {
-				unreadable = append(unreadable, damaged{sink: int64(letter.sink), position: letter.position})
+				unreadable = append(unreadable, damaged{sink: int64(letter.Sink), position: letter.Position})
 				return nil
 			}
-			found = append(found, letter.deadLetter(record))
+			found = append(found, letter.DeadLetter(record))
 			return nil
 		}, arguments...)
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -25,7 +26,7 @@ func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.
 		return 0, err
 	}
 	account.mu.Lock()
-	removed, deleted, pending, dead := account.removed, account.deleted, account.pending(), account.dead
+	removed, deleted, pending, dead := account.removed, account.deleted, account.Pending(), account.Dead
 	account.mu.Unlock()
 	count := pending + dead
 	switch {
@@ -62,7 +63,7 @@ func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.
 func (a *account) isEmpty() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pending() == 0 && a.dead == 0 && !a.unsure
+	return a.Pending() == 0 && a.Dead == 0 && !a.unsure
 }
 
 // recountRemoved counts anew what a removed sink is owed, when its counters were
@@ -94,13 +95,13 @@ func (q *Queue) recountAccount(ctx context.Context, a *account) error {
 	return nil
 }
 
-func (a *account) recounted(found *SinkRecount) {
+func (a *account) recounted(found *queuefile.SinkRecount) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.dead, a.discarded, a.expired = found.Dead, found.Discarded, found.Expired
-	a.delivered, a.held = max(a.delivered, 0), max(a.held, 0)
-	a.owed = 0
-	a.owed = found.Pending - a.pending()
+	a.Dead, a.Discarded, a.Expired = found.Dead, found.Discarded, found.Expired
+	a.Delivered, a.Held = max(a.Delivered, 0), max(a.Held, 0)
+	a.Owed = 0
+	a.Owed = found.Pending - a.Pending()
 	a.unsure, a.dirty = false, true
 }
 
@@ -115,7 +116,7 @@ func (q *Queue) markDeleted(ctx context.Context, a *account, actor string) error
 	q.registry.changing.Lock()
 	defer q.registry.changing.Unlock()
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		return saveDeleted(conn, a.id, actor)
+		return queuefile.SaveDeleted(conn, a.id, actor)
 	})
 	if err != nil {
 		return q.writeFailed(fmt.Errorf("delete sink %s: %w", a.name, err))
@@ -157,9 +158,9 @@ func (q *Queue) discardFor(ctx context.Context, a *account) error {
 			return err
 		}
 	}
-	why := lossReason{kind: edge.LossDiscarded, reason: edge.LossOperator, actor: end.deletedBy}
+	why := queuefile.LossReason{Kind: edge.LossDiscarded, Reason: edge.LossOperator, Actor: end.deletedBy}
 	if end.deletedBy == "" {
-		why.reason = edge.LossSinkRemoved
+		why.Reason = edge.LossSinkRemoved
 	}
 	if err := q.giveUp(ctx, a, q.Head()+1, why); err != nil {
 		return err
@@ -168,7 +169,7 @@ func (q *Queue) discardFor(ctx context.Context, a *account) error {
 }
 
 // discardLetters gives up the dead letters of a sink that has no lane.
-func (q *Queue) discardLetters(ctx context.Context, a *account, why lossReason) error {
+func (q *Queue) discardLetters(ctx context.Context, a *account, why queuefile.LossReason) error {
 	for {
 		if err := q.flush(ctx); err != nil {
 			return err
@@ -178,9 +179,9 @@ func (q *Queue) discardLetters(ctx context.Context, a *account, why lossReason) 
 			return err
 		}
 		for i := range letters {
-			record, err := q.decoder.decodeLetter(&letters[i])
-			if _, isDamaged := errors.AsType[*DamageError](err); isDamaged {
-				if err := q.setAside(ctx, damaged{sink: int64(a.id), position: letters[i].position}); err != nil {
+			record, err := q.decoder.DecodeLetter(&letters[i])
+			if _, isDamaged := errors.AsType[*queuefile.DamageError](err); isDamaged {
+				if err := q.setAside(ctx, damaged{sink: int64(a.id), position: letters[i].Position}); err != nil {
 					return err
 				}
 				continue
@@ -194,23 +195,23 @@ func (q *Queue) discardLetters(ctx context.Context, a *account, why lossReason) 
 	}
 }
 
-func (q *Queue) readLetterRows(ctx context.Context, sink edge.SinkID) (letters []letter, err error) {
+func (q *Queue) readLetterRows(ctx context.Context, sink edge.SinkID) (letters []queuefile.Letter, err error) {
 	err = q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(selectLetters+" WHERE sink = ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
-			letters = append(letters, readLetter(row))
+		return conn.Query(queuefile.SelectLetters+" WHERE sink = ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
+			letters = append(letters, queuefile.ReadLetter(row))
 			return nil
 		}, int64(sink), int64(unsavedDeathsMax))
 	})
 	return letters, err
 }
 
-func (a *account) discardLetter(letter *letter, record *edge.Record, why lossReason, q *Queue) {
+func (a *account) discardLetter(letter *queuefile.Letter, record *edge.Record, why queuefile.LossReason, q *Queue) {
 	at := q.clock.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.dead--
-	countDeath(a.deaths, letter.reason, -1, 0)
-	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDiscarded, position: letter.position, requeued: letter.requeued})
+	a.Dead--
+	countDeath(a.deaths, letter.Reason, -1, 0)
+	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDiscarded, position: letter.Position, requeued: letter.Requeued})
 	a.unsaved.losses.addRecord(why, at, record)
 	a.lose(why, 1)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -69,7 +70,7 @@ func (q *Queue) expireFor(ctx context.Context, a *account) error {
 		if !q.sizes.known() {
 			return nil
 		}
-		if err := q.giveUp(ctx, a, q.sizes.beyond(q.Head()+1, limits.MaxLagBytes), lossReason{kind: edge.LossExpired, reason: edge.LossMaxLag}); err != nil {
+		if err := q.giveUp(ctx, a, q.sizes.beyond(q.Head()+1, limits.MaxLagBytes), queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossMaxLag}); err != nil {
 			return err
 		}
 	}
@@ -114,12 +115,12 @@ func (a *account) limitsNow() Limits {
 // last commit.
 func (q *Queue) expireOlder(ctx context.Context, a *account, cutoff time.Time, reason string) error {
 	a.mu.Lock()
-	from, pending := a.cursor, a.pending()
+	from, pending := a.cursor, a.Pending()
 	a.mu.Unlock()
 	for more := pending > 0; more; {
 		frames, until := 0, edge.Position(0)
 		err := q.read(ctx, func(conn *sqlite.Conn) error {
-			return conn.Query(`SELECT id + n, committed FROM frame`+fromFrameAt+" ORDER BY id LIMIT ?2",
+			return conn.Query(`SELECT id + n, committed FROM frame`+queuefile.FromFrameAt+" ORDER BY id LIMIT ?2",
 				func(row sqlite.Row) error {
 					if row.Int(1) >= cutoff.UnixMicro() {
 						return sqlite.ErrStop
@@ -132,7 +133,7 @@ func (q *Queue) expireOlder(ctx context.Context, a *account, cutoff time.Time, r
 		if err != nil {
 			return err
 		}
-		if err := q.giveUp(ctx, a, until, lossReason{kind: edge.LossExpired, reason: reason}); err != nil {
+		if err := q.giveUp(ctx, a, until, queuefile.LossReason{Kind: edge.LossExpired, Reason: reason}); err != nil {
 			return err
 		}
 		from, more = until, frames == framesPerRead
@@ -142,24 +143,24 @@ func (q *Queue) expireOlder(ctx context.Context, a *account, cutoff time.Time, r
 
 // giveUp gives up everything below a position that a sink is owed, except what
 // is under way to it.
-func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why lossReason) error {
+func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why queuefile.LossReason) error {
 	until = min(until, q.Head()+1)
 	lost, err := int64(0), error(nil)
 	for from := a.undecided(0); from < until && err == nil; {
-		var frame *frame
+		var frame *queuefile.Frame
 		if frame, err = q.frameAt(ctx, from); err != nil {
 			break
 		}
-		if frame == nil || frame.first >= until {
+		if frame == nil || frame.First >= until {
 			break // it was removed, because it is decided
 		}
-		if frame.first > from {
-			if err = q.explain(ctx, span{from, frame.first}); err != nil {
+		if frame.First > from {
+			if err = q.explain(ctx, queuefile.Span{First: from, End: frame.First}); err != nil {
 				break // what is in no frame is not given up as if it had been there
 			}
 		}
-		lost += a.giveUp(frame, span{from, until}, why, q.clock.now(), q.sets)
-		from = a.undecided(frame.end())
+		lost += a.giveUp(frame, queuefile.Span{First: from, End: until}, why, q.clock.now(), q.sets)
+		from = a.undecided(frame.End())
 		err = ctx.Err()
 	}
 	if lost == 0 {
@@ -168,7 +169,7 @@ func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why
 	a.due.broadcast()
 	nudge(q.settled)
 	if count := a.announce(lost, q.clock.now()); count > 0 {
-		q.observer.Log.Warn("records were given up", "sink", a.name, "how", why.kind.String(), "reason", why.reason, "count", count,
+		q.observer.Log.Warn("records were given up", "sink", a.name, "how", why.Kind.String(), "reason", why.Reason, "count", count,
 			"hint", "gatewayctl loss list says which")
 	}
 	return err
@@ -201,8 +202,8 @@ func (a *account) undecided(from edge.Position) edge.Position {
 // passOver returns the first position at or behind another one, above the
 // cursor, that is not decided.
 func (a *account) passOver(position edge.Position) edge.Position {
-	if index := a.settled.find(position); index < len(a.settled) && a.settled[index].first <= position {
-		return a.settled[index].end
+	if index := a.settled.Find(position); index < len(a.settled) && a.settled[index].First <= position {
+		return a.settled[index].End
 	}
 	return position
 }
@@ -210,35 +211,35 @@ func (a *account) passOver(position edge.Position) edge.Position {
 // giveUp gives up the records of a frame in a span, and returns how many.
 // Those that are leased are taken from the lane, which finds out before its next
 // attempt; those that an attempt carries at the moment are left alone.
-func (a *account) giveUp(frame *frame, given span, why lossReason, at time.Time, sets *owedSets) (lost int64) {
+func (a *account) giveUp(frame *queuefile.Frame, given queuefile.Span, why queuefile.LossReason, at time.Time, sets *owedSets) (lost int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	underWay := a.underWay()
-	until := min(given.end, frame.end())
-	if given.first < frame.first { // the frames in between are gone
-		a.decideUnleased(span{given.first, frame.first})
+	until := min(given.End, frame.End())
+	if given.First < frame.First { // the frames in between are gone
+		a.decideUnleased(queuefile.Span{First: given.First, End: frame.First})
 	}
-	run := span{first: max(a.cursor, given.first, frame.first)} // of what is decided now
+	run := queuefile.Span{First: max(a.cursor, given.First, frame.First)} // of what is decided now
 	end := func(position edge.Position) {
-		if run.end = position; run.first < run.end {
+		if run.End = position; run.First < run.End {
 			a.decide(run)
 		}
-		run.first = position + 1
+		run.First = position + 1
 	}
-	for position := run.first; position < until; position++ {
+	for position := run.First; position < until; position++ {
 		if underWay[position] {
 			end(position)
 			continue
 		}
-		index := position - frame.first
-		if a.decided(position) || !a.owes(position, sets.sinks(frame.owed[index])) {
+		index := position - frame.First
+		if a.decided(position) || !a.owes(position, sets.sinks(frame.Owed[index])) {
 			continue
 		}
-		if here := (span{position, position + 1}); a.leased.contains(here) {
-			a.leased.remove(here)
+		if here := (queuefile.Span{First: position, End: position + 1}); a.leased.Contains(here) {
+			a.leased.Remove(here)
 			a.inFlight--
 		}
-		a.unsaved.losses.addRecord(why, at, &frame.records[index])
+		a.unsaved.losses.addRecord(why, at, &frame.Records[index])
 		lost++
 	}
 	end(until)
@@ -266,7 +267,7 @@ func (a *account) begin(batch []edge.Delivery) []edge.Delivery {
 	due := batch
 	for i := range batch {
 		position := batch[i].Record.Position
-		kept := batch[i].Kind == edge.Requeue || a.leased.contains(span{position, position + 1})
+		kept := batch[i].Kind == edge.Requeue || a.leased.Contains(queuefile.Span{First: position, End: position + 1})
 		switch {
 		case kept && len(due) < len(batch):
 			due = append(due, batch[i])

@@ -13,6 +13,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -219,7 +220,7 @@ func damage(t *testing.T, q *Queue, id edge.Position) {
 // these frames.
 func damageIn(t *testing.T, path string, ids ...edge.Position) {
 	t.Helper()
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}

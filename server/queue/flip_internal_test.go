@@ -18,6 +18,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -155,22 +156,22 @@ func (f *flipped) know(t *testing.T, q *Queue) {
 	}
 	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
 		return conn.Query("SELECT id, n, committed, owed, raw, body FROM frame", func(row sqlite.Row) error {
-			stored := scanFrame(row)
-			frame, err := q.decoder.decodeStored(stored)
+			stored := queuefile.ReadFrame(row)
+			frame, err := q.decoder.DecodeStored(stored)
 			if err != nil {
 				return err
 			}
-			for i := range frame.records {
-				record := &frame.records[i]
+			for i := range frame.Records {
+				record := &frame.Records[i]
 				f.payloads[record.Position] = string(record.Payload)
-				f.frames[record.Position] = frame.first
+				f.frames[record.Position] = frame.First
 				for _, account := range q.registry.all() {
-					if account.owes(record.Position, q.sets.sinks(frame.owed[i])) && !account.decided(record.Position) {
+					if account.owes(record.Position, q.sets.sinks(frame.Owed[i])) && !account.decided(record.Position) {
 						f.waiting[account.id][record.Position] = true
 					}
 				}
 			}
-			f.find(frame.first, stored.body)
+			f.find(frame.First, stored.Body)
 			return nil
 		})
 	})
@@ -338,7 +339,7 @@ func (f *flipped) life(t *testing.T, path string, got map[edge.SinkID]map[edge.P
 	}()
 	for i, sink := range ids {
 		if err := f.drain(t, q, sink, got[edge.SinkID(i+1)]); err != nil {
-			if errors.Is(err, errRow) {
+			if errors.Is(err, queuefile.ErrRow) {
 				<-q.closed // the process ends
 			}
 			return "", err

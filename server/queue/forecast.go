@@ -21,7 +21,7 @@ const (
 
 // sample notes how the queue is.
 func (c *committer) sample(now time.Time) {
-	s := sample{at: now, held: float64(c.space.held()), accepted: float64(c.q.ledger.read().accepted)}
+	s := sample{at: now, held: float64(c.space.held()), accepted: float64(c.q.ledger.read().Accepted)}
 	for _, account := range c.q.registry.all() {
 		s.sinks = append(s.sinks, account.sample())
 	}
@@ -31,7 +31,7 @@ func (c *committer) sample(now time.Time) {
 func (a *account) sample() sinkSample {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return sinkSample{sink: a.id, delivered: float64(a.delivered), pending: float64(a.pending())}
+	return sinkSample{sink: a.id, delivered: float64(a.Delivered), pending: float64(a.Pending())}
 }
 
 // held returns how many bytes of frames cannot be removed: those from the oldest

@@ -27,7 +27,7 @@ func (q *Queue) foresee(ctx context.Context, a *account, ingestRate float64, for
 	}
 	first := edge.Never
 	if age > 0 {
-		first = untilTooOld(age, q.clock.now().Sub(oldest.committedAt), pending, forecast.DeliveryRate)
+		first = untilTooOld(age, q.clock.now().Sub(oldest.CommittedAt), pending, forecast.DeliveryRate)
 	}
 	if lag, known := q.sizes.from(cursor); limits.MaxLagBytes > 0 && known {
 		growth := float64(lag) / pending * (ingestRate - forecast.DeliveryRate)
@@ -44,7 +44,7 @@ func (q *Queue) foresee(ctx context.Context, a *account, ingestRate float64, for
 	if err != nil || frame == nil {
 		return
 	}
-	record := frame.records[max(0, min(int(position-frame.first), len(frame.records)-1))]
+	record := frame.Records[max(0, min(int(position-frame.First), len(frame.Records)-1))]
 	forecast.FirstLoss, forecast.FirstLossAt = record.Correlation, time.Now().Add(first).UTC()
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 )
 
 // group is the entries of one commit on their way through the pipeline:
@@ -25,10 +26,10 @@ type group struct {
 	count       int    // records; positions first and up
 	body        []byte // of the frame; nil when nothing is stored
 	raw         int
-	owed        uint32 // the set of all records, or owedMixed
+	owed        uint32 // the set of all records, or OwedMixed
 	owing       []owing
 	unrouted    int64
-	letters     []letter // messages that were refused at the door
+	letters     []queuefile.Letter // messages that were refused at the door
 	spans       []observe.Span
 	committedAt time.Time
 
@@ -66,8 +67,8 @@ func (g *group) stores() bool { return g.count > 0 || len(g.letters) > 0 }
 func (g *group) last() edge.Position { return g.first + edge.Position(g.count) - 1 }
 
 // row returns the frame of the group.
-func (g *group) row() storedFrame {
-	return storedFrame{first: g.first, count: g.count, committedAt: g.committedAt, owed: int64(g.owed), raw: int64(g.raw), body: g.body}
+func (g *group) row() queuefile.StoredFrame {
+	return queuefile.StoredFrame{First: g.first, Count: g.count, CommittedAt: g.committedAt, Owed: int64(g.owed), Raw: int64(g.raw), Body: g.body}
 }
 
 // countOwed notes that one more record has an owed set.

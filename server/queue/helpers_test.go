@@ -17,6 +17,7 @@ import (
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -167,7 +168,7 @@ func attempt(batch []edge.Delivery, class edge.Class) edge.Attempt {
 }
 
 // recount waits for what was settled to be saved and counts the file anew.
-func (r *running) recount(t testing.TB) queue.Recount {
+func (r *running) recount(t testing.TB) queuefile.Recount {
 	t.Helper()
 	recount, err := r.Recount(t.Context())
 	if err != nil {

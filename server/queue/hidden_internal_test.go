@@ -9,6 +9,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -42,7 +43,7 @@ func TestQueue_HiddenAtTheCursor(t *testing.T) {
 				t.Errorf("the ledger balances: %+v, %v", recount, err)
 			}
 			stop()
-			done, err := Repair(t.Context(), sqlite.Disk{}, path, true)
+			done, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
 			if err != nil || done.Found.Found == 0 || done.Lost != test.lost {
 				t.Errorf("got %+v, %v", done, err)
 			}

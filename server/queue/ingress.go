@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -17,24 +18,24 @@ const (
 type ingressKept struct{ letters, bytes int64 }
 
 // keep stores refused messages and evicts the oldest ones beyond the bound.
-func (k *ingressKept) keep(conn *sqlite.Conn, letters []letter, totals *totals) error {
+func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, totals *totals) error {
 	totals.deaths = maps.Clone(totals.deaths)
 	for i := range letters {
 		letter := &letters[i]
-		if err := letter.insert(conn); err != nil {
+		if err := letter.Insert(conn); err != nil {
 			return err
 		}
 		k.letters++
-		k.bytes += letterRowBytes + int64(len(letter.body))
-		totals.refused = int64(letter.position)
-		countDeath(totals.deaths, letter.reason, 1, 1)
+		k.bytes += queuefile.LetterRowBytes + int64(len(letter.Body))
+		totals.Refused = int64(letter.Position)
+		countDeath(totals.deaths, letter.Reason, 1, 1)
 	}
 	for k.letters > ingressMax || k.bytes > ingressBytesMax {
 		if err := k.evict(conn, totals); err != nil {
 			return err
 		}
 	}
-	return writeDeaths(conn, edge.Ingress, totals.deaths)
+	return queuefile.WriteDeaths(conn, edge.Ingress, totals.deaths)
 }
 
 // evict removes some of the oldest.
@@ -46,8 +47,8 @@ func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
 		}
 		last = row.Int(0)
 		k.letters--
-		k.bytes -= letterRowBytes + row.Int(1)
-		totals.evicted++
+		k.bytes -= queuefile.LetterRowBytes + row.Int(1)
+		totals.Evicted++
 		countDeath(totals.deaths, row.Text(2), -1, 0)
 		return nil
 	})
@@ -59,12 +60,12 @@ func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
 
 func loadIngress(conn *sqlite.Conn) (kept ingressKept, err error) {
 	_, err = conn.One("SELECT count(*), coalesce(sum(length(body)), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
-		kept = ingressKept{letters: row.Int(0), bytes: row.Int(0)*letterRowBytes + row.Int(1)}
+		kept = ingressKept{letters: row.Int(0), bytes: row.Int(0)*queuefile.LetterRowBytes + row.Int(1)}
 	})
 	return kept, err
 }
 
 // isIngress reports whether a correlation id belongs to a refused message.
 func isIngress(id edge.CorrelationID) bool {
-	return id == edge.NewCorrelationID(id.ReceivedAt(), id.Position(), ingressIndex, id.Log())
+	return id == edge.NewCorrelationID(id.ReceivedAt(), id.Position(), queuefile.IngressIndex, id.Log())
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -54,10 +55,10 @@ func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Jou
 		return edge.Journey{}, fmt.Errorf("read message: %w", err)
 	}
 	trip := &trip{q: q, position: position}
-	if frame != nil && frame.first <= position {
-		index := position - frame.first
-		trip.journey = edge.Journey{Record: frame.records[index], Frame: frame.first, Records: len(frame.records), CommittedAt: frame.committedAt}
-		trip.owed = q.sets.sinks(frame.owed[index])
+	if frame != nil && frame.First <= position {
+		index := position - frame.First
+		trip.journey = edge.Journey{Record: frame.Records[index], Frame: frame.First, Records: len(frame.Records), CommittedAt: frame.CommittedAt}
+		trip.owed = q.sets.sinks(frame.Owed[index])
 	}
 	return trip.tell(ctx)
 }
@@ -131,14 +132,14 @@ func (t *trip) addLoss(conn *sqlite.Conn, stage *edge.Stage) error {
 // addLetter adds what a sink's dead letter says, if there is one. It may be all
 // that is left of the record.
 func (t *trip) addLetter(conn *sqlite.Conn, account *account, stages map[edge.SinkID]*edge.Stage) error {
-	var letter letter
-	found, err := conn.One(selectLetters+" WHERE sink = ? AND position = ?", func(row sqlite.Row) { letter = readLetter(row) },
+	var letter queuefile.Letter
+	found, err := conn.One(queuefile.SelectLetters+" WHERE sink = ? AND position = ?", func(row sqlite.Row) { letter = queuefile.ReadLetter(row) },
 		int64(account.id), int64(t.position))
 	if err != nil || !found {
 		return err
 	}
 	if t.journey.Record.Position == 0 {
-		if t.journey.Record, err = t.q.decoder.decodeLetter(&letter); err != nil {
+		if t.journey.Record, err = t.q.decoder.DecodeLetter(&letter); err != nil {
 			return err
 		}
 	}
@@ -147,8 +148,8 @@ func (t *trip) addLetter(conn *sqlite.Conn, account *account, stages map[edge.Si
 		stage = &edge.Stage{Sink: account.id}
 		stages[account.id] = stage
 	}
-	stage.State = account.letterState(t.position, letter.requeued)
-	stage.Attempts = merge(stage.Attempts, letter.history)
+	stage.State = account.letterState(t.position, letter.Requeued)
+	stage.Attempts = merge(stage.Attempts, letter.History)
 	return nil
 }
 

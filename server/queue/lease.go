@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -94,11 +95,11 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 		if err != nil && len(lease.deliveries) == 0 {
 			return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 		}
-		gap := span{next, head + 1}
+		gap := queuefile.Span{First: next, End: head + 1}
 		if frame != nil {
-			gap.end = frame.first
+			gap.End = frame.First
 		}
-		if err == nil && gap.first < gap.end {
+		if err == nil && gap.First < gap.End {
 			if err := q.explain(ctx, gap); err != nil {
 				return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 			}
@@ -126,36 +127,36 @@ func (a *account) capacity() int {
 
 // leaseFrom leases the records of a frame from position next on. It reports
 // whether the lease may go on with the next frame.
-func (a *account) leaseFrom(frame *frame, next edge.Position, sets *owedSets, lease *lease) bool {
+func (a *account) leaseFrom(frame *queuefile.Frame, next edge.Position, sets *owedSets, lease *lease) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.next != next {
 		return true // deliveries were released in the meantime: look again
 	}
-	if next < frame.first { // frames in between are gone, so they were decided
-		if first := max(next, a.cursor); first < frame.first {
-			a.decide(span{first, frame.first})
+	if next < frame.First { // frames in between are gone, so they were decided
+		if first := max(next, a.cursor); first < frame.First {
+			a.decide(queuefile.Span{First: first, End: frame.First})
 		}
-		a.next = frame.first
+		a.next = frame.First
 	}
-	lease.expects(min(int(frame.end()-a.next), a.capacity()))
-	for ; a.next < frame.end(); a.next++ {
-		here := span{a.next, a.next + 1}
-		if a.next < a.frontier && (a.decided(a.next) || a.leased.contains(here)) {
+	lease.expects(min(int(frame.End()-a.next), a.capacity()))
+	for ; a.next < frame.End(); a.next++ {
+		here := queuefile.Span{First: a.next, End: a.next + 1}
+		if a.next < a.frontier && (a.decided(a.next) || a.leased.Contains(here)) {
 			continue
 		}
-		index := a.next - frame.first
-		if !a.owes(a.next, sets.sinks(frame.owed[index])) {
+		index := a.next - frame.First
+		if !a.owes(a.next, sets.sinks(frame.Owed[index])) {
 			a.decide(here)
 			continue
 		}
-		if a.awaitsWhole(here) || a.capacity() == 0 || !lease.takes(&frame.records[index], edge.Live) {
+		if a.awaitsWhole(here) || a.capacity() == 0 || !lease.takes(&frame.Records[index], edge.Live) {
 			return false
 		}
 		a.unseal(here)
-		a.leased.add(here)
+		a.leased.Add(here)
 		a.inFlight++
-		a.frontier = max(a.frontier, here.end)
+		a.frontier = max(a.frontier, here.End)
 	}
 	return true
 }
@@ -171,12 +172,12 @@ func (a *account) release(deliveries []edge.Delivery, at time.Time) {
 			a.requeue.release(position, &a.inFlight)
 			continue
 		}
-		here := span{position, position + 1}
-		if a.leased.contains(here) {
+		here := queuefile.Span{First: position, End: position + 1}
+		if a.leased.Contains(here) {
 			delete(a.attempts, position)
-			a.leased.remove(here)
+			a.leased.Remove(here)
 			a.inFlight--
-			if a.orphans.contains(here) {
+			if a.orphans.Contains(here) {
 				a.loseOrphan(position, at)
 				continue
 			}
@@ -263,12 +264,12 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 	}
 }
 
-func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook, lease *lease) ([]letter, error) {
-	var letters []letter
+func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook, lease *lease) ([]queuefile.Letter, error) {
+	var letters []queuefile.Letter
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(selectLetters+" WHERE sink = ? AND requeued = 1 AND position >= ? ORDER BY position LIMIT ?",
+		return conn.Query(queuefile.SelectLetters+" WHERE sink = ? AND requeued = 1 AND position >= ? ORDER BY position LIMIT ?",
 			func(row sqlite.Row) error {
-				letters = append(letters, readLetter(row))
+				letters = append(letters, queuefile.ReadLetter(row))
 				return nil
 			}, int64(a.id), int64(look.next), int64(min(lease.limit.Records, edge.MaxLeased)+look.out))
 	})
@@ -278,7 +279,7 @@ func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook,
 // leaseLetters leases letters that were read after a look. It leases none and
 // is not done when they may be out of date. Damaged ones are left for the
 // committer.
-func (a *account) leaseLetters(q *Queue, letters []letter, look requeuedLook, lease *lease) (done bool, unreadable []edge.Position) {
+func (a *account) leaseLetters(q *Queue, letters []queuefile.Letter, look requeuedLook, lease *lease) (done bool, unreadable []edge.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.requeue.generation != look.generation {
@@ -286,20 +287,20 @@ func (a *account) leaseLetters(q *Queue, letters []letter, look requeuedLook, le
 	}
 	for i := range letters {
 		letter := &letters[i]
-		if a.requeue.out[letter.position] != nil || a.capacity() <= 0 {
+		if a.requeue.out[letter.Position] != nil || a.capacity() <= 0 {
 			continue
 		}
-		a.requeue.next = letter.position + 1
-		record, err := q.decoder.decodeLetter(letter)
+		a.requeue.next = letter.Position + 1
+		record, err := q.decoder.DecodeLetter(letter)
 		if err != nil {
-			unreadable = append(unreadable, letter.position)
+			unreadable = append(unreadable, letter.Position)
 			continue
 		}
 		if !lease.takes(&record, edge.Requeue) {
-			a.requeue.next = letter.position
+			a.requeue.next = letter.Position
 			return true, unreadable
 		}
-		a.requeue.out[letter.position] = &requeued{reason: letter.reason, state: edge.InFlight}
+		a.requeue.out[letter.Position] = &requeued{reason: letter.Reason, state: edge.InFlight}
 		a.inFlight++
 	}
 	return true, unreadable

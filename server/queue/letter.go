@@ -4,28 +4,29 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
 // newLetter makes the row of a delivery that has become a dead letter.
-func (c *committer) newLetter(sink edge.SinkID, change *letterChange) letter {
+func (c *committer) newLetter(sink edge.SinkID, change *letterChange) queuefile.Letter {
 	record := &change.death.Delivery.Record
-	c.letters.reset()
-	c.letters.add(record, owedMixed)
-	born := letter{
-		sink: sink, position: record.Position, device: record.Device,
-		reason: change.death.Reason, status: edge.Excerpt(change.death.Status), excerpt: edge.Excerpt(change.death.Excerpt),
-		attempts: len(change.attempts), history: change.attempts,
-		body: c.letters.body(record.Position),
+	c.letters.Reset()
+	c.letters.Add(record, queuefile.OwedMixed)
+	born := queuefile.Letter{
+		Sink: sink, Position: record.Position, Device: record.Device,
+		Reason: change.death.Reason, Status: edge.Excerpt(change.death.Status), Excerpt: edge.Excerpt(change.death.Excerpt),
+		Attempts: len(change.attempts), History: change.attempts,
+		Body: c.letters.Body(record.Position),
 	}
-	if born.attempts == 0 { // the caller did not say; it was tried at least once
-		born.attempts = 1
-		born.firstAt = time.Now()
-		born.lastAt = born.firstAt
+	if born.Attempts == 0 { // the caller did not say; it was tried at least once
+		born.Attempts = 1
+		born.FirstAt = time.Now()
+		born.LastAt = born.FirstAt
 		return born
 	}
-	born.firstAt = change.attempts[0].StartedAt
-	born.lastAt = change.attempts[born.attempts-1].EndedAt
+	born.FirstAt = change.attempts[0].StartedAt
+	born.LastAt = change.attempts[born.Attempts-1].EndedAt
 	return born
 }
 
@@ -34,12 +35,12 @@ func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *let
 	sink := account.id
 	switch change.kind {
 	case letterDelivered, letterDiscarded:
-		return deleteLetter(conn, sink, change.position)
+		return queuefile.DeleteLetter(conn, sink, change.position)
 	case letterBorn:
 		born := c.newLetter(sink, change)
-		return born.insert(conn)
+		return born.Insert(conn)
 	}
-	old, err := findLetter(conn, sink, change.position)
+	old, err := queuefile.FindLetter(conn, sink, change.position)
 	if err != nil {
 		return err
 	}
@@ -51,19 +52,19 @@ func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *let
 	}
 	again := c.newLetter(sink, change)
 	for _, attempt := range change.attempts {
-		if attempt.EndedAt.After(old.lastAt) {
-			old.history = append(old.history, attempt)
-			old.attempts++
+		if attempt.EndedAt.After(old.LastAt) {
+			old.History = append(old.History, attempt)
+			old.Attempts++
 		}
 	}
-	old.reason, old.status, old.excerpt, old.lastAt = again.reason, again.status, again.excerpt, again.lastAt
-	return old.again(conn)
+	old.Reason, old.Status, old.Excerpt, old.LastAt = again.Reason, again.Status, again.Excerpt, again.LastAt
+	return old.Update(conn)
 }
 
 // countDeath changes how many dead letters of a reason there are, and ever were.
-func countDeath(counts map[string]deaths, reason string, now, ever int64) {
+func countDeath(counts map[string]queuefile.Deaths, reason string, now, ever int64) {
 	count := counts[reason]
-	count.now += now
-	count.ever += ever
+	count.Now += now
+	count.Ever += ever
 	counts[reason] = count
 }

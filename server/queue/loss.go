@@ -5,41 +5,42 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
 // lossReport is what was given up and is not saved yet: one stretch per reason,
 // and one per damaged frame.
-type lossReport []*stretch
+type lossReport []*queuefile.Stretch
 
 // add reports count records at positions, which nobody could read when device is
 // unnamed and received is zero.
-func (r *lossReport) add(why lossReason, at time.Time, positions span, count int64, received time.Time, device edge.DeviceID) {
-	r.join(newStretch(why, at, positions, count, received, device))
+func (r *lossReport) add(why queuefile.LossReason, at time.Time, positions queuefile.Span, count int64, received time.Time, device edge.DeviceID) {
+	r.join(queuefile.NewStretch(why, at, positions, count, received, device))
 }
 
 // addRecord is add for one record. It allocates nothing for a known device.
-func (r *lossReport) addRecord(why lossReason, at time.Time, record *edge.Record) {
+func (r *lossReport) addRecord(why queuefile.LossReason, at time.Time, record *edge.Record) {
 	open := r.find(why)
 	if open == nil {
-		r.add(why, at, span{record.Position, record.Position + 1}, 1, record.ReceivedAt, record.Device)
+		r.add(why, at, queuefile.Span{First: record.Position, End: record.Position + 1}, 1, record.ReceivedAt, record.Device)
 		return
 	}
-	open.addRecord(record, at)
+	open.AddRecord(record, at)
 }
 
 // join adds a stretch. Damage that may still be taken back stays apart.
-func (r *lossReport) join(added *stretch) {
-	if open := r.find(added.lossReason); open != nil && added.kind != edge.LossQuarantined {
-		open.join(added)
+func (r *lossReport) join(added *queuefile.Stretch) {
+	if open := r.find(added.LossReason); open != nil && added.Kind != edge.LossQuarantined {
+		open.Join(added)
 		return
 	}
 	*r = append(*r, added)
 }
 
-func (r *lossReport) find(why lossReason) *stretch {
+func (r *lossReport) find(why queuefile.LossReason) *queuefile.Stretch {
 	for _, open := range *r {
-		if open.lossReason == why {
+		if open.LossReason == why {
 			return open
 		}
 	}
@@ -49,7 +50,7 @@ func (r *lossReport) find(why lossReason) *stretch {
 // write stores the report of one sink, in the transaction that moves its cursor.
 func (r lossReport) write(conn *sqlite.Conn, sink edge.SinkID) error {
 	for _, added := range r {
-		if err := added.write(conn, sink); err != nil {
+		if err := added.Write(conn, sink); err != nil {
 			return fmt.Errorf("report a loss: %w", err)
 		}
 	}

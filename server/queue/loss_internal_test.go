@@ -9,13 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
-var expired = lossReason{kind: edge.LossExpired, reason: edge.LossTTL}
+var expired = queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}
 
 // report writes stretches as one commit would.
-func report(t *testing.T, q *Queue, sink edge.SinkID, stretches ...*stretch) {
+func report(t *testing.T, q *Queue, sink edge.SinkID, stretches ...*queuefile.Stretch) {
 	t.Helper()
 	if err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error { return lossReport(stretches).write(conn, sink) }); err != nil {
 		t.Fatal(err)
@@ -23,18 +24,18 @@ func report(t *testing.T, q *Queue, sink edge.SinkID, stretches ...*stretch) {
 }
 
 // one returns a stretch of one record.
-func one(why lossReason, at time.Time, position edge.Position, device edge.DeviceID) *stretch {
+func one(why queuefile.LossReason, at time.Time, position edge.Position, device edge.DeviceID) *queuefile.Stretch {
 	var made lossReport
-	made.add(why, at, span{position, position + 1}, 1, at.Add(-time.Minute), device)
+	made.add(why, at, queuefile.Span{First: position, End: position + 1}, 1, at.Add(-time.Minute), device)
 	return made[0]
 }
 
 // stored returns the report, oldest first.
-func stored(t *testing.T, q *Queue) (rows []*stretch) {
+func stored(t *testing.T, q *Queue) (rows []*queuefile.Stretch) {
 	t.Helper()
 	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
-		return conn.Query(selectStretches+" ORDER BY id", func(row sqlite.Row) error {
-			rows = append(rows, parseStretch(row))
+		return conn.Query(queuefile.SelectStretches+" ORDER BY id", func(row sqlite.Row) error {
+			rows = append(rows, queuefile.ReadStretch(row))
 			return nil
 		})
 	})
@@ -53,16 +54,16 @@ func TestLossReport_Write(t *testing.T) {
 func lossExtendsAnHour(t *testing.T) {
 	q, _ := opened(t, Settings{})
 	hour := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	by := lossReason{kind: edge.LossDiscarded, reason: edge.LossOperator, actor: "ann"}
+	by := queuefile.LossReason{Kind: edge.LossDiscarded, Reason: edge.LossOperator, Actor: "ann"}
 	report(t, q, 1, one(expired, hour, 5, "a"), one(by, hour, 90, "a"))
 	report(t, q, 1, one(expired, hour.Add(59*time.Minute), 9, "b"))
 	report(t, q, 2, one(expired, hour.Add(59*time.Minute), 9, "b"))
 	report(t, q, 1, one(expired, hour.Add(60*time.Minute), 11, "a"))
-	report(t, q, 1, one(lossReason{kind: edge.LossDiscarded, reason: edge.LossOperator, actor: "bob"}, hour, 91, "a"))
+	report(t, q, 1, one(queuefile.LossReason{Kind: edge.LossDiscarded, Reason: edge.LossOperator, Actor: "bob"}, hour, 91, "a"))
 	var got []string
 	for _, row := range stored(t, q) {
-		got = append(got, fmt.Sprint(row.kind, row.reason, " ", row.actor, " ", row.first, "-", row.last, " ", row.count, " ", row.devices, " ",
-			row.firstReceived.Format(time.TimeOnly), " ", row.lastReceived.Format(time.TimeOnly), " ", row.at.Format(time.TimeOnly)))
+		got = append(got, fmt.Sprint(row.Kind, row.Reason, " ", row.Actor, " ", row.First, "-", row.Last, " ", row.Count, " ", row.Devices, " ",
+			row.FirstReceived.Format(time.TimeOnly), " ", row.LastReceived.Format(time.TimeOnly), " ", row.At.Format(time.TimeOnly)))
 	}
 	want := []string{
 		"expiredttl  5-9 2 map[a:1 b:1] 09:59:00 10:58:00 10:59:00", "discardedoperator ann 90-90 1 map[a:1] 09:59:00 09:59:00 10:00:00",
@@ -81,19 +82,19 @@ func lossNamesThoseThatLostMost(t *testing.T) {
 	for i := range 10_000 {
 		made.addRecord(expired, hour, &edge.Record{Position: edge.Position(i + 1), Device: "often", ReceivedAt: hour})
 		made.addRecord(expired, hour, &edge.Record{Position: edge.Position(i + 1), Device: edge.DeviceID(fmt.Sprint("rare-", i)), ReceivedAt: hour})
-		if len(made[0].devices) > 4*512+1 {
-			t.Fatalf("%d devices are kept in memory", len(made[0].devices))
+		if len(made[0].Devices) > 4*512+1 {
+			t.Fatalf("%d devices are kept in memory", len(made[0].Devices))
 		}
 	}
 	report(t, q, 1, made...)
 	row := stored(t, q)[0]
 	sum := int64(0)
-	for _, count := range row.devices {
+	for _, count := range row.Devices {
 		sum += count
 	}
-	if row.count != 20_000 || sum != 20_000 || len(row.devices) > 512+1 || row.devices["often"] != 10_000 || row.devices[unnamed] == 0 {
+	if row.Count != 20_000 || sum != 20_000 || len(row.Devices) > 512+1 || row.Devices["often"] != 10_000 || row.Devices[queuefile.Unnamed] == 0 {
 		t.Errorf("%d records, %d by device, %d names, %d of the device that lost most, %d without a name",
-			row.count, sum, len(row.devices), row.devices["often"], row.devices[unnamed])
+			row.Count, sum, len(row.Devices), row.Devices["often"], row.Devices[queuefile.Unnamed])
 	}
 	losses, err := q.Losses(t.Context(), edge.LossFilter{Device: "often"}, 0, 10)
 	if err != nil || len(losses) != 1 || losses[0].Devices[0] != (edge.DeviceLoss{Device: "often", Count: 10_000}) {
@@ -110,7 +111,7 @@ func lossFailedCommit(t *testing.T) {
 	lose := func(position edge.Position) {
 		account.mu.Lock()
 		defer account.mu.Unlock()
-		account.owed++
+		account.Owed++
 		account.unsaved.losses.addRecord(expired, hour, &edge.Record{Position: position, Device: "a", ReceivedAt: hour})
 		account.lose(expired, 1)
 	}
@@ -132,7 +133,7 @@ func lossFailedCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := stored(t, q)
-	if len(rows) != 1 || rows[0].count != 2 || rows[0].first != 1 || rows[0].last != 2 || rows[0].devices["a"] != 2 {
+	if len(rows) != 1 || rows[0].Count != 2 || rows[0].First != 1 || rows[0].Last != 2 || rows[0].Devices["a"] != 2 {
 		t.Errorf("got %+v", rows[0])
 	}
 }
@@ -140,12 +141,12 @@ func lossFailedCommit(t *testing.T) {
 func TestQueue_Losses(t *testing.T) {
 	q, _ := opened(t, Settings{})
 	hour := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	damaged := lossReason{kind: edge.LossQuarantined, reason: "checksum"}
+	damaged := queuefile.LossReason{Kind: edge.LossQuarantined, Reason: "checksum"}
 	report(t, q, 1, one(expired, hour, 1, "a"))
 	report(t, q, 2, one(expired, hour.Add(time.Hour), 2, "b"))
 	report(t, q, 1, one(damaged, hour.Add(2*time.Hour), 3, "b"))
 	var unread lossReport
-	unread.add(damaged, hour.Add(3*time.Hour), span{4, 9}, 5, time.Time{}, unnamed)
+	unread.add(damaged, hour.Add(3*time.Hour), queuefile.Span{First: 4, End: 9}, 5, time.Time{}, queuefile.Unnamed)
 	report(t, q, 1, unread...)
 	for name, test := range map[string]struct {
 		filter edge.LossFilter

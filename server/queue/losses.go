@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -24,16 +25,16 @@ func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64
 	}
 	sinks := ""
 	if len(filter.Sinks) > 0 {
-		sinks = "," + formatSinks(filter.Sinks) + ","
+		sinks = "," + queuefile.FormatSinks(filter.Sinks) + ","
 	}
 	since, until := microRange(filter.Since, filter.Until)
 	var found []edge.Loss
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(selectStretches+whereLosses, func(row sqlite.Row) error {
-			s := parseStretch(row)
+		return conn.Query(queuefile.SelectStretches+whereLosses, func(row sqlite.Row) error {
+			s := queuefile.ReadStretch(row)
 			found = append(found, edge.Loss{
-				ID: s.id, Sink: edge.SinkID(row.Int(11)), SinkName: q.nameOf(edge.SinkID(row.Int(11))), Kind: s.kind, Reason: s.reason, Actor: s.actor, First: s.first, Last: s.last,
-				FirstReceived: s.firstReceived, LastReceived: s.lastReceived, At: s.at, Count: s.count, Devices: s.mostFirst(),
+				ID: s.ID, Sink: edge.SinkID(row.Int(11)), SinkName: q.nameOf(edge.SinkID(row.Int(11))), Kind: s.Kind, Reason: s.Reason, Actor: s.Actor, First: s.First, Last: s.Last,
+				FirstReceived: s.FirstReceived, LastReceived: s.LastReceived, At: s.At, Count: s.Count, Devices: s.MostFirst(),
 			})
 			return nil
 		}, before, sinks, int64(filter.Kind), filter.Reason, string(filter.Device), since, until, int64(limit))
@@ -68,7 +69,7 @@ func microRange(since, until time.Time) (from, to int64) {
 // readLosses reads what the sink ever lost.
 func (a *account) readLosses(conn *sqlite.Conn) error {
 	return conn.Query("SELECT kind, reason, sum(count) FROM loss WHERE sink = ? GROUP BY kind, reason", func(row sqlite.Row) error {
-		a.losses[lossReason{kind: edge.LossKind(row.Int(0)), reason: row.Text(1)}] = row.Int(2)
+		a.losses[queuefile.LossReason{Kind: edge.LossKind(row.Int(0)), Reason: row.Text(1)}] = row.Int(2)
 		return nil
 	}, int64(a.id))
 }

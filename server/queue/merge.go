@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -64,7 +65,7 @@ type merged struct {
 // picks up.
 type merger struct {
 	q        *Queue
-	encoder  *encoder
+	encoder  *queuefile.Encoder
 	requests chan []smallFrame
 	ready    chan *merged // nil when a run cannot be merged
 
@@ -74,7 +75,7 @@ type merger struct {
 	left    int // merges until the next second
 }
 
-func newMerger(q *Queue, encoder *encoder, pending []smallFrame) *merger {
+func newMerger(q *Queue, encoder *queuefile.Encoder, pending []smallFrame) *merger {
 	return &merger{q: q, encoder: encoder, requests: make(chan []smallFrame, 1), ready: make(chan *merged, 1), pending: pending}
 }
 
@@ -147,23 +148,23 @@ var errRun = errors.New("they are not what they were")
 // merge reads a run and encodes it as one frame; nil when a part of it is gone.
 func (m *merger) merge(run []smallFrame) (*merged, error) {
 	result := &merged{smallFrame: smallFrame{first: run[0].first, end: run[len(run)-1].end}}
-	m.encoder.reset()
+	m.encoder.Reset()
 	next := result.first
 	err := m.q.read(context.Background(), func(conn *sqlite.Conn) error {
-		return conn.Query(selectFrames+" WHERE id >= ? AND id < ? ORDER BY id", func(row sqlite.Row) error {
-			frame, err := m.q.decoder.decodeStored(scanFrame(row))
+		return conn.Query(queuefile.SelectFrames+" WHERE id >= ? AND id < ? ORDER BY id", func(row sqlite.Row) error {
+			frame, err := m.q.decoder.DecodeStored(queuefile.ReadFrame(row))
 			if err != nil {
 				return err
 			}
-			if frame.first != next {
+			if frame.First != next {
 				return errRun
 			}
-			for i := range frame.records {
-				m.encoder.add(&frame.records[i], frame.owed[i])
+			for i := range frame.Records {
+				m.encoder.Add(&frame.Records[i], frame.Owed[i])
 			}
-			next = frame.end()
+			next = frame.End()
 			result.frames++
-			result.committedAt = later(result.committedAt, frame.committedAt)
+			result.committedAt = later(result.committedAt, frame.CommittedAt)
 			return nil
 		}, int64(result.first), int64(result.end))
 	})
@@ -173,7 +174,7 @@ func (m *merger) merge(run []smallFrame) (*merged, error) {
 	case next != result.end:
 		return nil, nil // delivered and removed in the meantime
 	}
-	result.raw, result.owed, result.body = m.encoder.size(), m.encoder.set(), m.encoder.body(result.first)
+	result.raw, result.owed, result.body = m.encoder.Size(), m.encoder.Set(), m.encoder.Body(result.first)
 	return result, nil
 }
 
@@ -197,8 +198,8 @@ func (m *merged) write(conn *sqlite.Conn, retention *retention) error {
 	if m.first < retention.end && retention.end <= m.end {
 		retention.end, retention.committedAt = m.end, m.committedAt
 	}
-	row := storedFrame{first: m.first, count: int(m.end - m.first), committedAt: m.committedAt, owed: int64(m.owed), raw: int64(m.raw), body: m.body}
-	return row.insert(conn)
+	row := queuefile.StoredFrame{First: m.first, Count: int(m.end - m.first), CommittedAt: m.committedAt, Owed: int64(m.owed), Raw: int64(m.raw), Body: m.body}
+	return row.Insert(conn)
 }
 
 // mergeFrames writes a merged frame and looks for the next run. While there is no

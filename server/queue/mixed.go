@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -22,7 +23,7 @@ type mixedView struct {
 	counted     edge.Position
 	start       edge.Position
 	backlogFrom edge.Position
-	settled     spans
+	settled     queuefile.Spans
 	pending     int64
 	elsewhere   int64
 	undecided   int64
@@ -32,16 +33,16 @@ type mixedView struct {
 // and settlements go on. It returns nil when nothing has to be counted, or when what
 // was about to be read was removed meanwhile; the commit then counts for itself.
 func (q *Queue) countMixed(ctx context.Context, first edge.Position) (map[edge.SinkID]mixedCount, error) {
-	var row *damagedRow
+	var row *queuefile.DamagedFrame
 	err := q.read(ctx, func(conn *sqlite.Conn) (err error) {
-		row, err = findDamaged(conn, q.decoder, first)
+		row, err = queuefile.FindDamaged(conn, q.decoder, first)
 		return err
 	})
 	if err != nil || row == nil || !q.isMixed(row) {
 		return nil, err
 	}
 	views := q.viewMixed(row)
-	needed := edge.Position(maxPosition)
+	needed := edge.Position(queuefile.MaxPosition)
 	for i := range views {
 		if views[i].pending > 0 {
 			needed = min(needed, views[i].cursor)
@@ -73,20 +74,20 @@ func (q *Queue) countMixed(ctx context.Context, first edge.Position) (map[edge.S
 }
 
 // isMixed reports whether the owed sets of a frame are in its body.
-func (q *Queue) isMixed(row *damagedRow) bool {
-	set := uint32(row.owed)
-	return set == owedMixed || int(row.owed) > q.sets.count()
+func (q *Queue) isMixed(row *queuefile.DamagedFrame) bool {
+	set := uint32(row.Owed)
+	return set == queuefile.OwedMixed || int(row.Owed) > q.sets.count()
 }
 
-func (q *Queue) viewMixed(row *damagedRow) []mixedView {
+func (q *Queue) viewMixed(row *queuefile.DamagedFrame) []mixedView {
 	var views []mixedView
 	for _, a := range q.registry.all() {
 		a.mu.Lock()
 		view := mixedView{
-			account: a, cursor: a.cursor, counted: a.counted, start: a.start, backlogFrom: a.backlogFrom, settled: slices.Clone(a.settled), pending: a.pending(),
+			account: a, cursor: a.cursor, counted: a.Counted, start: a.start, backlogFrom: a.backlogFrom, settled: slices.Clone(a.settled), pending: a.Pending(),
 		}
 		a.mu.Unlock()
-		for position := row.first; position < row.end(); position++ {
+		for position := row.First; position < row.End(); position++ {
 			if !view.decided(position) {
 				view.undecided++
 			}
@@ -97,7 +98,7 @@ func (q *Queue) viewMixed(row *damagedRow) []mixedView {
 }
 
 func (v *mixedView) decided(position edge.Position) bool {
-	return position < v.cursor || v.settled.contains(span{position, position + 1})
+	return position < v.cursor || v.settled.Contains(queuefile.Span{First: position, End: position + 1})
 }
 
 func (v *mixedView) owes(position edge.Position, sinks []edge.SinkID) bool {
@@ -111,30 +112,30 @@ func (v *mixedView) owes(position edge.Position, sinks []edge.SinkID) bool {
 func (q *Queue) countPiece(conn *sqlite.Conn, views []mixedView, from edge.Position) (next edge.Position, ended bool, err error) {
 	frames, bytes := 0, 0
 	next, ended = from, true
-	err = conn.Query(selectFrames+fromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
-		stored := scanFrame(row)
-		frame, err := q.decoder.decodeStored(stored)
-		if err != nil || frame.end() <= from { // damaged: it is this one, or its turn comes
+	err = conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
+		stored := queuefile.ReadFrame(row)
+		frame, err := q.decoder.DecodeStored(stored)
+		if err != nil || frame.End() <= from { // damaged: it is this one, or its turn comes
 			return nil
 		}
-		if frames++; frames > pieceFrames || bytes >= pieceBytes {
+		if frames++; frames > queuefile.PieceFrames || bytes >= queuefile.PieceBytes {
 			ended = false
 			return sqlite.ErrStop
 		}
-		bytes += len(stored.body)
-		for i := range frame.records {
-			position := frame.first + edge.Position(i)
+		bytes += len(stored.Body)
+		for i := range frame.Records {
+			position := frame.First + edge.Position(i)
 			if position < from {
 				continue
 			}
 			for v := range views {
 				view := &views[v]
-				if position <= view.counted && !view.decided(position) && view.owes(position, q.sets.sinks(frame.owed[i])) {
+				if position <= view.counted && !view.decided(position) && view.owes(position, q.sets.sinks(frame.Owed[i])) {
 					view.elsewhere++
 				}
 			}
 		}
-		next = max(next, frame.end())
+		next = max(next, frame.End())
 		return nil
 	}, int64(from))
 	return next, ended, err

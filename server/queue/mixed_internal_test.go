@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
 
 // TestQueue_countMixed counts what a damaged frame of several sets held while other
@@ -46,7 +47,7 @@ func TestQueue_countMixed(t *testing.T) {
 				t.Fatal(diff, err)
 			}
 			test.meanwhile(t, q, leased)
-			report := damageReport{damaged: damaged{sink: frameSink, position: 3}, counts: counts, done: make(chan error, 1)}
+			report := damageReport{damaged: damaged{sink: queuefile.FrameSink, position: 3}, counts: counts, done: make(chan error, 1)}
 			q.damaged <- report
 			if err := <-report.done; err != nil {
 				t.Fatal(err)

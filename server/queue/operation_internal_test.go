@@ -16,6 +16,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -40,7 +41,7 @@ func TestCompact(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, crashed)
-	done, err := Compact(t.Context(), sqlite.Disk{}, crashed)
+	done, err := queuefile.Compact(t.Context(), sqlite.Disk{}, crashed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestCompact(t *testing.T) {
 // dump reads every row of a file.
 func dump(t *testing.T, path string) (rows []string) {
 	t.Helper()
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +93,8 @@ func TestCompact_Refused(t *testing.T) {
 	path := stopped(t)
 	damageIn(t, path, 3)
 	before := filesOf(t, path)
-	done, err := Compact(t.Context(), sqlite.Disk{}, path)
-	if failure, ok := errors.AsType[*DamagedError](err); !ok || failure.Verification.Found != 1 {
+	done, err := queuefile.Compact(t.Context(), sqlite.Disk{}, path)
+	if failure, ok := errors.AsType[*queuefile.DamagedError](err); !ok || failure.Verification.Found != 1 {
 		t.Errorf("got %+v, %v; want one problem", done, err)
 	}
 	if diff := cmp.Diff(before, filesOf(t, path)); diff != "" {
@@ -102,7 +103,7 @@ func TestCompact_Refused(t *testing.T) {
 	disk := simdisk.New(simdisk.Settings{Files: onSimulated(t, stopped(t), "/data/queue.db"), Capacity: 1 << 20})
 	defer disk.Close()
 	disk.SetCapacity(disk.UsedBytes() + 8<<10)
-	if done, err := Compact(t.Context(), disk.Port(), "/data/queue.db"); !isRoomError(err) {
+	if done, err := queuefile.Compact(t.Context(), disk.Port(), "/data/queue.db"); !isRoomError(err) {
 		t.Errorf("got %+v, %v; want no room", done, err)
 	}
 }
@@ -117,14 +118,14 @@ func TestRepair(t *testing.T) {
 	damageIn(t, path, 5)
 	inFile(t, path, "UPDATE ledger SET counted = 2")
 	before := filesOf(t, path)
-	dry, err := Repair(t.Context(), sqlite.Disk{}, path, false)
+	dry, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, false)
 	if err != nil || dry.Found.Structural != 1 || dry.Records != 4 || dry.Lost != 2 || dry.DeadLetters != 1 || dry.Kept != "" {
 		t.Errorf("got %+v, %v", dry, err)
 	}
 	if diff := cmp.Diff(before, filesOf(t, path)); diff != "" {
 		t.Errorf("a dry run has changed something: %s", diff)
 	}
-	done, err := Repair(t.Context(), sqlite.Disk{}, path, true)
+	done, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func TestRepair(t *testing.T) {
 	if kept, err := os.ReadFile(done.Kept); err != nil || string(kept) != before["queue.db"] {
 		t.Errorf("%q is not the old file: %v", done.Kept, err)
 	}
-	again, err := Repair(t.Context(), sqlite.Disk{}, path, true)
+	again, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
 	if err != nil || again.Found.Found != 0 || again.Kept != "" {
 		t.Errorf("a repaired file: got %+v, %v", again, err)
 	}
@@ -152,11 +153,11 @@ func TestRepair_Twice(t *testing.T) {
 	path := stopped(t)
 	for range 2 {
 		inFile(t, path, "UPDATE ledger SET counted = counted - 1")
-		if done, err := Repair(t.Context(), sqlite.Disk{}, path, true); err != nil || done.Lost != 0 {
+		if done, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true); err != nil || done.Lost != 0 {
 			t.Fatalf("got %+v, %v", done, err)
 		}
 	}
-	v, err := Verify(t.Context(), sqlite.Disk{}, path)
+	v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path)
 	if err != nil || v.Quarantined != 0 || v.Found != 0 {
 		t.Errorf("got %+v, %v; want nothing quarantined", v, err)
 	}
@@ -198,15 +199,15 @@ func TestOperations_PowerCut(t *testing.T) {
 	all := positionsOf(leased[1:])
 	for name, test := range map[string]operation{
 		"Compact": {onSimulated(t, whole, path), func(disk sqlite.Disk) error {
-			_, err := Compact(context.Background(), disk, path)
+			_, err := queuefile.Compact(context.Background(), disk, path)
 			return err
 		}, [][]edge.Position{all}},
 		"Repair": {onSimulated(t, damaged, path), func(disk sqlite.Disk) error {
-			_, err := Repair(context.Background(), disk, path, true)
+			_, err := queuefile.Repair(context.Background(), disk, path, true)
 			return err
 		}, [][]edge.Position{{4}}},
 		"Restore": {restoring, func(disk sqlite.Disk) error {
-			_, err := Restore(context.Background(), disk, backup, path, true, Renew)
+			_, err := queuefile.Restore(context.Background(), disk, backup, path, true, Renew)
 			return err
 		}, [][]edge.Position{{4, 5, 6}, all}},
 	} {
@@ -250,7 +251,7 @@ func TestOperations_PowerCut_Mutant(t *testing.T) {
 	defer disk.Close()
 	disk.Inject(simdisk.Fault{Calls: simdisk.Sync, Path: ".building", Lie: true})
 	disk.Record()
-	if _, err := Compact(t.Context(), disk.Port(), path); err != nil {
+	if _, err := queuefile.Compact(t.Context(), disk.Port(), path); err != nil {
 		t.Fatal(err)
 	}
 	if seen, err := states(disk.History(), path, [][]edge.Position{{4, 5, 6}}); err == nil {
@@ -302,7 +303,7 @@ func servedFrom(files map[string][]byte, path string) (waiting []edge.Position, 
 	disk := simdisk.New(simdisk.Settings{Files: files})
 	defer disk.Close()
 	ctx := context.Background()
-	if _, err := Verify(ctx, disk.Port(), path); err != nil {
+	if _, err := queuefile.Verify(ctx, disk.Port(), path); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	q, err := Open(ctx, Settings{Path: path, Disk: disk.Port()}, observe.NewDiscard())

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -37,7 +38,7 @@ func (s *owedSets) intern(owed []edge.SinkID) uint32 {
 	sorted := slices.Clone(owed)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
-	key := formatSinks(sorted)
+	key := queuefile.FormatSinks(sorted)
 	number, ok := s.numbers[key]
 	if !ok {
 		all := append(slices.Clone(*s.all.Load()), sorted)
@@ -69,7 +70,7 @@ func (s *owedSets) count() int { return len(*s.all.Load()) }
 func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 	all := *s.all.Load()
 	for i := count; i < len(all); i++ {
-		if err := insertSet(conn, int64(i+1), formatSinks(all[i])); err != nil {
+		if err := queuefile.InsertSet(conn, int64(i+1), queuefile.FormatSinks(all[i])); err != nil {
 			return 0, fmt.Errorf("save owed set: %w", err)
 		}
 	}
@@ -79,14 +80,14 @@ func (s *owedSets) write(conn *sqlite.Conn, count int) (int, error) {
 // load reads the stored sets and returns how many there are.
 func (s *owedSets) load(conn *sqlite.Conn) (int, error) {
 	var all [][]edge.SinkID
-	err := conn.Query(selectSets+" ORDER BY id", func(row sqlite.Row) error {
-		stored := readSet(row)
-		members, err := stored.members()
-		if err != nil || stored.number != int64(len(all)+1) || !stored.holds() {
-			return damagedRowError("owed set %d: %q", stored.number, stored.sinks)
+	err := conn.Query(queuefile.SelectSets+" ORDER BY id", func(row sqlite.Row) error {
+		stored := queuefile.ReadSet(row)
+		members, err := stored.Members()
+		if err != nil || stored.Number != int64(len(all)+1) || !stored.Holds() {
+			return queuefile.NewRowError("owed set %d: %q", stored.Number, stored.Sinks)
 		}
 		all = append(all, members)
-		s.numbers[stored.sinks] = uint32(len(all))
+		s.numbers[stored.Sinks] = uint32(len(all))
 		return nil
 	})
 	s.all.Store(&all)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -29,7 +30,7 @@ type damageReport struct {
 // in memory only is read again.
 func (q *Queue) setAside(ctx context.Context, what damaged) error {
 	report := damageReport{damaged: what, done: make(chan error, 1)}
-	if what.sink == frameSink {
+	if what.sink == queuefile.FrameSink {
 		// Every lane comes to the same frame. The first one counts, and the others
 		// find it gone.
 		select {
@@ -61,7 +62,7 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 // quarantine moves what is damaged on disk. Whoever was owed it has lost it; that
 // is saved in the same transaction.
 func (c *committer) quarantine(report damageReport) error {
-	if report.sink == frameSink {
+	if report.sink == queuefile.FrameSink {
 		c.q.shelf.drop(report.position)
 	}
 	return c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
@@ -70,7 +71,7 @@ func (c *committer) quarantine(report damageReport) error {
 // moveDamaged moves what the transaction is about, unless it turns out to be
 // whole.
 func (c *committer) moveDamaged(conn *sqlite.Conn, tx *transaction) error {
-	if tx.damaged.sink == frameSink {
+	if tx.damaged.sink == queuefile.FrameSink {
 		return c.moveFrame(conn, tx)
 	}
 	return c.moveLetter(conn, tx)
@@ -79,7 +80,7 @@ func (c *committer) moveDamaged(conn *sqlite.Conn, tx *transaction) error {
 // moveFrame moves a frame. Its row is deleted as if it had been decided: no
 // cursor waits for it, and nothing is ever read from it.
 func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
-	row, err := findDamaged(conn, c.q.decoder, tx.damaged.position)
+	row, err := queuefile.FindDamaged(conn, c.q.decoder, tx.damaged.position)
 	if err != nil || row == nil {
 		return err
 	}
@@ -88,13 +89,13 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 			return fmt.Errorf("count what sink %s lost: %w", account.name, err)
 		}
 	}
-	if err := row.insert(conn, frameSink, tx.now); err != nil {
+	if err := row.Insert(conn, queuefile.FrameSink, tx.now); err != nil {
 		return err
 	}
-	tx.totals.quarantined += int64(row.count)
+	tx.totals.Quarantined += int64(row.Count)
 	c.q.observer.Log.Error("stored messages are damaged and were set aside; everything else is served",
-		"frame", row.first, "messages", row.count, "error", row.reason, "hint", hintDamaged)
-	return conn.Exec("DELETE FROM frame WHERE id = ?", int64(row.first))
+		"frame", row.First, "messages", row.Count, "error", row.Reason, "hint", hintDamaged)
+	return conn.Exec("DELETE FROM frame WHERE id = ?", int64(row.First))
 }
 
 // hintDamaged is what an operator does about damage.
@@ -103,58 +104,58 @@ const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl q
 // moveLetter moves a dead letter. It was one of its sink's dead, and is now lost.
 func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	what := tx.damaged
-	row, err := findLetter(conn, edge.SinkID(what.sink), what.position)
+	row, err := queuefile.FindLetter(conn, edge.SinkID(what.sink), what.position)
 	if err != nil || row == nil {
 		return err
 	}
-	if _, err = c.q.decoder.decodeLetter(row); err == nil {
+	if _, err = c.q.decoder.DecodeLetter(row); err == nil {
 		return nil
 	}
-	moved := damagedRow{storedFrame: storedFrame{first: row.position, count: 1, committedAt: row.lastAt, body: row.body}, reason: err}
-	if err := moved.insert(conn, what.sink, tx.now); err != nil {
+	moved := queuefile.DamagedFrame{StoredFrame: queuefile.StoredFrame{First: row.Position, Count: 1, CommittedAt: row.LastAt, Body: row.Body}, Reason: err}
+	if err := moved.Insert(conn, what.sink, tx.now); err != nil {
 		return err
 	}
 	if err := c.q.forgetLetter(row, tx); err != nil {
 		return err
 	}
-	tx.totals.quarantined++
-	c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.position, "error", err, "hint", hintDamaged)
-	return deleteLetter(conn, row.sink, row.position)
+	tx.totals.Quarantined++
+	c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.Position, "error", err, "hint", hintDamaged)
+	return queuefile.DeleteLetter(conn, row.Sink, row.Position)
 }
 
 // forgetLetter counts a dead letter that is no more.
-func (q *Queue) forgetLetter(row *letter, tx *transaction) error {
-	if row.sink == edge.Ingress {
+func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
+	if row.Sink == edge.Ingress {
 		tx.totals.deaths = maps.Clone(tx.totals.deaths)
-		countDeath(tx.totals.deaths, row.reason, -1, 0)
-		tx.totals.evicted++
+		countDeath(tx.totals.deaths, row.Reason, -1, 0)
+		tx.totals.Evicted++
 		tx.ingress.letters--
-		tx.ingress.bytes -= letterRowBytes + int64(len(row.body))
+		tx.ingress.bytes -= queuefile.LetterRowBytes + int64(len(row.Body))
 		return nil
 	}
-	account, err := q.account(row.sink)
+	account, err := q.account(row.Sink)
 	if err != nil {
 		return nil // nobody counts it
 	}
 	account.mu.Lock()
 	defer account.mu.Unlock()
-	account.dead--
-	countDeath(account.deaths, row.reason, -1, 0)
-	if row.requeued && account.requeue.out[row.position] == nil {
-		account.requeue.saved(row.position)
+	account.Dead--
+	countDeath(account.deaths, row.Reason, -1, 0)
+	if row.Requeued && account.requeue.out[row.Position] == nil {
+		account.requeue.saved(row.Position)
 	}
 	account.deathsDirty = true
-	account.loseDamaged(span{row.position, row.position + 1}, 1, row.lastAt, tx.now)
+	account.loseDamaged(queuefile.Span{First: row.Position, End: row.Position + 1}, 1, row.LastAt, tx.now)
 	tx.undo = func() {
 		account.mu.Lock()
 		defer account.mu.Unlock()
-		account.dead++
-		account.lose(damagedReason, -1)
-		countDeath(account.deaths, row.reason, 1, 0)
-		account.unsaved.losses = slices.DeleteFunc(account.unsaved.losses, func(loss *stretch) bool {
-			return loss.lossReason == damagedReason && loss.first == row.position
+		account.Dead++
+		account.lose(queuefile.DamagedReason, -1)
+		countDeath(account.deaths, row.Reason, 1, 0)
+		account.unsaved.losses = slices.DeleteFunc(account.unsaved.losses, func(loss *queuefile.Stretch) bool {
+			return loss.LossReason == queuefile.DamagedReason && loss.First == row.Position
 		})
-		if row.requeued {
+		if row.Requeued {
 			account.requeue.marked(1)
 		}
 	}
@@ -164,14 +165,14 @@ func (q *Queue) forgetLetter(row *letter, tx *transaction) error {
 // lose decides the positions of a damaged frame for one sink, and counts how
 // many records of it the sink was owed and will not get. What is leased was read
 // before the damage and is still delivered.
-func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow, counts map[edge.SinkID]mixedCount) (err error) {
+func (q *Queue) lose(conn *sqlite.Conn, a *account, row *queuefile.DamagedFrame, counts map[edge.SinkID]mixedCount) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	undecided, leased := int64(0), int64(0)
-	for position := row.first; position < row.end(); position++ {
-		here := span{position, position + 1}
+	for position := row.First; position < row.End(); position++ {
+		here := queuefile.Span{First: position, End: position + 1}
 		switch {
-		case a.leased.contains(here):
+		case a.leased.Contains(here):
 			leased++
 		case !a.decided(position):
 			undecided++
@@ -185,49 +186,49 @@ func (q *Queue) lose(conn *sqlite.Conn, a *account, row *damagedRow, counts map[
 	} else if lost, err = q.owedUndecided(conn, a, row, undecided, leased); err != nil {
 		return err
 	}
-	a.decideUnleased(span{row.first, row.end()})
+	a.decideUnleased(queuefile.Span{First: row.First, End: row.End()})
 	if lost > 0 {
-		a.loseDamaged(span{row.first, row.end()}, lost, row.committedAt, q.clock.now())
+		a.loseDamaged(queuefile.Span{First: row.First, End: row.End()}, lost, row.CommittedAt, q.clock.now())
 	}
 	return nil
 }
 
 // loseDamaged counts and reports a loss by damage. It is a stretch of its own
 // until it is saved, so that it can be taken back.
-func (a *account) loseDamaged(positions span, count int64, committedAt, at time.Time) {
-	a.lose(damagedReason, count)
-	a.unsaved.losses = append(a.unsaved.losses, newStretch(damagedReason, at, positions, count, committedAt, unnamed))
+func (a *account) loseDamaged(positions queuefile.Span, count int64, committedAt, at time.Time) {
+	a.lose(queuefile.DamagedReason, count)
+	a.unsaved.losses = append(a.unsaved.losses, queuefile.NewStretch(queuefile.DamagedReason, at, positions, count, committedAt, queuefile.Unnamed))
 }
 
 // decideUnleased decides the positions of a span that are not leased, and lets
 // the lane go on behind them. When a leased one is given back, its frame is gone.
-func (a *account) decideUnleased(gone span) {
-	from := gone.first
+func (a *account) decideUnleased(gone queuefile.Span) {
+	from := gone.First
 	decide := func(end edge.Position) {
 		if first := max(from, a.cursor); first < end {
-			a.decide(span{first, end})
+			a.decide(queuefile.Span{First: first, End: end})
 		}
 	}
 	for _, leased := range a.leased {
-		if leased.end <= gone.first || leased.first >= gone.end {
+		if leased.End <= gone.First || leased.First >= gone.End {
 			continue
 		}
-		decide(min(leased.first, gone.end))
-		from = max(from, leased.end)
-		a.orphans.add(span{max(leased.first, gone.first), min(leased.end, gone.end)})
+		decide(min(leased.First, gone.End))
+		from = max(from, leased.End)
+		a.orphans.Add(queuefile.Span{First: max(leased.First, gone.First), End: min(leased.End, gone.End)})
 	}
-	decide(gone.end)
-	a.frontier = max(a.frontier, gone.end)
-	if a.next = max(a.next, a.cursor); gone.first <= a.next && a.next < gone.end {
-		a.next = gone.end
+	decide(gone.End)
+	a.frontier = max(a.frontier, gone.End)
+	if a.next = max(a.next, a.cursor); gone.First <= a.next && a.next < gone.End {
+		a.next = gone.End
 	}
 }
 
 // loseOrphan gives up a leased record that came back after its frame was found
 // damaged.
 func (a *account) loseOrphan(position edge.Position, at time.Time) {
-	here := span{position, position + 1}
-	a.orphans.remove(here)
+	here := queuefile.Span{First: position, End: position + 1}
+	a.orphans.Remove(here)
 	a.decide(here)
 	a.next = max(a.next, a.cursor)
 	a.loseDamaged(here, 1, time.Time{}, at)
@@ -235,15 +236,15 @@ func (a *account) loseOrphan(position edge.Position, at time.Time) {
 
 // owedUndecided returns how many of the undecided positions of a damaged frame
 // the sink was owed.
-func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *damagedRow, undecided, leased int64) (int64, error) {
+func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *queuefile.DamagedFrame, undecided, leased int64) (int64, error) {
 	if undecided == 0 {
 		return 0, nil
 	}
-	pending := max(0, a.pending()-leased)
-	if set := uint32(row.owed); !q.isMixed(row) {
+	pending := max(0, a.Pending()-leased)
+	if set := uint32(row.Owed); !q.isMixed(row) {
 		owed := int64(0)
-		for position := row.first; position < row.end(); position++ {
-			if !a.decided(position) && !a.leased.contains(span{position, position + 1}) && a.owes(position, q.sets.sinks(set)) {
+		for position := row.First; position < row.End(); position++ {
+			if !a.decided(position) && !a.leased.Contains(queuefile.Span{First: position, End: position + 1}) && a.owes(position, q.sets.sinks(set)) {
 				owed++
 			}
 		}
@@ -253,40 +254,40 @@ func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *damagedRow, un
 	// have been in this one. That reads the backlog, and everything waits meanwhile:
 	// it is only done where countMixed could not, as at a start.
 	elsewhere := int64(0)
-	err := conn.Query(selectFrames+" WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
-		frame, err := q.decoder.decodeStored(scanFrame(sqlRow))
+	err := conn.Query(queuefile.SelectFrames+" WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
+		frame, err := q.decoder.DecodeStored(queuefile.ReadFrame(sqlRow))
 		if err != nil {
 			return nil // it is damaged too, and its turn comes
 		}
-		for i := range frame.records {
-			position := frame.first + edge.Position(i)
-			if position <= a.counted && !a.decided(position) && a.owes(position, q.sets.sinks(frame.owed[i])) {
+		for i := range frame.Records {
+			position := frame.First + edge.Position(i)
+			if position <= a.Counted && !a.decided(position) && a.owes(position, q.sets.sinks(frame.Owed[i])) {
 				elsewhere++
 			}
 		}
 		return nil
-	}, int64(a.cursor), int64(row.first))
-	return min(undecided, max(0, a.pending()-elsewhere-leased)), err
+	}, int64(a.cursor), int64(row.First))
+	return min(undecided, max(0, a.Pending()-elsewhere-leased)), err
 }
 
 // replayDamaged counts a damaged frame that the saved state does not cover, as
 // if every sink that it may have been owed to was owed all of it: the committer
 // then counts the same as lost.
-func (q *Queue) replayDamaged(row *damagedRow) {
-	last := row.end() - 1
+func (q *Queue) replayDamaged(row *queuefile.DamagedFrame) {
+	last := row.End() - 1
 	totals := q.ledger.read()
-	if last > totals.counted {
-		totals.accepted += int64(last - max(totals.counted, row.first-1))
-		totals.counted = last
+	if last > totals.Counted {
+		totals.Accepted += int64(last - max(totals.Counted, row.First-1))
+		totals.Counted = last
 	}
 	q.ledger.replace(totals)
 	for _, account := range q.registry.all() {
-		for position := max(account.counted+1, row.first); position <= last; position++ {
-			if set := uint32(row.owed); set == owedMixed || int(row.owed) > q.sets.count() || account.owes(position, q.sets.sinks(set)) {
-				account.owed++
+		for position := max(account.Counted+1, row.First); position <= last; position++ {
+			if set := uint32(row.Owed); set == queuefile.OwedMixed || int(row.Owed) > q.sets.count() || account.owes(position, q.sets.sinks(set)) {
+				account.Owed++
 			}
 		}
-		account.counted = max(account.counted, last)
+		account.Counted = max(account.Counted, last)
 	}
-	q.start.damaged = append(q.start.damaged, damaged{sink: frameSink, position: row.first})
+	q.start.damaged = append(q.start.damaged, damaged{sink: queuefile.FrameSink, position: row.First})
 }

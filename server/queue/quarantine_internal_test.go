@@ -13,6 +13,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -224,7 +225,7 @@ func TestQueue_Quarantine_BodyIsNoBlob(t *testing.T) {
 	if diff := cmp.Diff([]edge.Position{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, positionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
-	if totals := q.ledger.read(); totals.quarantined != 0 || totals.salvaged != 0 {
+	if totals := q.ledger.read(); totals.Quarantined != 0 || totals.Salvaged != 0 {
 		t.Errorf("ledger %+v, want the file served as it is", totals)
 	}
 }
@@ -245,7 +246,7 @@ func TestQueue_Quarantine_RowIsHidden(t *testing.T) {
 		_, err = q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 3, Bytes: 1 << 30})
 	}
 	fatal, ended := errors.AsType[*FatalError](<-done)
-	if !ended || !errors.Is(fatal, errRow) {
+	if !ended || !errors.Is(fatal, queuefile.ErrRow) {
 		t.Fatalf("Run ends with %v, a lease with %v; want an end of the process", fatal, err)
 	}
 	if err := q.db.Close(); err != nil { // the process is gone
@@ -258,7 +259,7 @@ func TestQueue_Quarantine_RowIsHidden(t *testing.T) {
 	}
 	// The position in the row is all that is known of where it stood, so those in
 	// front of it count as missing too.
-	if got := q.ledger.read(); got.salvaged != 1 || got.quarantined < 2 {
+	if got := q.ledger.read(); got.Salvaged != 1 || got.Quarantined < 2 {
 		t.Errorf("ledger %+v, want one file salvaged and its two messages quarantined", got)
 	}
 }
@@ -284,7 +285,7 @@ func fiveFrames(t *testing.T) string {
 // which no statement can: from its key on, which is 3.
 func inSecondRow(t *testing.T, path string, change func(row []byte)) {
 	t.Helper()
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}

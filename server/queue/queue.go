@@ -59,6 +59,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -127,16 +128,16 @@ type Queue struct {
 	settings Settings
 	observer *observe.Observer
 	db       *sqlite.DB
-	logs     logs
+	logs     queuefile.Logs
 	clock    *clock
 
 	intake    *intake
 	assembler *assembler
 	window    *window
 	bounds    bounds
-	reserve   *reserve
+	reserve   *queuefile.Reserve
 	sets      *owedSets
-	decoder   *decoder
+	decoder   *queuefile.Decoder
 	shelf     shelf
 	sizes     sizes
 	registry  registry
@@ -181,16 +182,16 @@ func Open(ctx context.Context, settings Settings, observer *observe.Observer) (*
 }
 
 // openOnce opens the file as it is.
-func openOnce(ctx context.Context, settings Settings, observer *observe.Observer, tail *walTail) (*Queue, error) {
-	reserve, err := openReserve(settings.Disk, settings.Path)
+func openOnce(ctx context.Context, settings Settings, observer *observe.Observer, tail *queuefile.WALTail) (*Queue, error) {
+	reserve, err := queuefile.OpenReserve(settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
 	}
-	db, err := openFresh(ctx, settings.Disk, settings.Path)
+	db, err := queuefile.Open(ctx, settings.Disk, settings.Path)
 	if err != nil {
 		return nil, err
 	}
-	capacity, err := reserve.capacity()
+	capacity, err := reserve.Capacity()
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -199,7 +200,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, errors.Join(err, db.Close())
 	}
 	q := newQueue(settings, observer, db, bounds, reserve)
-	if err := tail.restore(ctx, db); err != nil {
+	if err := tail.Restore(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if err := q.recover(ctx); err != nil {
@@ -209,7 +210,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 }
 
 // newQueue puts a queue around an open database.
-func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, bounds bounds, reserve *reserve) *Queue {
+func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, bounds bounds, reserve *queuefile.Reserve) *Queue {
 	return &Queue{
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
 		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),

@@ -9,6 +9,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -24,7 +25,7 @@ func TestQueue_Recount_LargeFrames(t *testing.T) {
 	for i := range 3 {
 		accepted(t, q, random(i*pieceRecords, pieceRecords))
 	}
-	recount := func() Recount {
+	recount := func() queuefile.Recount {
 		ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
 		defer cancel()
 		found, err := q.Recount(ctx)
@@ -69,14 +70,14 @@ func TestRecountFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			looks, moved := 0, false
-			recount, err := recountFile(t.Context(), func(ctx context.Context, look func(*sqlite.Conn) error) error {
+			recount, err := queuefile.CountFile(t.Context(), func(ctx context.Context, look func(*sqlite.Conn) error) error {
 				if looks++; looks == 2 {
 					if err := q.db.Write(ctx, func(conn *sqlite.Conn) error { return conn.Exec(test.remove) }); err != nil {
 						return err
 					}
 				}
 				err := q.db.Read(ctx, look)
-				moved = moved || errors.Is(err, errMoved)
+				moved = moved || errors.Is(err, queuefile.ErrMoved)
 				return err
 			}, q.decoder)
 			if test.moved {

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
 // recovered is what a start finds, for the committer to go on with.
 type recovered struct {
-	letters    *encoder
+	letters    *queuefile.Encoder
 	attempts   attemptTotals
 	sets       int
 	ingress    ingressKept
 	replayFrom edge.Position
 	retention  retention
 	small      []smallFrame // that may be merged
-	merging    *encoder
+	merging    *queuefile.Encoder
 	damaged    []damaged // for the committer to set aside
 }
 
@@ -27,9 +28,9 @@ type recovered struct {
 // commits appended is counted again and enters the identity window again; how
 // much that is does not depend on the backlog.
 func (q *Queue) recover(ctx context.Context) error {
-	log := int64(rand.IntN(logMax))
+	log := int64(rand.IntN(queuefile.LogMax))
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		return beginLedger(conn, log)
+		return queuefile.BeginLedger(conn, log)
 	})
 	if err != nil {
 		return err
@@ -37,28 +38,28 @@ func (q *Queue) recover(ctx context.Context) error {
 	if err := q.db.Read(ctx, q.load); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	encoder, err := newEncoder()
+	encoder, err := queuefile.NewEncoder()
 	if err != nil {
 		return err
 	}
-	refused, err := newEncoder()
+	refused, err := queuefile.NewEncoder()
 	if err != nil {
 		return err
 	}
-	if q.start.letters, err = newEncoder(); err != nil {
+	if q.start.letters, err = queuefile.NewEncoder(); err != nil {
 		return err
 	}
-	if q.start.merging, err = newMergeEncoder(); err != nil {
+	if q.start.merging, err = queuefile.NewMergeEncoder(); err != nil {
 		return err
 	}
 	q.reportCounters()
 	totals := q.ledger.read()
-	q.durable.head.Store(int64(totals.counted))
-	q.durable.letters.Store(totals.refused)
-	q.sizes.begin(totals.counted)
+	q.durable.head.Store(int64(totals.Counted))
+	q.durable.letters.Store(totals.Refused)
+	q.sizes.begin(totals.Counted)
 	q.assembler = &assembler{
 		logs: &q.logs, clock: q.clock, tracer: q.observer.Tracer, window: q.window, sets: q.sets, encoder: encoder, letters: refused,
-		durable: &q.durable, next: totals.counted + 1, nextLetter: totals.refused + 1,
+		durable: &q.durable, next: totals.Counted + 1, nextLetter: totals.Refused + 1,
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	if q.start.ingress, err = loadIngress(conn); err != nil {
 		return err
 	}
-	counted := q.ledger.read().counted
+	counted := q.ledger.read().Counted
 	if err := q.replay(conn); err != nil {
 		return err
 	}
@@ -110,39 +111,39 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 }
 
 func (q *Queue) loadLedger(conn *sqlite.Conn) error {
-	var stored storedLedger
-	found, err := conn.One(selectLedger, func(row sqlite.Row) { stored = readLedger(row) })
+	var stored queuefile.StoredLedger
+	found, err := conn.One(queuefile.SelectLedger, func(row sqlite.Row) { stored = queuefile.ReadLedger(row) })
 	if err != nil {
 		return err
 	}
-	if !found || !stored.placeHolds() {
-		return damagedRowError("ledger")
+	if !found || !stored.PlaceHolds() {
+		return queuefile.NewRowError("ledger")
 	}
-	totals := totals{ledgerCounts: stored.ledgerCounts, unsure: !stored.countsHold()}
+	totals := totals{LedgerCounts: stored.LedgerCounts, unsure: !stored.CountsHold()}
 	_, err = conn.One("SELECT coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
-		totals.refused = max(totals.refused, row.Int(0)) // no number is given twice
+		totals.Refused = max(totals.Refused, row.Int(0)) // no number is given twice
 	})
 	if err != nil {
 		return err
 	}
-	if totals.deaths, err = readDeaths(conn, edge.Ingress); err != nil {
+	if totals.deaths, err = queuefile.ReadDeaths(conn, edge.Ingress); err != nil {
 		return err
 	}
 	q.ledger.replace(totals)
-	q.registry.cursorsLost = stored.cursorsLost
-	if !stored.restoredAt.IsZero() {
-		q.window.forgot = stored.restoredAt.UnixMilli()
+	q.registry.cursorsLost = stored.CursorsLost
+	if !stored.RestoredAt.IsZero() {
+		q.window.forgot = stored.RestoredAt.UnixMilli()
 	}
-	q.start.replayFrom, q.start.attempts.bytes = stored.replayFrom, stored.attemptBytes
-	committed, err := lastCommit(conn)
+	q.start.replayFrom, q.start.attempts.bytes = stored.ReplayFrom, stored.AttemptBytes
+	committed, err := queuefile.LastCommit(conn)
 	if err != nil {
 		return err
 	}
-	q.clock = newClock(stored.clock, committed, &q.settings, time.Now().Round(0))
-	if q.logs, err = loadLogs(conn, uint16(stored.log)); err != nil {
+	q.clock = newClock(stored.Clock, committed, &q.settings, time.Now().Round(0))
+	if q.logs, err = queuefile.LoadLogs(conn, uint16(stored.Log)); err != nil {
 		return err
 	}
-	q.decoder, err = newDecoder(&q.logs)
+	q.decoder, err = queuefile.NewDecoder(&q.logs)
 	return err
 }
 
@@ -156,17 +157,17 @@ func (q *Queue) checkEnd(conn *sqlite.Conn, counted edge.Position) error {
 	if err != nil || end > counted {
 		return err
 	}
-	apart, err := quarantinedSpans(conn)
+	apart, err := queuefile.QuarantinedSpans(conn)
 	if err != nil {
 		return err
 	}
-	missing := found && !apart.contains(span{end, counted + 1})
+	missing := found && !apart.Contains(queuefile.Span{First: end, End: counted + 1})
 	for _, account := range q.registry.all() {
-		waits := !found && !account.unsure && account.pending() > 0
-		missing = missing || waits && !apart.contains(span{account.cursor, counted + 1})
+		waits := !found && !account.unsure && account.Pending() > 0
+		missing = missing || waits && !apart.Contains(queuefile.Span{First: account.cursor, End: counted + 1})
 	}
 	if missing {
-		return damagedRowError("positions %d to %d are in no frame", end, counted)
+		return queuefile.NewRowError("positions %d to %d are in no frame", end, counted)
 	}
 	return nil
 }
@@ -182,13 +183,13 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 	}
 	// The state is that before the group of the last commit that saved it, so the
 	// first position may lie inside a frame.
-	return conn.Query(selectFrames+fromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
-		frame, err := q.decoder.decodeStored(scanFrame(row))
+	return conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
+		frame, err := q.decoder.DecodeStored(queuefile.ReadFrame(row))
 		if err == nil {
 			q.replayFrame(frame)
 			return nil
 		}
-		damaged, err := findDamaged(conn, q.decoder, edge.Position(row.Int(0)))
+		damaged, err := queuefile.FindDamaged(conn, q.decoder, edge.Position(row.Int(0)))
 		if err == nil && damaged != nil {
 			q.replayDamaged(damaged)
 		}
@@ -198,26 +199,26 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 
 // replayFrame counts the records of a frame that were not counted when the state
 // was saved. Each account and the totals may have been saved at another time.
-func (q *Queue) replayFrame(frame *frame) {
+func (q *Queue) replayFrame(frame *queuefile.Frame) {
 	totals := q.ledger.read()
 	q.window.mu.Lock()
-	q.window.now = frame.committedAt.UnixMilli()
-	for i := range frame.records {
-		record := &frame.records[i]
+	q.window.now = frame.CommittedAt.UnixMilli()
+	for i := range frame.Records {
+		record := &frame.Records[i]
 		q.window.replayed(record)
-		set := q.sets.sinks(frame.owed[i])
-		if record.Position > totals.counted {
-			totals.counted = record.Position
-			totals.accepted++
+		set := q.sets.sinks(frame.Owed[i])
+		if record.Position > totals.Counted {
+			totals.Counted = record.Position
+			totals.Accepted++
 			if len(set) == 0 {
-				totals.unrouted++
+				totals.Unrouted++
 			}
 		}
 		for _, account := range q.registry.all() {
-			if record.Position > account.counted {
-				account.counted = record.Position
+			if record.Position > account.Counted {
+				account.Counted = record.Position
 				if account.owes(record.Position, set) {
-					account.owed++
+					account.Owed++
 				}
 			}
 		}

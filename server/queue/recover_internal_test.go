@@ -10,6 +10,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -18,7 +19,7 @@ import (
 // that.
 func TestOpen_ReadsLittle(t *testing.T) {
 	q, _ := opened(t, Settings{})
-	const devices, count = 100, replayRecords + 30_000
+	const devices, count = 100, queuefile.ReplayRecords + 30_000
 	message := func(n int) edge.Record {
 		return edge.Record{
 			Device: edge.DeviceID(fmt.Sprintf("dev-%d", n%devices)), Source: edge.SourceMQTT, Encoding: edge.EncodingJSON, ReceivedAt: time.Now(),
@@ -42,12 +43,12 @@ func TestOpen_ReadsLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer started.Close()
-	if again := started.Head() - started.start.replayFrom; started.Head() != count || again > replayRecords+2*groupRecords {
+	if again := started.Head() - started.start.replayFrom; started.Head() != count || again > queuefile.ReplayRecords+2*groupRecords {
 		t.Errorf("a start reads %d of %d records again", again, started.Head())
 	}
 	for n := count - devices*windowRing; n < count; n++ {
 		record := message(n)
-		if known, found := started.window.find(&record); !found || known.position != edge.Position(n+1) {
+		if known, found := started.window.find(&record); !found || known.Position != edge.Position(n+1) {
 			t.Fatalf("message %d: %+v, %v; want it known at %d", n, known, found, n+1)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -38,7 +39,7 @@ func damagedOnDisk(t *testing.T, disk *simdisk.Disk, records int, headless bool)
 func onDiskFile(t *testing.T, disk *simdisk.Disk, statement string) {
 	t.Helper()
 	settings := simulatedSettings(disk)
-	db, err := openFresh(t.Context(), settings.Disk, settings.Path)
+	db, err := queuefile.Open(t.Context(), settings.Disk, settings.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func TestSalvageFile_nothingIsKnown(t *testing.T) {
 	var heads []edge.Position
 	for range 2 {
 		rewrite(t, path, func(b []byte) []byte { return make([]byte, len(b)) })
-		if _, _, err := salvageFile(t.Context(), sqlite.Disk{}, path); err != nil {
+		if _, _, err := queuefile.SalvageFile(t.Context(), sqlite.Disk{}, path); err != nil {
 			t.Fatal(err)
 		}
 		q, stop := run(t, Settings{Path: path})

@@ -5,12 +5,13 @@ import (
 	"math"
 
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
 // Renew brings a copy to where its last commits lead, as a start does, and lets it
 // go on far above, with a log of its own. It is what [Restore] needs.
-func Renew(ctx context.Context, db *sqlite.DB, renewal Renewal) error {
+func Renew(ctx context.Context, db *sqlite.DB, renewal queuefile.Renewal) error {
 	settings := Settings{Path: renewal.Path, RetentionDelivered: math.MaxInt64} // nothing is removed
 	q := newQueue(settings, observe.NewDiscard(), db, newBounds(0, unbounded, pendingDefault), nil)
 	if err := q.recover(ctx); err != nil {
@@ -22,15 +23,15 @@ func Renew(ctx context.Context, db *sqlite.DB, renewal Renewal) error {
 		return err
 	}
 	totals := q.ledger.read()
-	totals.counted, totals.skipped = next, totals.skipped+int64(next-head)
+	totals.Counted, totals.Skipped = next, totals.Skipped+int64(next-head)
 	q.ledger.replace(totals)
 	for _, account := range q.registry.all() {
-		account.counted = next
+		account.Counted = next
 	}
 	q.durable.head.Store(int64(next))
 	return db.Write(ctx, func(conn *sqlite.Conn) (err error) {
 		now := q.clock.now()
-		if q.logs.current, err = renewal.Write(conn, q.logs, head, next, totals.refused, totals.skipped, now); err != nil {
+		if q.logs.Current, err = renewal.Write(conn, q.logs, head, next, totals.Refused, totals.Skipped, now); err != nil {
 			return err
 		}
 		return newCommitter(q).write(conn, &transaction{saving: saveEverything, now: now})

@@ -12,6 +12,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -52,7 +53,7 @@ func TestRestore(t *testing.T) {
 	}
 	note(large(100, 20), original)
 	path := filepath.Join(t.TempDir(), "data", "queue.db")
-	restored, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew)
+	restored, err := queuefile.Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestRestore(t *testing.T) {
 		t.Error(diff)
 	}
 	note(large(200, 20), q)
-	if got := leaseAll(t, q, 1); len(got) != 20 || got[0].Record.Position < 1<<39 || got[0].Record.Correlation.Log() == original.logs.current {
+	if got := leaseAll(t, q, 1); len(got) != 20 || got[0].Record.Position < 1<<39 || got[0].Record.Correlation.Log() == original.logs.Current {
 		t.Errorf("leased %v", positionsOf(got))
 	}
 	reply := answers(t, q, large(5, 1))[0] // its device has not heard the answer
@@ -89,14 +90,14 @@ func TestRestore(t *testing.T) {
 func TestRestore_Expires(t *testing.T) {
 	_, backup := backedUp(t)
 	path := filepath.Join(t.TempDir(), "queue.db")
-	if _, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew); err != nil {
+	if _, err := queuefile.Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew); err != nil {
 		t.Fatal(err)
 	}
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
 	accepted(t, q, large(50, 3))
 	account := q.registry.all()[0]
-	if err := q.giveUp(t.Context(), account, q.Head()+1, lossReason{kind: edge.LossExpired, reason: edge.LossTTL}); err != nil {
+	if err := q.giveUp(t.Context(), account, q.Head()+1, queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}); err != nil {
 		t.Fatal(err)
 	}
 	expectBalance(t, q, 10)
@@ -114,10 +115,10 @@ func TestRestore_OverNewerSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	migrated(t, path)
-	if _, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard()); !IsNewer(err) {
+	if _, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard()); !queuefile.IsNewer(err) {
 		t.Fatalf("got %v, want a newer file", err)
 	}
-	done, err := Restore(t.Context(), sqlite.Disk{}, copied, path, true, Renew)
+	done, err := queuefile.Restore(t.Context(), sqlite.Disk{}, copied, path, true, Renew)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestRestore_OverNewerSchema(t *testing.T) {
 // migrated does to a file what a newer program would.
 func migrated(t *testing.T, path string) {
 	t.Helper()
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,13 +153,13 @@ func TestRestore_Refused(t *testing.T) {
 	t.Run("NotEmpty", func(t *testing.T) {
 		path := stopped(t)
 		before := filesOf(t, path)
-		if done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew); !errors.Is(err, ErrExists) {
+		if done, err := queuefile.Restore(t.Context(), sqlite.Disk{}, backup, path, false, Renew); !errors.Is(err, queuefile.ErrExists) {
 			t.Errorf("got %+v, %v", done, err)
 		}
 		if diff := cmp.Diff(before, filesOf(t, path)); diff != "" {
 			t.Error(diff)
 		}
-		done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew)
+		done, err := queuefile.Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,8 +178,8 @@ func TestRestore_Refused(t *testing.T) {
 			t.Fatal(err)
 		}
 		damageIn(t, damaged, 3)
-		done, err := Restore(t.Context(), sqlite.Disk{}, damaged, path, false, Renew)
-		if failure, ok := errors.AsType[*DamagedError](err); !ok || failure.Verification.Found != 1 {
+		done, err := queuefile.Restore(t.Context(), sqlite.Disk{}, damaged, path, false, Renew)
+		if failure, ok := errors.AsType[*queuefile.DamagedError](err); !ok || failure.Verification.Found != 1 {
 			t.Errorf("got %+v, %v; want a damaged backup", done, err)
 		}
 		if isThere(t, path) {
@@ -187,45 +188,29 @@ func TestRestore_Refused(t *testing.T) {
 	})
 	t.Run("NoBackup", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
-		if done, err := Restore(t.Context(), sqlite.Disk{}, path+".none", path, false, Renew); !errors.Is(err, fs.ErrNotExist) || isThere(t, path) {
+		if done, err := queuefile.Restore(t.Context(), sqlite.Disk{}, path+".none", path, false, Renew); !errors.Is(err, fs.ErrNotExist) || isThere(t, path) {
 			t.Errorf("got %+v, %v", done, err)
 		}
 	})
 	t.Run("TooOften", func(t *testing.T) {
 		path := stopped(t)
-		db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+		db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
-			var ledger storedLedger
-			if _, err := conn.One(selectLedger, func(row sqlite.Row) { ledger = readLedger(row) }); err != nil {
+			var ledger queuefile.StoredLedger
+			if _, err := conn.One(queuefile.SelectLedger, func(row sqlite.Row) { ledger = queuefile.ReadLedger(row) }); err != nil {
 				return err
 			}
-			ledger.counted, ledger.replayFrom = 1<<48-1, 1
-			return ledger.save(conn, false)
+			ledger.Counted, ledger.ReplayFrom = 1<<48-1, 1
+			return ledger.Save(conn, false)
 		})
 		if err := errors.Join(err, db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if done, err := Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew); err == nil {
+		if done, err := queuefile.Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew); err == nil {
 			t.Errorf("got %+v, and no position is left", done)
 		}
 	})
-}
-
-func logOf(t *testing.T, path string) (log int64) {
-	t.Helper()
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.Read(t.Context(), func(conn *sqlite.Conn) error {
-		_, err := conn.One("SELECT log FROM ledger", func(row sqlite.Row) { log = row.Int(0) })
-		return err
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return log
 }

@@ -15,6 +15,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -47,7 +48,7 @@ func rewrite(t *testing.T, path string, change func(content []byte) []byte) {
 // inFile runs a statement on a file that nobody serves.
 func inFile(t *testing.T, path, statement string, arguments ...any) {
 	t.Helper()
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestOpen_WholeFile(t *testing.T) {
 					t.Errorf("the payload at %d was altered", delivery.Record.Position)
 				}
 			}
-			if q.ledger.read().salvaged != 1 || q.Head() < 1<<20 {
+			if q.ledger.read().Salvaged != 1 || q.Head() < 1<<20 {
 				t.Errorf("ledger %+v, head %d: want a salvaged file that goes on far above", q.ledger.read(), q.Head())
 			}
 			want := []string{"queue.db", "queue.db-reserve", "queue.db-shm", "queue.db-wal"}
@@ -125,7 +126,7 @@ func TestOpen_WholeFile(t *testing.T) {
 			if more := leaseAll(t, q, q.registry.all()[0].id); len(more) != 2 {
 				t.Errorf("leased %v of what came after", positionsOf(more))
 			}
-			if verification, err := verifyOpen(t.Context(), path, q.db); err != nil || verification.Found > 0 {
+			if verification, err := queuefile.VerifyOpen(t.Context(), path, q.db); err != nil || verification.Found > 0 {
 				t.Errorf("verify: %+v, %v", verification, err)
 			}
 			recount, err := q.Recount(t.Context())
@@ -144,7 +145,7 @@ func TestOpen_WholeFile_correlation(t *testing.T) {
 	path := stopped(t)
 	q, stop := run(t, Settings{Path: path})
 	before := leaseAll(t, q, 1)
-	log := q.logs.current
+	log := q.logs.Current
 	stop()
 	rewrite(t, path, func(b []byte) []byte { clear(b[:100]); return b })
 	q, stop = run(t, Settings{Path: path})
@@ -153,7 +154,7 @@ func TestOpen_WholeFile_correlation(t *testing.T) {
 	if diff := cmp.Diff(before, after); diff != "" || len(after) != 3 {
 		t.Errorf("the records are others now: %s", diff)
 	}
-	if q.logs.current == log {
+	if q.logs.Current == log {
 		t.Errorf("log %d is used on", log)
 	}
 	if journey, err := q.Journey(t.Context(), before[0].Record.Correlation); err != nil || journey.Record.Position != 4 {
@@ -178,7 +179,7 @@ func TestReplacement_interrupted(t *testing.T) {
 		source := crashed(t, q) // with a WAL
 		stop()
 		other := crashed(t, &Queue{settings: Settings{Path: source}})
-		if _, _, err := salvageFile(t.Context(), sqlite.Disk{}, other); err != nil {
+		if _, _, err := queuefile.SalvageFile(t.Context(), sqlite.Disk{}, other); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Rename(other, source+".building"); err != nil {
@@ -193,7 +194,7 @@ func TestReplacement_interrupted(t *testing.T) {
 		if got := positionsOf(leaseAll(t, q, 1)); !slices.Equal(got, []edge.Position{4, 5, 6}) {
 			t.Errorf("after %d steps: leased %v", done, got)
 		}
-		if salvaged := q.ledger.read().salvaged; (salvaged == 1) != (done > 0) {
+		if salvaged := q.ledger.read().Salvaged; (salvaged == 1) != (done > 0) {
 			t.Errorf("after %d steps: %d files were salvaged", done, salvaged)
 		}
 		stop()
@@ -207,11 +208,11 @@ func TestReplacement_interrupted(t *testing.T) {
 // next start looks at the whole file, and serves it when there is nothing.
 func TestQueue_SuspectIsLookedAt(t *testing.T) {
 	path := stopped(t)
-	if err := suspect(sqlite.Disk{}, path, errRow); err != nil {
+	if err := queuefile.MarkSuspect(sqlite.Disk{}, path, queuefile.ErrRow); err != nil {
 		t.Fatal(err)
 	}
 	q, stop := run(t, Settings{Path: path})
-	if q.ledger.read().salvaged != 0 || isThere(t, path+".suspect") {
+	if q.ledger.read().Salvaged != 0 || isThere(t, path+".suspect") {
 		t.Errorf("a whole file was not left as it is")
 	}
 	stop()
@@ -232,7 +233,7 @@ func TestQueue_SuspectIsLookedAt(t *testing.T) {
 	}
 	q, stop = run(t, Settings{Path: path})
 	defer stop()
-	if q.ledger.read().salvaged != 1 || isThere(t, path+".suspect") {
+	if q.ledger.read().Salvaged != 1 || isThere(t, path+".suspect") {
 		t.Errorf("ledger %+v, want a salvaged file", q.ledger.read())
 	}
 }
@@ -265,10 +266,10 @@ func TestQueue_GivesUpOverAGap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := giveUp(t, q); !errors.Is(err, errRow) || len(q.broken) != 1 {
+			if err := giveUp(t, q); !errors.Is(err, queuefile.ErrRow) || len(q.broken) != 1 {
 				t.Errorf("got %v, %d failures that end the process; want one that says what is missing", err, len(q.broken))
 			}
-			newCommitter(q).suspect(errRow)
+			newCommitter(q).suspect(queuefile.ErrRow)
 			if err := q.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -18,10 +19,10 @@ type save struct {
 // accountSave is one account as of the transaction.
 type accountSave struct {
 	account *account
-	row     storedSink
+	row     queuefile.StoredSink
 	unsure  bool           // what the row counts is known to be wrong
 	sealing []*sealedBatch // of its sealed ones, the new ones
-	deaths  map[string]deaths
+	deaths  map[string]queuefile.Deaths
 	unsaved unsaved
 }
 
@@ -48,7 +49,7 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	taken = accountSave{account: a, row: a.row(), unsure: a.unsure, unsaved: a.unsaved}
-	taken.row.sealed, taken.sealing = a.takeSealed()
+	taken.row.Sealed, taken.sealing = a.takeSealed()
 	if len(a.unsaved.letters) > 0 || a.deathsDirty {
 		taken.deaths = maps.Clone(a.deaths)
 	}
@@ -59,10 +60,10 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 }
 
 // row returns where the account is and what it counts, without sealed batches.
-func (a *account) row() storedSink {
-	return storedSink{
-		id: a.id, name: a.name, kind: a.kind, start: a.start, backlogFrom: a.backlogFrom,
-		cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor), accountTotals: a.accountTotals,
+func (a *account) row() queuefile.StoredSink {
+	return queuefile.StoredSink{
+		ID: a.id, Name: a.name, Kind: a.kind, Start: a.start, BacklogFrom: a.backlogFrom,
+		Cursor: a.cursor, Settled: a.settled.AppendTo([]byte{}, a.cursor), SinkCounts: a.SinkCounts,
 	}
 }
 
@@ -78,13 +79,13 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 			return err
 		}
 	}
-	if err := writeDeaths(conn, id, s.deaths); err != nil {
+	if err := queuefile.WriteDeaths(conn, id, s.deaths); err != nil {
 		return err
 	}
 	if err := s.unsaved.losses.write(conn, id); err != nil {
 		return err
 	}
-	return s.row.save(conn, s.unsure)
+	return s.row.Save(conn, s.unsure)
 }
 
 // endSave keeps what was saved, or gives it back to the accounts when the
@@ -123,7 +124,7 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 func (a *account) saved(taken *accountSave) {
 	letters := taken.unsaved.letters
 	a.mu.Lock()
-	a.durable, a.saving = max(a.durable, taken.row.cursor), false
+	a.durable, a.saving = max(a.durable, taken.row.Cursor), false
 	for i := range letters {
 		if letter := &letters[i]; letter.kind != letterBorn && (letter.kind != letterDiscarded || letter.requeued) {
 			a.requeue.saved(letter.position)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
 
 // sealedBatch is a batch that goes out under a name made from its members. They
@@ -15,18 +16,18 @@ import (
 // decided, or goes its own way, the batch is no more: whatever is left of it gets
 // another name.
 type sealedBatch struct {
-	storedBatch
+	queuefile.StoredBatch
 	saved   chan struct{} // closed when a commit has saved it, or failed to
 	failure error         // why that failed
 }
 
 // overlaps reports whether a position of wanted is a member.
-func (b *sealedBatch) overlaps(wanted span) bool {
-	if last := len(b.members) - 1; b.members[last].end <= wanted.first || wanted.end <= b.members[0].first {
+func (b *sealedBatch) overlaps(wanted queuefile.Span) bool {
+	if last := len(b.Members) - 1; b.Members[last].End <= wanted.First || wanted.End <= b.Members[0].First {
 		return false
 	}
-	index := b.members.find(wanted.first)
-	return index < len(b.members) && b.members[index].first < wanted.end
+	index := b.Members.Find(wanted.First)
+	return index < len(b.Members) && b.Members[index].First < wanted.End
 }
 
 // isSaved reports whether a commit has been tried.
@@ -68,25 +69,25 @@ func (a *account) seal(batch []edge.Delivery) (*sealedBatch, error) {
 	last := edge.Position(0)
 	for i := range batch {
 		position := batch[i].Record.Position
-		here := span{position, position + 1}
+		here := queuefile.Span{First: position, End: position + 1}
 		switch {
-		case batch[i].Kind == edge.Requeue || !a.leased.contains(here):
+		case batch[i].Kind == edge.Requeue || !a.leased.Contains(here):
 			return nil, fmt.Errorf("position %d is not leased", position)
 		case position <= last:
 			return nil, fmt.Errorf("position %d follows %d", position, last)
 		}
 		last = position
-		sealed.members.add(here)
+		sealed.Members.Add(here)
 		if batch[i].Kind == edge.Backfill {
-			sealed.backfill.add(here)
+			sealed.Backfill.Add(here)
 		}
 	}
 	for _, known := range a.sealed {
-		if slices.Equal(known.members, sealed.members) && slices.Equal(known.backfill, sealed.backfill) {
+		if slices.Equal(known.Members, sealed.Members) && slices.Equal(known.Backfill, sealed.Backfill) {
 			return known, nil
 		}
 	}
-	for _, members := range sealed.members {
+	for _, members := range sealed.Members {
 		a.unseal(members)
 	}
 	a.sealed = append(a.sealed, sealed)
@@ -95,7 +96,7 @@ func (a *account) seal(batch []edge.Delivery) (*sealedBatch, error) {
 }
 
 // unseal lets go of the batches with a member in a span.
-func (a *account) unseal(gone span) {
+func (a *account) unseal(gone queuefile.Span) {
 	for i := len(a.sealed) - 1; i >= 0; i-- {
 		b := a.sealed[i]
 		if !b.overlaps(gone) {
@@ -122,7 +123,7 @@ func (b *sealedBatch) end(failure error) {
 func (a *account) takeSealed() (body []byte, waiting []*sealedBatch) {
 	body = []byte{}
 	for _, b := range a.sealed {
-		body = b.storedBatch.appendTo(body)
+		body = b.StoredBatch.AppendTo(body)
 		if !b.isSaved() {
 			waiting = append(waiting, b)
 		}
@@ -150,12 +151,12 @@ func (a *account) endSeals(waiting []*sealedBatch, failure error) {
 }
 
 // restoreSealed makes the batches that a row holds.
-func restoreSealed(stored []storedBatch) []*sealedBatch {
+func restoreSealed(stored []queuefile.StoredBatch) []*sealedBatch {
 	saved := make(chan struct{})
 	close(saved)
 	all := make([]*sealedBatch, len(stored))
 	for i, batch := range stored {
-		all[i] = &sealedBatch{storedBatch: batch, saved: saved}
+		all[i] = &sealedBatch{StoredBatch: batch, saved: saved}
 	}
 	return all
 }
@@ -192,33 +193,33 @@ func (a *account) nextSealed() *sealedBatch {
 
 // isOut reports whether a member of a batch is leased.
 func (a *account) isOut(b *sealedBatch) bool {
-	return slices.ContainsFunc(b.members, func(members span) bool {
-		index := a.leased.find(members.first)
-		return index < len(a.leased) && a.leased[index].first < members.end
+	return slices.ContainsFunc(b.Members, func(members queuefile.Span) bool {
+		index := a.leased.Find(members.First)
+		return index < len(a.leased) && a.leased[index].First < members.End
 	})
 }
 
 // awaitsWhole reports whether a position is a member of a batch that a lease has
 // to hand out whole. A lane that stops gives its batches back while it still
 // leases, and so may do that after the lease has looked for sealed ones.
-func (a *account) awaitsWhole(here span) bool {
+func (a *account) awaitsWhole(here queuefile.Span) bool {
 	return slices.ContainsFunc(a.sealed, func(b *sealedBatch) bool { return b.overlaps(here) && !a.isOut(b) })
 }
 
 // readSealed reads the members of a batch, none when one of them is gone.
 func (q *Queue) readSealed(ctx context.Context, b *sealedBatch) ([]edge.Delivery, error) {
 	var deliveries []edge.Delivery
-	for _, members := range b.members {
-		for position := members.first; position < members.end; position++ {
+	for _, members := range b.Members {
+		for position := members.First; position < members.End; position++ {
 			frame, err := q.frameAt(ctx, position)
 			if err != nil {
 				return nil, err
 			}
-			if frame == nil || position < frame.first {
+			if frame == nil || position < frame.First {
 				return nil, nil
 			}
-			delivery := edge.Delivery{Record: frame.records[position-frame.first], Kind: edge.Live, Sealed: true}
-			if b.backfill.contains(span{position, position + 1}) {
+			delivery := edge.Delivery{Record: frame.Records[position-frame.First], Kind: edge.Live, Sealed: true}
+			if b.Backfill.Contains(queuefile.Span{First: position, End: position + 1}) {
 				delivery.Kind = edge.Backfill
 			}
 			deliveries = append(deliveries, delivery)
@@ -236,12 +237,12 @@ func (a *account) takesSealed(b *sealedBatch, deliveries []edge.Delivery) bool {
 		return false
 	}
 	if len(deliveries) == 0 {
-		a.unseal(b.members[0])
+		a.unseal(b.Members[0])
 		return false
 	}
-	for _, members := range b.members {
-		a.leased.add(members)
-		a.frontier = max(a.frontier, members.end)
+	for _, members := range b.Members {
+		a.leased.Add(members)
+		a.frontier = max(a.frontier, members.End)
 	}
 	a.inFlight += len(deliveries)
 	return true

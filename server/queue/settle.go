@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
 
 const (
@@ -89,8 +90,8 @@ func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
 		a.remember(settlement.Attempt)
 	}
 	for _, run := range decided {
-		a.leased.remove(run)
-		a.orphans.removeAll(run)
+		a.leased.Remove(run)
+		a.orphans.RemoveAll(run)
 		a.decide(run)
 	}
 	for i := range settlement.Acked {
@@ -106,12 +107,12 @@ func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
 
 // check returns the positions that a settlement decides. Requeued dead letters
 // are not among them: their positions were decided long ago.
-func (a *account) check(settlement *edge.Settlement) (spans, error) {
-	var decided spans
+func (a *account) check(settlement *edge.Settlement) (queuefile.Spans, error) {
+	var decided queuefile.Spans
 	var letters map[edge.Position]bool
 	add := func(delivery *edge.Delivery) error {
 		position := delivery.Record.Position
-		here := span{position, position + 1}
+		here := queuefile.Span{First: position, End: position + 1}
 		if delivery.Kind == edge.Requeue {
 			letter := a.requeue.out[position]
 			if letter == nil || letter.state != edge.InFlight || letters[position] {
@@ -123,10 +124,10 @@ func (a *account) check(settlement *edge.Settlement) (spans, error) {
 			letters[position] = true
 			return nil
 		}
-		if !a.leased.contains(here) || decided.contains(here) {
+		if !a.leased.Contains(here) || decided.Contains(here) {
 			return fmt.Errorf("position %d is not leased", position)
 		}
-		decided.add(here)
+		decided.Add(here)
 		return nil
 	}
 	for i := range settlement.Acked {
@@ -144,14 +145,14 @@ func (a *account) check(settlement *edge.Settlement) (spans, error) {
 
 // deliver counts a delivery that has arrived.
 func (a *account) deliver(delivery *edge.Delivery) {
-	a.delivered++
+	a.Delivered++
 	if delivery.Kind != edge.Requeue {
 		return
 	}
 	position := delivery.Record.Position
 	letter := a.requeue.out[position]
 	letter.state = edge.Acked
-	a.dead--
+	a.Dead--
 	countDeath(a.deaths, letter.reason, -1, 0)
 	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDelivered, position: position})
 }
@@ -171,7 +172,7 @@ func (a *account) bury(death *edge.Death) {
 		}
 		countDeath(a.deaths, death.Reason, 1, ever)
 	} else {
-		a.dead++
+		a.Dead++
 		countDeath(a.deaths, death.Reason, 1, 1)
 	}
 	a.unsaved.letters = append(a.unsaved.letters, change)

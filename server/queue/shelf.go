@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -27,21 +28,21 @@ const (
 // last, so that lanes which are at the same place share them.
 type shelf struct {
 	mu           sync.Mutex
-	bodies       []storedFrame // ascending
+	bodies       []queuefile.StoredFrame // ascending
 	bodyBytes    int
-	decoded      []*frame // the one that was used last comes first
+	decoded      []*queuefile.Frame // the one that was used last comes first
 	decodedBytes int
 }
 
 // put adds the frame of a commit.
-func (s *shelf) put(stored storedFrame) {
+func (s *shelf) put(stored queuefile.StoredFrame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bodies = append(s.bodies, stored)
-	s.bodyBytes += len(stored.body) + shelfOverhead
+	s.bodyBytes += len(stored.Body) + shelfOverhead
 	drop := 0
 	for s.bodyBytes > shelfBodyBytes && drop < len(s.bodies)-1 {
-		s.bodyBytes -= len(s.bodies[drop].body) + shelfOverhead
+		s.bodyBytes -= len(s.bodies[drop].Body) + shelfOverhead
 		drop++
 	}
 	clear(s.bodies[:drop])
@@ -49,43 +50,43 @@ func (s *shelf) put(stored storedFrame) {
 }
 
 // find returns the decoded frame that holds a position, or else its body.
-func (s *shelf) find(position edge.Position) (*frame, storedFrame, bool) {
+func (s *shelf) find(position edge.Position) (*queuefile.Frame, queuefile.StoredFrame, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, frame := range s.decoded {
-		if frame.first <= position && position < frame.end() {
+		if frame.First <= position && position < frame.End() {
 			copy(s.decoded[1:i+1], s.decoded[:i])
 			s.decoded[0] = frame
-			return frame, storedFrame{}, true
+			return frame, queuefile.StoredFrame{}, true
 		}
 	}
-	index, found := slices.BinarySearchFunc(s.bodies, position, func(stored storedFrame, position edge.Position) int {
+	index, found := slices.BinarySearchFunc(s.bodies, position, func(stored queuefile.StoredFrame, position edge.Position) int {
 		switch {
-		case stored.first > position:
+		case stored.First > position:
 			return 1
-		case stored.first+edge.Position(stored.count) <= position:
+		case stored.First+edge.Position(stored.Count) <= position:
 			return -1
 		}
 		return 0
 	})
 	if !found {
-		return nil, storedFrame{}, false
+		return nil, queuefile.StoredFrame{}, false
 	}
 	return nil, s.bodies[index], true
 }
 
 // keep adds a decoded frame.
-func (s *shelf) keep(decoded *frame) {
+func (s *shelf) keep(decoded *queuefile.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.ContainsFunc(s.decoded, func(kept *frame) bool { return kept.first <= decoded.first && decoded.end() <= kept.end() }) {
+	if slices.ContainsFunc(s.decoded, func(kept *queuefile.Frame) bool { return kept.First <= decoded.First && decoded.End() <= kept.End() }) {
 		return
 	}
 	s.decoded = slices.Insert(s.decoded, 0, decoded)
-	s.decodedBytes += decoded.bytes + shelfOverhead
+	s.decodedBytes += decoded.Bytes + shelfOverhead
 	for len(s.decoded) > 1 && (s.decodedBytes > shelfDecodedBytes || len(s.decoded) > shelfDecodedMax) {
 		last := len(s.decoded) - 1
-		s.decodedBytes -= s.decoded[last].bytes + shelfOverhead
+		s.decodedBytes -= s.decoded[last].Bytes + shelfOverhead
 		s.decoded = slices.Delete(s.decoded, last, last+1)
 	}
 }
@@ -94,41 +95,41 @@ func (s *shelf) keep(decoded *frame) {
 func (s *shelf) drop(first edge.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.decoded = slices.DeleteFunc(s.decoded, func(kept *frame) bool {
-		if kept.first == first {
-			s.decodedBytes -= kept.bytes + shelfOverhead
+	s.decoded = slices.DeleteFunc(s.decoded, func(kept *queuefile.Frame) bool {
+		if kept.First == first {
+			s.decodedBytes -= kept.Bytes + shelfOverhead
 		}
-		return kept.first == first
+		return kept.First == first
 	})
-	s.bodies = slices.DeleteFunc(s.bodies, func(kept storedFrame) bool {
-		if kept.first == first {
-			s.bodyBytes -= len(kept.body) + shelfOverhead
+	s.bodies = slices.DeleteFunc(s.bodies, func(kept queuefile.StoredFrame) bool {
+		if kept.First == first {
+			s.bodyBytes -= len(kept.Body) + shelfOverhead
 		}
-		return kept.first == first
+		return kept.First == first
 	})
 }
 
 // frameAt returns the frame that holds a position, or the first one behind it;
 // nil when there is none. Frames that are damaged are set aside on the way; where
 // that does not help, the trees of the database are damaged.
-func (q *Queue) frameAt(ctx context.Context, position edge.Position) (*frame, error) {
+func (q *Queue) frameAt(ctx context.Context, position edge.Position) (*queuefile.Frame, error) {
 	for last := edge.Position(0); ; {
 		found, err := q.findFrame(ctx, position)
-		damage, isDamage := errors.AsType[*DamageError](err)
+		damage, isDamage := errors.AsType[*queuefile.DamageError](err)
 		if !isDamage {
 			return found, err
 		}
 		if damage.Frame == last {
-			return nil, q.readFailed(damagedRowError("frame %d is damaged, and is not found where it should be", last))
+			return nil, q.readFailed(queuefile.NewRowError("frame %d is damaged, and is not found where it should be", last))
 		}
 		last = damage.Frame
-		if err := q.setAside(ctx, damaged{sink: frameSink, position: damage.Frame}); err != nil {
+		if err := q.setAside(ctx, damaged{sink: queuefile.FrameSink, position: damage.Frame}); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*frame, error) {
+func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*queuefile.Frame, error) {
 	decoded, stored, found := q.shelf.find(position)
 	if decoded != nil {
 		return decoded, nil
@@ -136,7 +137,7 @@ func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*frame, 
 	if !found {
 		return q.readAhead(ctx, position)
 	}
-	decoded, err := q.decoder.decodeStored(stored)
+	decoded, err := q.decoder.DecodeStored(stored)
 	if err != nil {
 		return nil, err
 	}
@@ -146,15 +147,15 @@ func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*frame, 
 
 // readAhead reads the frame at a position, and those behind it that are likely
 // to be wanted next.
-func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *frame, err error) {
-	var rows []storedFrame
+func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *queuefile.Frame, err error) {
+	var rows []queuefile.StoredFrame
 	bytes := 0
 	err = q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(selectFrames+fromFrameAt+" AND id + n > ?1 ORDER BY id LIMIT ?2",
+		return conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" AND id + n > ?1 ORDER BY id LIMIT ?2",
 			func(row sqlite.Row) error {
-				stored := scanFrame(row)
+				stored := queuefile.ReadFrame(row)
 				rows = append(rows, stored)
-				if bytes += len(stored.body); bytes >= readAheadBytes {
+				if bytes += len(stored.Body); bytes >= readAheadBytes {
 					return sqlite.ErrStop
 				}
 				return nil
@@ -164,7 +165,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 		return nil, fmt.Errorf("read frames from %d: %w", position, err)
 	}
 	for i, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
-		decoded, err := q.decoder.decodeStored(stored)
+		decoded, err := q.decoder.DecodeStored(stored)
 		if err == nil {
 			q.shelf.keep(decoded)
 		}

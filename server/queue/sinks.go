@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -116,7 +117,7 @@ func (c *sinksChange) write(conn *sqlite.Conn, q *Queue, specs []SinkSpec) error
 	}
 	if q.registry.cursorsLost {
 		c.apply = append(c.apply, func() { q.registry.cursorsLost = false })
-		if err := saveCursorsFound(conn); err != nil {
+		if err := queuefile.SaveCursorsFound(conn); err != nil {
 			return err
 		}
 	}
@@ -158,7 +159,7 @@ func (c *sinksChange) update(conn *sqlite.Conn, known *account, kind string, lim
 		known.kind, known.limits, known.removed, known.removedAt = kind, limits, removed, removedAt
 		known.examined = false
 	})
-	return saveServing(conn, known.id, kind, removedAt)
+	return queuefile.SaveServing(conn, known.id, kind, removedAt)
 }
 
 // removedSince returns the gateway time at which a sink was removed, zero when it
@@ -176,11 +177,11 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 	}
 	added := newAccount(id, spec.Name, spec.Kind)
 	added.limits = spec.Limits
-	head, err := storedHead(conn)
+	head, err := queuefile.Head(conn)
 	if err != nil {
 		return nil, err
 	}
-	added.start, added.backlogFrom, added.counted = head+1, head+1, head
+	added.start, added.backlogFrom, added.Counted = head+1, head+1, head
 	if spec.Start.Oldest || !spec.Start.At.IsZero() {
 		if err := q.findBacklog(conn, added, spec.Start); err != nil {
 			return nil, fmt.Errorf("find the start of sink %s: %w", spec.Name, err)
@@ -188,45 +189,45 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 	}
 	added.cursor, added.durable, added.next, added.frontier = added.backlogFrom, added.backlogFrom, added.backlogFrom, added.backlogFrom
 	row := added.row()
-	return added, row.insert(conn)
+	return added, row.Insert(conn)
 }
 
 // findBacklog finds where the backlog of a new sink begins, and counts it.
 func (q *Queue) findBacklog(conn *sqlite.Conn, added *account, start edge.Start) error {
 	low, high := edge.Position(0), added.start // the first frame that is wanted lies in (low, high]
-	var first *frame
+	var first *queuefile.Frame
 	for low+1 < high {
 		middle := low + (high-low)/2
-		found, err := q.readFrame(conn, selectFrames+" WHERE id >= ? ORDER BY id LIMIT 1", middle)
+		found, err := q.readFrame(conn, queuefile.SelectFrames+" WHERE id >= ? ORDER BY id LIMIT 1", middle)
 		switch {
 		case err != nil:
 			return err
-		case found == nil || found.first >= high:
+		case found == nil || found.First >= high:
 			high = middle
-		case start.Oldest || !found.records[len(found.records)-1].ReceivedAt.Before(start.At):
-			first, high = found, min(found.first, middle)
+		case start.Oldest || !found.Records[len(found.Records)-1].ReceivedAt.Before(start.At):
+			first, high = found, min(found.First, middle)
 		default:
-			low = found.end() - 1
+			low = found.End() - 1
 		}
 	}
 	if first == nil {
 		return nil
 	}
-	added.backlogFrom = first.first
-	for !start.Oldest && added.backlogFrom < first.end() && first.records[added.backlogFrom-first.first].ReceivedAt.Before(start.At) {
+	added.backlogFrom = first.First
+	for !start.Oldest && added.backlogFrom < first.End() && first.Records[added.backlogFrom-first.First].ReceivedAt.Before(start.At) {
 		added.backlogFrom++
 	}
 	_, err := conn.One("SELECT coalesce(sum(n), 0) FROM frame WHERE id >= ?", func(row sqlite.Row) {
-		added.owed = row.Int(0) - int64(added.backlogFrom-first.first)
-	}, int64(first.first))
+		added.Owed = row.Int(0) - int64(added.backlogFrom-first.First)
+	}, int64(first.First))
 	return err
 }
 
 // loadSinks reads the accounts as they were saved last.
 func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 	var accounts []*account
-	err := conn.Query(selectSinks+" ORDER BY id", func(row sqlite.Row) error {
-		loaded, err := loadSink(readSink(row))
+	err := conn.Query(queuefile.SelectSinks+" ORDER BY id", func(row sqlite.Row) error {
+		loaded, err := loadSink(queuefile.ReadSink(row))
 		accounts = append(accounts, loaded)
 		return err
 	})
@@ -234,7 +235,7 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 		return nil, err
 	}
 	for _, account := range accounts {
-		if account.deaths, err = readDeaths(conn, account.id); err != nil {
+		if account.deaths, err = queuefile.ReadDeaths(conn, account.id); err != nil {
 			return nil, err
 		}
 		if err = account.readLosses(conn); err != nil {
@@ -249,33 +250,33 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 }
 
 // loadSink makes the account of a stored sink.
-func loadSink(stored storedSink) (*account, error) {
-	loaded := newAccount(stored.id, stored.name, stored.kind)
-	loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = stored.removed != sinkServed, stored.removed == sinkDeleted, stored.removedAt, stored.removedBy
-	loaded.start, loaded.backlogFrom, loaded.cursor = stored.start, stored.backlogFrom, stored.cursor
+func loadSink(stored queuefile.StoredSink) (*account, error) {
+	loaded := newAccount(stored.ID, stored.Name, stored.Kind)
+	loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = stored.Removed != queuefile.SinkServed, stored.Removed == queuefile.SinkDeleted, stored.RemovedAt, stored.RemovedBy
+	loaded.start, loaded.backlogFrom, loaded.cursor = stored.Start, stored.BacklogFrom, stored.Cursor
 	loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor
-	settled, err := parseSpans(stored.settled, loaded.cursor)
+	settled, err := queuefile.ParseSpans(stored.Settled, loaded.cursor)
 	if err != nil {
-		return nil, damagedRowError("sink %s: %v", loaded.name, err)
+		return nil, queuefile.NewRowError("sink %s: %v", loaded.name, err)
 	}
 	if loaded.settled = settled; len(settled) > 0 {
-		loaded.frontier = settled[len(settled)-1].end
+		loaded.frontier = settled[len(settled)-1].End
 	}
-	if !stored.placeHolds() {
-		return nil, damagedRowError("sink %d, %q", loaded.id, loaded.name)
+	if !stored.PlaceHolds() {
+		return nil, queuefile.NewRowError("sink %d, %q", loaded.id, loaded.name)
 	}
-	loaded.accountTotals, loaded.unsure = stored.accountTotals, !stored.countsHold()
+	loaded.SinkCounts, loaded.unsure = stored.SinkCounts, !stored.CountsHold()
 	// Damaged ones are as good as let go of: their records get other names.
-	sealed, _ := parseSealed(stored.sealed)
+	sealed, _ := queuefile.ParseSealed(stored.Sealed)
 	loaded.sealed = restoreSealed(sealed)
 	return loaded, nil
 }
 
 // readFrame reads the one frame that a query yields, nil when it yields none.
-func (q *Queue) readFrame(conn *sqlite.Conn, query string, position edge.Position) (*frame, error) {
-	var found *frame
+func (q *Queue) readFrame(conn *sqlite.Conn, query string, position edge.Position) (*queuefile.Frame, error) {
+	var found *queuefile.Frame
 	err := conn.Query(query, func(row sqlite.Row) (err error) {
-		found, err = q.decoder.decodeStored(scanFrame(row))
+		found, err = q.decoder.DecodeStored(queuefile.ReadFrame(row))
 		return err
 	}, int64(position))
 	return found, err

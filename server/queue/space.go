@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -14,7 +15,7 @@ import (
 // intake by it. Only the committer uses it; what others may know is published.
 type space struct {
 	q       *Queue
-	reserve *reserve
+	reserve *queuefile.Reserve
 
 	full    full
 	cause   error         // with full.struck
@@ -33,11 +34,11 @@ func (s *space) look(usage sqlite.Usage) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	system, err := s.q.settings.Disk.Stat(filepath.Dir(s.reserve.path))
+	system, err := s.q.settings.Disk.Stat(filepath.Dir(s.reserve.Path))
 	if err != nil {
 		return look{}, fmt.Errorf("measure the file system: %w", err)
 	}
-	return look{used: usage.Used, spare: usage.Spare, wal: wal, reserve: s.reserve.size, free: min(system.Free, unbounded)}, nil
+	return look{used: usage.Used, spare: usage.Spare, wal: wal, reserve: s.reserve.Size, free: min(system.Free, unbounded)}, nil
 }
 
 // assess looks at the disk, makes the reserve whole where that is possible, and
@@ -67,11 +68,11 @@ func (s *space) strike(cause error) {
 	s.q.observer.Log.Error("the disk takes no more: the queue takes nothing until it does", "error", cause)
 	before := s.full
 	s.full.struck = true
-	if err := s.reserve.resize(0); err != nil {
+	if err := s.reserve.Resize(0); err != nil {
 		s.q.observer.Log.Warn("the reserve cannot be given back", "error", err)
 	}
-	s.found.free += s.found.reserve - s.reserve.size
-	s.found.reserve = s.reserve.size
+	s.found.free += s.found.reserve - s.reserve.Size
+	s.found.reserve = s.reserve.Size
 	s.apply(before)
 }
 
@@ -97,7 +98,7 @@ func (s *space) refill(found *look) (ok bool) {
 	if !ok {
 		return false
 	}
-	if err := s.reserve.resize(size); err != nil {
+	if err := s.reserve.Resize(size); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return false
 		}

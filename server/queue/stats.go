@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -17,8 +18,8 @@ func (q *Queue) Stats() edge.QueueStats {
 	totals := q.ledger.read()
 	stats := edge.QueueStats{
 		Head: q.Head(), LimitBytes: q.settings.MaxBytes, Headroom: q.forecast(q.history.since(headroomWindow)).TimeToFull, Accepting: q.intake.accepting(),
-		Quarantined: totals.quarantined, Salvaged: totals.salvaged, LedgerMismatches: q.mismatches.Load(),
-		Accepted: totals.accepted, Unrouted: totals.unrouted, IngressRefused: totals.refused, IngressEvicted: totals.evicted,
+		Quarantined: totals.Quarantined, Salvaged: totals.Salvaged, LedgerMismatches: q.mismatches.Load(),
+		Accepted: totals.Accepted, Unrouted: totals.Unrouted, IngressRefused: totals.Refused, IngressEvicted: totals.Evicted,
 	}
 	if refusal := q.intake.refused(); refusal != nil {
 		stats.Refusal = refusal.Message
@@ -47,8 +48,8 @@ func (a *account) stats() edge.SinkStats {
 	defer a.mu.Unlock()
 	stats := edge.SinkStats{
 		ID: a.id, Name: a.name, Kind: a.kind, Removed: a.removed,
-		Owed: a.owed, Delivered: a.delivered, Dead: a.dead, Held: a.held, Discarded: a.discarded, Expired: a.expired,
-		Pending: a.pending(), InFlight: int64(a.inFlight), Cursor: a.cursor,
+		Owed: a.Owed, Delivered: a.Delivered, Dead: a.Dead, Held: a.Held, Discarded: a.Discarded, Expired: a.Expired,
+		Pending: a.Pending(), InFlight: int64(a.inFlight), Cursor: a.cursor,
 		Requeueing: a.requeue.waiting,
 	}
 	stats.DeadByReason, stats.DeadEverByReason = byReason(a.deaths)
@@ -56,10 +57,10 @@ func (a *account) stats() edge.SinkStats {
 		if stats.LostByReason == nil {
 			stats.LostByReason = make(map[edge.LossKind]map[string]int64)
 		}
-		if stats.LostByReason[why.kind] == nil {
-			stats.LostByReason[why.kind] = make(map[string]int64)
+		if stats.LostByReason[why.Kind] == nil {
+			stats.LostByReason[why.Kind] = make(map[string]int64)
 		}
-		stats.LostByReason[why.kind][why.reason] = count
+		stats.LostByReason[why.Kind][why.Reason] = count
 	}
 	for _, letter := range a.requeue.out {
 		if letter.state != edge.InFlight {
@@ -71,10 +72,10 @@ func (a *account) stats() edge.SinkStats {
 	return stats
 }
 
-func byReason(counts map[string]deaths) (now, ever map[string]int64) {
+func byReason(counts map[string]queuefile.Deaths) (now, ever map[string]int64) {
 	now, ever = make(map[string]int64, len(counts)), make(map[string]int64, len(counts))
 	for reason, count := range counts {
-		now[reason], ever[reason] = count.now, count.ever
+		now[reason], ever[reason] = count.Now, count.Ever
 	}
 	return now, ever
 }
@@ -118,7 +119,7 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 // countApart counts the positions from one on that are in no frame: what was
 // set aside, and what a salvaged file skips.
 func countApart(conn *sqlite.Conn, from edge.Position) (count int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = ? AND position >= ?", func(row sqlite.Row) { count = row.Int(0) }, int64(frameSink), int64(from))
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = ? AND position >= ?", func(row sqlite.Row) { count = row.Int(0) }, int64(queuefile.FrameSink), int64(from))
 	return count, err
 }
 

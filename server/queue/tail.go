@@ -37,13 +37,13 @@ func (q *Queue) readNow(ctx context.Context, after edge.Position, limit int) ([]
 		if err != nil {
 			return nil, after, fmt.Errorf("read: %w", err)
 		}
-		if frame == nil || frame.first > head {
+		if frame == nil || frame.First > head {
 			break
 		}
-		from := int(max(0, after+1-frame.first))
-		to := min(len(frame.records), from+limit-len(records))
-		records = append(records, frame.records[from:to]...)
-		after = frame.first + edge.Position(to) - 1
+		from := int(max(0, after+1-frame.First))
+		to := min(len(frame.Records), from+limit-len(records))
+		records = append(records, frame.Records[from:to]...)
+		after = frame.First + edge.Position(to) - 1
 	}
 	return records, after, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -64,7 +65,7 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	}
 	if g := tx.group; g != nil && g.count > 0 {
 		row := g.row()
-		if err := row.insert(conn); err != nil {
+		if err := row.Insert(conn); err != nil {
 			return fmt.Errorf("append frame: %w", err)
 		}
 		tx.retention.appended(g)
@@ -148,7 +149,7 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 		tx.replayFrom, tx.replayRead = c.q.window.replay(c.q.Head())
 	}
 	if tx.damaged != nil && tx.damaged.sink == int64(edge.Ingress) {
-		if err := writeDeaths(conn, edge.Ingress, tx.totals.deaths); err != nil {
+		if err := queuefile.WriteDeaths(conn, edge.Ingress, tx.totals.deaths); err != nil {
 			return err
 		}
 	}
@@ -159,10 +160,10 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	if err := c.q.clock.write(conn, time.Now().Round(0)); err != nil {
 		return fmt.Errorf("save the clock: %w", err)
 	}
-	return tx.totals.write(conn, c.q.logs.current, tx.replayFrom, attempts.bytes)
+	return tx.totals.write(conn, c.q.logs.Current, tx.replayFrom, attempts.bytes)
 }
 
 // behind reports whether a start would have to read too much again.
 func (c *committer) behind() bool {
-	return c.q.Head()-c.replayFrom > replayRecords || c.q.window.read.Load()-c.replayRead > replayBytes
+	return c.q.Head()-c.replayFrom > queuefile.ReplayRecords || c.q.window.read.Load()-c.replayRead > replayBytes
 }

@@ -15,6 +15,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -57,28 +58,28 @@ func TestVerify(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		damage func(t *testing.T, path string)
-		want   Problem // the detail is a part of it
+		want   queuefile.Problem // the detail is a part of it
 	}{
-		"Frame":         {spoil("frame", "id = 3"), Problem{ProblemFrame, 3, "", "frame 3 is damaged: the checksum differs"}},
-		"DeadLetter":    {spoil("dead", "sink = 1"), Problem{ProblemLetter, 2, "sink-1", "the checksum differs"}},
-		"Refused":       {spoil("dead", "sink = 0"), Problem{ProblemLetter, 1, edge.IngressName, "the checksum differs"}},
-		"Device":        {spoil("identity_window", "1"), Problem{ProblemDevice, 0, "", "dev: identity window of a device is damaged"}},
-		"Cursor":        {statement("UPDATE sink SET cursor = 6"), Problem{ProblemRow, 6, "sink-1", "cursor and ranges"}},
-		"Ranges":        {statement("UPDATE sink SET settled = x'0101'"), Problem{ProblemRow, 4, "sink-1", "cursor and ranges"}},
-		"Counter":       {statement("UPDATE sink SET delivered = delivered + 1"), Problem{ProblemLedger, 0, "sink-1", "counters of the sink"}},
-		"CounterSigned": {miscount, Problem{ProblemLedger, 0, "sink-1", "pending_count: the counter says 4, the file holds 5"}},
-		"Ledger":        {statement("UPDATE ledger SET counted = 3"), Problem{ProblemRow, 0, "", "ledger"}},
-		"LedgerGone":    {statement("DELETE FROM ledger"), Problem{ProblemRow, 0, "", "ledger: there is no row"}},
-		"OwedSet":       {statement("UPDATE owed SET sinks = '2'"), Problem{ProblemRow, 0, "", "owed set 1"}},
-		"EarlierLog":    {statement("INSERT INTO earlier_log VALUES(1, 2, 3, 4)"), Problem{ProblemRow, 0, "", "earlier log before 1"}},
-		"Gap":           {statement("DELETE FROM frame WHERE id = 3"), Problem{ProblemGap, 3, "", "messages 3 to 4 are in no frame"}},
-		"GapAtTheEnd":   {statement("DELETE FROM frame WHERE id = 7"), Problem{ProblemGap, 7, "", "messages 7 to 8 are in no frame"}},
-		"TwoFrames":     {statement("UPDATE frame SET n = 3 WHERE id = 1"), Problem{ProblemGap, 3, "", "messages 3 to 3 are in two frames"}},
-		"Schema":        {statement("CREATE TABLE stranger(id)"), Problem{ProblemStructure, 0, "", "it is not that of version 2"}},
-		"Header":        {bytesOf(func(b []byte) []byte { clear(b[:100]); return b }), Problem{ProblemStructure, 0, "", "file is not a database"}},
-		"MissingPages":  {bytesOf(func(b []byte) []byte { return b[:len(b)-3*sqlite.PageBytes] }), Problem{ProblemStructure, 0, "", "malformed"}},
-		"OverflowPage":  {bytesOf(flipOverflow), Problem{ProblemFrame, 5, "", "frame 5 is damaged"}},
-		"Empty":         {bytesOf(func([]byte) []byte { return nil }), Problem{ProblemStructure, 0, "", "it is not that of version 0"}},
+		"Frame":         {spoil("frame", "id = 3"), queuefile.Problem{Kind: queuefile.ProblemFrame, Position: 3, Sink: "", Detail: "frame 3 is damaged: the checksum differs"}},
+		"DeadLetter":    {spoil("dead", "sink = 1"), queuefile.Problem{Kind: queuefile.ProblemLetter, Position: 2, Sink: "sink-1", Detail: "the checksum differs"}},
+		"Refused":       {spoil("dead", "sink = 0"), queuefile.Problem{Kind: queuefile.ProblemLetter, Position: 1, Sink: edge.IngressName, Detail: "the checksum differs"}},
+		"Device":        {spoil("identity_window", "1"), queuefile.Problem{Kind: queuefile.ProblemDevice, Position: 0, Sink: "", Detail: "dev: identity window of a device is damaged"}},
+		"Cursor":        {statement("UPDATE sink SET cursor = 6"), queuefile.Problem{Kind: queuefile.ProblemRow, Position: 6, Sink: "sink-1", Detail: "cursor and ranges"}},
+		"Ranges":        {statement("UPDATE sink SET settled = x'0101'"), queuefile.Problem{Kind: queuefile.ProblemRow, Position: 4, Sink: "sink-1", Detail: "cursor and ranges"}},
+		"Counter":       {statement("UPDATE sink SET delivered = delivered + 1"), queuefile.Problem{Kind: queuefile.ProblemLedger, Position: 0, Sink: "sink-1", Detail: "counters of the sink"}},
+		"CounterSigned": {miscount, queuefile.Problem{Kind: queuefile.ProblemLedger, Position: 0, Sink: "sink-1", Detail: "pending_count: the counter says 4, the file holds 5"}},
+		"Ledger":        {statement("UPDATE ledger SET counted = 3"), queuefile.Problem{Kind: queuefile.ProblemRow, Position: 0, Sink: "", Detail: "ledger"}},
+		"LedgerGone":    {statement("DELETE FROM ledger"), queuefile.Problem{Kind: queuefile.ProblemRow, Position: 0, Sink: "", Detail: "ledger: there is no row"}},
+		"OwedSet":       {statement("UPDATE owed SET sinks = '2'"), queuefile.Problem{Kind: queuefile.ProblemRow, Position: 0, Sink: "", Detail: "owed set 1"}},
+		"EarlierLog":    {statement("INSERT INTO earlier_log VALUES(1, 2, 3, 4)"), queuefile.Problem{Kind: queuefile.ProblemRow, Position: 0, Sink: "", Detail: "earlier log before 1"}},
+		"Gap":           {statement("DELETE FROM frame WHERE id = 3"), queuefile.Problem{Kind: queuefile.ProblemGap, Position: 3, Sink: "", Detail: "messages 3 to 4 are in no frame"}},
+		"GapAtTheEnd":   {statement("DELETE FROM frame WHERE id = 7"), queuefile.Problem{Kind: queuefile.ProblemGap, Position: 7, Sink: "", Detail: "messages 7 to 8 are in no frame"}},
+		"TwoFrames":     {statement("UPDATE frame SET n = 3 WHERE id = 1"), queuefile.Problem{Kind: queuefile.ProblemGap, Position: 3, Sink: "", Detail: "messages 3 to 3 are in two frames"}},
+		"Schema":        {statement("CREATE TABLE stranger(id)"), queuefile.Problem{Kind: queuefile.ProblemStructure, Position: 0, Sink: "", Detail: "it is not that of version 2"}},
+		"Header":        {bytesOf(func(b []byte) []byte { clear(b[:100]); return b }), queuefile.Problem{Kind: queuefile.ProblemStructure, Position: 0, Sink: "", Detail: "file is not a database"}},
+		"MissingPages":  {bytesOf(func(b []byte) []byte { return b[:len(b)-3*sqlite.PageBytes] }), queuefile.Problem{Kind: queuefile.ProblemStructure, Position: 0, Sink: "", Detail: "malformed"}},
+		"OverflowPage":  {bytesOf(flipOverflow), queuefile.Problem{Kind: queuefile.ProblemFrame, Position: 5, Sink: "", Detail: "frame 5 is damaged"}},
+		"Empty":         {bytesOf(func([]byte) []byte { return nil }), queuefile.Problem{Kind: queuefile.ProblemStructure, Position: 0, Sink: "", Detail: "it is not that of version 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
@@ -87,14 +88,14 @@ func TestVerify(t *testing.T) {
 			}
 			test.damage(t, path)
 			before := filesOf(t, path)
-			v, err := Verify(t.Context(), sqlite.Disk{}, path)
+			v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(before, filesOf(t, path)); diff != "" {
 				t.Errorf("the look has changed something: %s", diff)
 			}
-			found := slices.ContainsFunc(v.Problems, func(p Problem) bool {
+			found := slices.ContainsFunc(v.Problems, func(p queuefile.Problem) bool {
 				return p.Kind == test.want.Kind && p.Position == test.want.Position && p.Sink == test.want.Sink && strings.Contains(p.Detail, test.want.Detail)
 			})
 			if !found || v.Found != int64(len(v.Problems)) {
@@ -107,17 +108,17 @@ func TestVerify(t *testing.T) {
 // miscount changes a counter together with its checksum, as a fault of the program
 // would.
 func miscount(t *testing.T, path string) {
-	db, err := openFresh(t.Context(), sqlite.Disk{}, path)
+	db, err := queuefile.Open(t.Context(), sqlite.Disk{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
-		var sink storedSink
-		if _, err := conn.One(selectSinks, func(row sqlite.Row) { sink = readSink(row) }); err != nil {
+		var sink queuefile.StoredSink
+		if _, err := conn.One(queuefile.SelectSinks, func(row sqlite.Row) { sink = queuefile.ReadSink(row) }); err != nil {
 			return err
 		}
-		sink.delivered++
-		return sink.save(conn, false)
+		sink.Delivered++
+		return sink.Save(conn, false)
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
@@ -162,7 +163,7 @@ func TestVerify_Whole(t *testing.T) {
 	t.Run("Stopped", func(t *testing.T) {
 		path := filledFile(t)
 		before := filesOf(t, path)
-		v, err := Verify(t.Context(), sqlite.Disk{}, path)
+		v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +171,7 @@ func TestVerify_Whole(t *testing.T) {
 			t.Error("the size of the file is missing")
 		}
 		v.Bytes, v.FreeBytes = 0, 0
-		want := Verification{Path: path, Frames: 4, Records: 8, DeadLetters: 2, Devices: 1, Sinks: 1, Problems: []Problem{}, Notes: []string{}}
+		want := queuefile.Verification{Path: path, Frames: 4, Records: 8, DeadLetters: 2, Devices: 1, Sinks: 1, Problems: []queuefile.Problem{}, Notes: []string{}}
 		if diff := cmp.Diff(want, v); diff != "" {
 			t.Error(diff)
 		}
@@ -184,7 +185,7 @@ func TestVerify_Whole(t *testing.T) {
 		accepted(t, q, large(0, 5))
 		path := crashed(t, q)
 		before := filesOf(t, path)
-		v, err := Verify(t.Context(), sqlite.Disk{}, path)
+		v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path)
 		if err != nil || v.Found > 0 || v.Records != 5 || v.WALBytes == 0 {
 			t.Errorf("got %+v, %v; want what the WAL holds", v, err)
 		}
@@ -203,9 +204,9 @@ func TestVerify_WALDamaged(t *testing.T) {
 	}
 	path := crashed(t, q)
 	rewrite(t, path+"-wal", func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
-	v, err := Verify(t.Context(), sqlite.Disk{}, path)
-	if err != nil || !slices.ContainsFunc(v.Problems, func(p Problem) bool {
-		return p.Kind == ProblemStructure && strings.Contains(p.Detail, "WAL is damaged")
+	v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path)
+	if err != nil || !slices.ContainsFunc(v.Problems, func(p queuefile.Problem) bool {
+		return p.Kind == queuefile.ProblemStructure && strings.Contains(p.Detail, "WAL is damaged")
 	}) {
 		t.Errorf("got %+v, %v; want a damaged WAL", v, err)
 	}
@@ -217,13 +218,13 @@ func TestVerify_Refused(t *testing.T) {
 		q, stop := run(t, Settings{Path: path})
 		defer stop()
 		accepted(t, q, large(0, 1))
-		if v, err := Verify(t.Context(), sqlite.Disk{}, path); !IsInUse(err) {
+		if v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path); !queuefile.IsInUse(err) {
 			t.Errorf("got %+v, %v; want in use", v, err)
 		}
 	})
 	t.Run("NoFile", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
-		if v, err := Verify(t.Context(), sqlite.Disk{}, path); !errors.Is(err, fs.ErrNotExist) || len(filesOf(t, path)) > 0 {
+		if v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path); !errors.Is(err, fs.ErrNotExist) || len(filesOf(t, path)) > 0 {
 			t.Errorf("got %+v, %v; want no file", v, err)
 		}
 	})

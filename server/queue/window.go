@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
 
 const (
@@ -41,7 +42,7 @@ type window struct {
 	gone    map[edge.DeviceID]struct{} // forgotten, but a row of them is saved
 	// replaced is what was known of the message that the one at a position has
 	// contradicted: it still holds while that one is not durable.
-	replaced map[edge.Position]seen
+	replaced map[edge.Position]queuefile.Seen
 	bytes    int
 	now      int64 // gateway time of what is put or looked for, Unix milliseconds
 	forgot   int64 // devices that were heard last before this gateway time may be forgotten
@@ -64,7 +65,7 @@ type device struct {
 }
 
 func newWindow(bytesMax int) *window {
-	return &window{bytesMax: bytesMax, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]seen)}
+	return &window{bytesMax: bytesMax, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]queuefile.Seen)}
 }
 
 // hashPayload tells payloads apart. Nobody can make two of them collide for
@@ -73,14 +74,14 @@ func hashPayload(payload []byte) uint64 { return xxhash.Sum64(payload) }
 
 // find returns what is known of a message that arrives now. The caller holds mu
 // and has set the time.
-func (w *window) find(record *edge.Record) (seen, bool) {
+func (w *window) find(record *edge.Record) (queuefile.Seen, bool) {
 	device, ok := w.devices[record.Device]
 	if !ok {
-		return seen{}, false
+		return queuefile.Seen{}, false
 	}
 	known := device.find(&record.Identity)
-	if known == nil || known.position == 0 || w.now-known.heard > windowAge.Milliseconds() {
-		return seen{}, false
+	if known == nil || known.Position == 0 || w.now-known.Heard > windowAge.Milliseconds() {
+		return queuefile.Seen{}, false
 	}
 	return *known, true
 }
@@ -99,7 +100,7 @@ func (w *window) put(record *edge.Record, position edge.Position, payload uint64
 	} else {
 		w.recent.MoveToFront(d.recent)
 	}
-	now := seen{payload: payload, position: position, received: record.ReceivedAt.UnixMilli(), heard: w.now}
+	now := queuefile.Seen{Payload: payload, Position: position, Received: record.ReceivedAt.UnixMilli(), Heard: w.now}
 	grown := d.put(&record.Identity, now)
 	d.bytes += grown
 	w.bytes += grown
@@ -160,7 +161,7 @@ func (w *window) forgetOld(now time.Time) {
 
 // replace is told what put is about to forget for the message at a position,
 // and up to where all is durable. The caller holds mu.
-func (w *window) replace(old seen, position, head edge.Position) {
+func (w *window) replace(old queuefile.Seen, position, head edge.Position) {
 	for durable := range w.replaced {
 		if durable <= head {
 			delete(w.replaced, durable)
@@ -170,9 +171,9 @@ func (w *window) replace(old seen, position, head edge.Position) {
 }
 
 // asOf returns what was known when everything up to head was durable.
-func (w *window) asOf(known seen, head edge.Position) seen {
-	for known.position > head {
-		known = w.replaced[known.position]
+func (w *window) asOf(known queuefile.Seen, head edge.Position) queuefile.Seen {
+	for known.Position > head {
+		known = w.replaced[known.Position]
 	}
 	return known
 }
@@ -192,7 +193,7 @@ func (w *window) forgetAbove(head edge.Position) {
 	clear(w.replaced)
 }
 
-func (w *window) forgetSlotsAbove(slots []seen, head edge.Position) {
+func (w *window) forgetSlotsAbove(slots []queuefile.Seen, head edge.Position) {
 	for i := range slots {
 		slots[i] = w.asOf(slots[i], head)
 	}
@@ -217,13 +218,13 @@ func (w *window) lookUp(name edge.DeviceID, identity *edge.Identity) (edge.Posit
 		return 0, false
 	}
 	known := device.find(identity)
-	if known == nil || known.position == 0 {
+	if known == nil || known.Position == 0 {
 		return 0, false
 	}
-	return known.position, true
+	return known.Position, true
 }
 
-func (d *device) find(identity *edge.Identity) *seen {
+func (d *device) find(identity *edge.Identity) *queuefile.Seen {
 	if identity.MessageID != "" {
 		if d.messages == nil {
 			return nil
@@ -239,7 +240,7 @@ func (d *device) find(identity *edge.Identity) *seen {
 }
 
 // put returns by how many bytes the device has grown.
-func (d *device) put(identity *edge.Identity, now seen) (grown int) {
+func (d *device) put(identity *edge.Identity, now queuefile.Seen) (grown int) {
 	if identity.MessageID != "" {
 		if d.messages == nil {
 			d.messages = newRing()
@@ -263,10 +264,10 @@ func (d *device) boot(id string) (found *boot, grown int) {
 	}
 	found = newBoot(id)
 	grown = found.bytes()
-	if len(d.boots) < windowBoots {
+	if len(d.boots) < queuefile.MaxBoots {
 		d.boots = append(d.boots, nil)
 	} else {
-		grown -= d.boots[windowBoots-1].bytes()
+		grown -= d.boots[queuefile.MaxBoots-1].bytes()
 	}
 	copy(d.boots[1:], d.boots)
 	d.boots[0] = found

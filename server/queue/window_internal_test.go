@@ -40,7 +40,7 @@ func TestWindow_Find(t *testing.T) {
 		}
 		for sequence := range uint64(6000) {
 			known, found := w.find(bySequence(1, "a", sequence))
-			if want := sequence >= 5000-windowRing && sequence < 5000; found != want || found && known.position != edge.Position(sequence+1) {
+			if want := sequence >= 5000-windowRing && sequence < 5000; found != want || found && known.Position != edge.Position(sequence+1) {
 				t.Fatalf("sequence %d: %+v, %v", sequence, known, found)
 			}
 		}
@@ -53,7 +53,7 @@ func TestWindow_Find(t *testing.T) {
 		}
 		for number := range 6000 {
 			known, found := w.find(byMessage(1, number))
-			if want := number >= 5000-windowRing && number < 5000; found != want || found && known.position != edge.Position(number+1) {
+			if want := number >= 5000-windowRing && number < 5000; found != want || found && known.Position != edge.Position(number+1) {
 				t.Fatalf("message %d: %+v, %v", number, known, found)
 			}
 		}
@@ -89,7 +89,7 @@ func TestWindow_Find(t *testing.T) {
 						delete(model, known)
 						continue
 					}
-					if got, found := w.find(bySequence(1, "a", known)); !found || got.position != want {
+					if got, found := w.find(bySequence(1, "a", known)); !found || got.Position != want {
 						t.Fatalf("sequence %d below %d: %+v, %v; want %d", known, high, got, found, want)
 					}
 				}

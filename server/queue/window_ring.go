@@ -4,10 +4,12 @@ import (
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
+
+	"combotto.io/gateway/server/queuefile"
 )
 
 const (
-	seenBytes = int(unsafe.Sizeof(seen{}))
+	seenBytes = int(unsafe.Sizeof(queuefile.Seen{}))
 	// ringMin is the size that a ring starts with: most devices need no more.
 	ringMin = 16
 )
@@ -17,23 +19,25 @@ const (
 type boot struct {
 	id    string
 	high  uint64 // the largest sequence so far
-	slots []seen
+	slots []queuefile.Seen
 }
 
 func newBoot(id string) *boot {
-	return &boot{id: string([]byte(id)), slots: make([]seen, ringMin)}
+	return &boot{id: string([]byte(id)), slots: make([]queuefile.Seen, ringMin)}
 }
 
 func (b *boot) bytes() int { return int(unsafe.Sizeof(*b)) + len(b.id) + cap(b.slots)*seenBytes }
 
-func (b *boot) slot(sequence uint64) *seen { return &b.slots[sequence&uint64(len(b.slots)-1)] }
+func (b *boot) slot(sequence uint64) *queuefile.Seen {
+	return &b.slots[sequence&uint64(len(b.slots)-1)]
+}
 
 // covers reports whether the sequence has a slot of its own.
 func (b *boot) covers(sequence uint64) bool {
 	return sequence <= b.high && b.high-sequence < uint64(len(b.slots))
 }
 
-func (b *boot) find(sequence uint64) *seen {
+func (b *boot) find(sequence uint64) *queuefile.Seen {
 	if !b.covers(sequence) {
 		return nil
 	}
@@ -42,13 +46,13 @@ func (b *boot) find(sequence uint64) *seen {
 
 // put returns by how many bytes the boot has grown. A sequence that lies too far
 // back is not remembered.
-func (b *boot) put(sequence uint64, now seen) (grown int) {
+func (b *boot) put(sequence uint64, now queuefile.Seen) (grown int) {
 	for len(b.slots) < windowRing && b.overwrites(sequence) {
 		grown += b.grow()
 	}
 	if sequence > b.high {
 		for next := b.high + 1; next < sequence && next-b.high <= uint64(len(b.slots)); next++ {
-			*b.slot(next) = seen{}
+			*b.slot(next) = queuefile.Seen{}
 		}
 		b.high = sequence
 	}
@@ -69,7 +73,7 @@ func (b *boot) overwrites(sequence uint64) bool {
 		return false // everything is forgotten anyway
 	}
 	for next := b.high + 1; next <= sequence && next-b.high <= uint64(len(b.slots)); next++ {
-		if b.slot(next).position != 0 {
+		if b.slot(next).Position != 0 {
 			return true
 		}
 	}
@@ -78,7 +82,7 @@ func (b *boot) overwrites(sequence uint64) bool {
 
 func (b *boot) grow() (grown int) {
 	old := *b
-	b.slots = make([]seen, 2*len(old.slots))
+	b.slots = make([]queuefile.Seen, 2*len(old.slots))
 	for back := range uint64(len(old.slots)) {
 		if back > old.high {
 			break
@@ -88,19 +92,19 @@ func (b *boot) grow() (grown int) {
 	return len(old.slots) * seenBytes
 }
 
-func hashMessageID(id string) messageKey {
+func hashMessageID(id string) queuefile.MessageKey {
 	var second xxhash.Digest
 	second.ResetWithSeed(0x9E3779B97F4A7C15)
 	_, _ = second.WriteString(id) // cannot fail
-	return messageKey{xxhash.Sum64String(id), second.Sum64()}
+	return queuefile.MessageKey{xxhash.Sum64String(id), second.Sum64()}
 }
 
 // ring remembers the last message ids of a device in order of arrival, and finds
 // them by hash. The index is a table with linear probing, twice as large as the
 // ring, of slot numbers counted from 1.
 type ring struct {
-	keys  []messageKey
-	slots []seen
+	keys  []queuefile.MessageKey
+	slots []queuefile.Seen
 	next  int // the slot to write, which holds the oldest id once the ring is full
 	full  bool
 	index []uint16
@@ -109,19 +113,19 @@ type ring struct {
 func newRing() *ring { return newRingOf(ringMin) }
 
 func newRingOf(size int) *ring {
-	return &ring{keys: make([]messageKey, size), slots: make([]seen, size), index: make([]uint16, 2*size)}
+	return &ring{keys: make([]queuefile.MessageKey, size), slots: make([]queuefile.Seen, size), index: make([]uint16, 2*size)}
 }
 
 func (r *ring) bytes() int {
-	return int(unsafe.Sizeof(*r)) + len(r.slots)*(seenBytes+int(unsafe.Sizeof(messageKey{}))+2*2)
+	return int(unsafe.Sizeof(*r)) + len(r.slots)*(seenBytes+int(unsafe.Sizeof(queuefile.MessageKey{}))+2*2)
 }
 
 // home is where the search for a key begins.
-func (r *ring) home(key messageKey) int { return int(key[0]) & (len(r.index) - 1) }
+func (r *ring) home(key queuefile.MessageKey) int { return int(key[0]) & (len(r.index) - 1) }
 
 // probe returns the place of the key in the index, or the free place that ends
 // the search for it.
-func (r *ring) probe(key messageKey) int {
+func (r *ring) probe(key queuefile.MessageKey) int {
 	place := r.home(key)
 	for r.index[place] != 0 && r.keys[r.index[place]-1] != key {
 		place = (place + 1) & (len(r.index) - 1)
@@ -129,7 +133,7 @@ func (r *ring) probe(key messageKey) int {
 	return place
 }
 
-func (r *ring) find(key messageKey) *seen {
+func (r *ring) find(key queuefile.MessageKey) *queuefile.Seen {
 	if slot := r.index[r.probe(key)]; slot != 0 {
 		return &r.slots[slot-1]
 	}
@@ -137,7 +141,7 @@ func (r *ring) find(key messageKey) *seen {
 }
 
 // put returns by how many bytes the ring has grown.
-func (r *ring) put(key messageKey, now seen) (grown int) {
+func (r *ring) put(key queuefile.MessageKey, now queuefile.Seen) (grown int) {
 	if known := r.find(key); known != nil {
 		*known = now
 		return 0
@@ -159,14 +163,14 @@ func (r *ring) put(key messageKey, now seen) (grown int) {
 
 func (r *ring) grow() (grown int) {
 	larger := newRingOf(2 * len(r.slots))
-	r.each(func(key messageKey, known seen) { larger.put(key, known) })
+	r.each(func(key queuefile.MessageKey, known queuefile.Seen) { larger.put(key, known) })
 	grown = larger.bytes() - r.bytes()
 	*r = *larger
 	return grown
 }
 
 // each visits the ids, the oldest first.
-func (r *ring) each(visit func(key messageKey, known seen)) {
+func (r *ring) each(visit func(key queuefile.MessageKey, known queuefile.Seen)) {
 	if r.full {
 		for i := r.next; i < len(r.slots); i++ {
 			visit(r.keys[i], r.slots[i])
@@ -179,7 +183,7 @@ func (r *ring) each(visit func(key messageKey, known seen)) {
 
 // unlink takes a key out of the index and moves those behind it that would no
 // longer be found across the gap.
-func (r *ring) unlink(key messageKey) {
+func (r *ring) unlink(key queuefile.MessageKey) {
 	mask := len(r.index) - 1
 	gap := r.probe(key)
 	r.index[gap] = 0

@@ -29,13 +29,13 @@ var mutants = []mutant{
 	}}},
 	{name: "CursorBeforeReply", changes: []overlay.Change{{
 		File: "server/queue/save.go",
-		Old:  "settled: a.settled.appendTo([]byte{}, a.cursor),",
-		New:  "settled: a.settledOrLeased().appendTo([]byte{}, a.cursor),",
+		Old:  "Settled: a.settled.AppendTo([]byte{}, a.cursor),",
+		New:  "Settled: a.settledOrLeased().AppendTo([]byte{}, a.cursor),",
 	}, {
 		File: "server/queue/save.go",
 		Old:  "func (a *account) restoreUnsaved(",
-		New: "func (a *account) settledOrLeased() spans {\n\tvar all spans\n" +
-			"\tfor _, some := range []spans{a.settled, a.leased} {\n\t\tfor _, s := range some {\n\t\t\tall.add(s)\n\t\t}\n\t}\n\treturn all\n}\n\n" +
+		New: "func (a *account) settledOrLeased() queuefile.Spans {\n\tvar all queuefile.Spans\n" +
+			"\tfor _, some := range []queuefile.Spans{a.settled, a.leased} {\n\t\tfor _, s := range some {\n\t\t\tall.Add(s)\n\t\t}\n\t}\n\treturn all\n}\n\n" +
 			"func (a *account) restoreUnsaved(",
 	}}},
 	{name: "DeadLetterAfterCursor", changes: []overlay.Change{{
@@ -68,19 +68,19 @@ var mutants = []mutant{
 		Old:  "return db.disk.SyncFolder(filepath.Dir(db.path))",
 		New:  "return nil",
 	}, {
-		File: "server/queue/reserve.go",
-		Old:  "return r.disk.SyncFolder(filepath.Dir(r.path))",
+		File: "server/queuefile/reserve.go",
+		Old:  "return r.disk.SyncFolder(filepath.Dir(r.Path))",
 		New:  "return nil",
 	}}},
 	{name: "DuplicateWithoutPayload", quick: true, changes: []overlay.Change{{
 		File: "server/queue/assemble.go",
-		Old:  "case found && known.payload == payload:",
+		Old:  "case found && known.Payload == payload:",
 		New:  "case found:",
 	}}},
 	{name: "LeaseSurvivesRestart", changes: []overlay.Change{{
 		File: "server/queue/sinks.go",
 		Old:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor",
-		New:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, stored.counted+1, loaded.cursor",
+		New:  "loaded.durable, loaded.next, loaded.frontier = loaded.cursor, stored.Counted+1, loaded.cursor",
 	}}},
 	{name: "WALPastBadChecksum", changes: []overlay.Change{{
 		File: "server/sqlite/walreader.go",

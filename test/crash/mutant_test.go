@@ -28,8 +28,8 @@ var killMutants = []mutant{
 		name: "cursor-early", finds: "I1",
 		changes: []harness.Change{{
 			File: "server/queue/save.go",
-			Old:  "cursor: a.cursor, settled: a.settled.appendTo([]byte{}, a.cursor),",
-			New:  "cursor: a.next, settled: []byte{},",
+			Old:  "Cursor: a.cursor, Settled: a.settled.AppendTo([]byte{}, a.cursor),",
+			New:  "Cursor: a.next, Settled: []byte{},",
 		}},
 	},
 	{
@@ -60,7 +60,7 @@ var killMutants = []mutant{
 		// Forgets at a start which batches were under way: they come again under
 		// other names.
 		name: "seal-forgotten", finds: "I3",
-		changes: []harness.Change{{File: "server/queue/seal.go", Old: "\tfor len(rest.rest) > 0 {\n\t\tmembers, err", New: "\tfor false {\n\t\tmembers, err"}},
+		changes: []harness.Change{{File: "server/queuefile/seal.go", Old: "\tfor len(rest.rest) > 0 {\n\t\tmembers, err", New: "\tfor false {\n\t\tmembers, err"}},
 	},
 }
 

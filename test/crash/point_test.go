@@ -69,10 +69,10 @@ var points = []point{
 		instead: "\tvar busy, pages, moved int64\nSOON", passes: 2, config: smallQueue,
 	},
 	{name: "before-merge", file: "server/queue/merge.go", text: "\tif err := conn.Exec(\"DELETE FROM frame WHERE id >= ? AND id < ?\"", passes: 2, load: trickle},
-	{name: "during-merge", file: "server/queue/merge.go", text: "\treturn row.insert(conn)\n", passes: 2, load: trickle},
+	{name: "during-merge", file: "server/queue/merge.go", text: "\treturn row.Insert(conn)\n", passes: 2, load: trickle},
 	{name: "after-merge", file: "server/queue/merge.go", text: "\tc.mergeNext()\n}\n\nfunc (c *committer) mergeNext", passes: 2, load: trickle},
 	{name: "expired-not-saved", file: "server/queue/expire.go", text: "\tnudge(q.settled)\n", passes: 3, config: absentSink},
-	{name: "loss-not-written", file: "server/queue/loss.go", text: "\t\tif err := added.write(conn, sink); err != nil {\n", passes: 5, config: absentSink},
+	{name: "loss-not-written", file: "server/queue/loss.go", text: "\t\tif err := added.Write(conn, sink); err != nil {\n", passes: 5, config: absentSink},
 	{name: "before-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n", passes: 3, config: shortRetention},
 	{
 		name: "after-retention", file: "server/queue/retention.go", text: "\treturn conn.Exec(\"DELETE FROM frame WHERE id <= ?\", last)\n",
@@ -81,7 +81,7 @@ var points = []point{
 	{name: "window-snapshot", file: "server/queue/transaction.go", text: "\t\tif err := tx.window.write(conn); err != nil {\n", passes: 1, config: shortRetention},
 	{name: "wal-copied", file: "server/sqlite/wal.go", text: "\treturn frames, disk.Rename(fresh, wal)\n", passes: 1, when: duringStart},
 	{name: "wal-renamed", file: "server/sqlite/sqlite.go", text: "\tdb := &DB{path: path, ", passes: 1, when: duringStart},
-	{name: "during-recovery", file: "server/queue/recover.go", text: "\tif q.start.letters, err = newEncoder(); err != nil {\n", passes: 1, when: duringStart},
+	{name: "during-recovery", file: "server/queue/recover.go", text: "\tif q.start.letters, err = queuefile.NewEncoder(); err != nil {\n", passes: 1, when: duringStart},
 	{name: "migration-step", file: "server/sqlite/migrate.go", text: "\t\treturn conn.script(fmt.Sprintf(\"PRAGMA user_version=%d\", version))\n", passes: 2, when: firstStart},
 	{name: "after-migration", file: "server/queue/recover.go", text: "\terr := q.db.Write(ctx, func(conn *sqlite.Conn) error {\n", passes: 1, when: firstStart},
 }

@@ -42,7 +42,7 @@ var inflater = func() *zstd.Decoder {
 }()
 
 // readFrame checks the body of a frame and returns its records. The format is
-// that of the comment on top of server/queue/frame.go, read here for a second
+// that of the comment on top of server/queuefile/frame.go, read here for a second
 // time.
 func readFrame(first, count int64, body []byte) ([]frameRecord, error) {
 	text, err := openFrame(first, count, body)

@@ -20,6 +20,7 @@ import (
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -102,7 +103,7 @@ func (f *firstSchema) whole(q *queue.Queue) error {
 // copied says what is missing in the copy of a file that was migrated.
 func (f *firstSchema) copied(t *testing.T, path string, disk sqlite.Disk) error {
 	t.Helper()
-	text, err := os.ReadFile("../schema/0001_queue.sql")
+	text, err := os.ReadFile("../../queuefile/schema/0001_queue.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func (f *firstSchema) goOn(t *testing.T, path string) {
 	}
 }
 
-func balanced(t *testing.T, q *queue.Queue) queue.Recount {
+func balanced(t *testing.T, q *queue.Queue) queuefile.Recount {
 	t.Helper()
 	recount, err := q.Recount(t.Context())
 	if err != nil || !recount.Balanced() {

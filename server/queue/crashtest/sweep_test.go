@@ -65,7 +65,7 @@ func oldFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	disk := simdisk.New(simdisk.Settings{})
 	defer disk.Close()
-	text, err := os.ReadFile("../schema/0001_queue.sql")
+	text, err := os.ReadFile("../../queuefile/schema/0001_queue.sql")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,210 @@
+package queuefile
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+const (
+	// lossDevices is how many devices a stretch names. Those that lost least are
+	// counted together, under no name.
+	lossDevices = 512
+	// lossesMax bounds the loss report. Beyond it the oldest stretch is joined with
+	// the next one of the same sink and reason: nothing leaves the count.
+	lossesMax = 10_000
+	// lossExtended is how long a stretch is extended: a row per hour and reason,
+	// as long as something is given up.
+	lossExtended = time.Hour
+)
+
+// Unnamed is the device under which a stretch counts those that it does not name.
+const Unnamed = edge.DeviceID("")
+
+// LossReason is why something was given up, and by whom.
+type LossReason struct {
+	Kind   edge.LossKind
+	Reason string
+	Actor  string // empty for a policy
+}
+
+// DamagedReason is why records are lost by damage. Which devices lost them is not
+// known, and the time of the commit stands for that of their receipt.
+var DamagedReason = LossReason{Kind: edge.LossQuarantined, Reason: "damaged"}
+
+// Stretch is a part of the loss report: a row of the table loss, or what becomes
+// one with the next commit.
+type Stretch struct {
+	LossReason
+	ID                          int64 // 0 while it is not stored
+	First, Last                 edge.Position
+	FirstReceived, LastReceived time.Time // zero when no record could be read
+	At                          time.Time // gateway time of the last of them
+	Count                       int64
+	Devices                     map[edge.DeviceID]int64
+}
+
+// NewStretch makes the report of count records at positions, which nobody could
+// read when device is [Unnamed] and received is zero.
+func NewStretch(why LossReason, at time.Time, positions Span, count int64, received time.Time, device edge.DeviceID) *Stretch {
+	received = received.UTC()
+	return &Stretch{
+		LossReason: why, First: positions.First, Last: positions.End - 1, FirstReceived: received, LastReceived: received,
+		At: at, Count: count, Devices: map[edge.DeviceID]int64{device: count},
+	}
+}
+
+// AddRecord extends a stretch by one record, which allocates nothing for a known
+// device.
+func (s *Stretch) AddRecord(record *edge.Record, at time.Time) {
+	s.cover(record.Position, record.Position, record.ReceivedAt, record.ReceivedAt, at)
+	s.Count++
+	s.Devices[record.Device]++
+	s.boundDevices(4 * lossDevices)
+}
+
+// Join adds another stretch of the same sink and reason.
+func (s *Stretch) Join(other *Stretch) {
+	s.cover(other.First, other.Last, other.FirstReceived, other.LastReceived, other.At)
+	s.Count += other.Count
+	for device, count := range other.Devices {
+		s.Devices[device] += count
+	}
+	s.boundDevices(4 * lossDevices)
+}
+
+// cover extends a stretch.
+func (s *Stretch) cover(first, last edge.Position, firstReceived, lastReceived, at time.Time) {
+	s.First, s.Last = min(s.First, first), max(s.Last, last)
+	if !firstReceived.IsZero() && (s.FirstReceived.IsZero() || firstReceived.Before(s.FirstReceived)) {
+		s.FirstReceived = firstReceived
+	}
+	if lastReceived.After(s.LastReceived) {
+		s.LastReceived = lastReceived
+	}
+	if at.After(s.At) {
+		s.At = at
+	}
+}
+
+// boundDevices forgets the names of those that lost least, once there are more
+// names than most.
+func (s *Stretch) boundDevices(most int) {
+	if len(s.Devices) <= most {
+		return
+	}
+	named := s.MostFirst()
+	for _, device := range named[min(lossDevices, len(named)):] {
+		delete(s.Devices, device.Device)
+		s.Devices[Unnamed] += device.Count
+	}
+}
+
+// MostFirst lists the devices that have names.
+func (s *Stretch) MostFirst() []edge.DeviceLoss {
+	named := make([]edge.DeviceLoss, 0, len(s.Devices))
+	for device, count := range s.Devices {
+		if device != Unnamed {
+			named = append(named, edge.DeviceLoss{Device: device, Count: count})
+		}
+	}
+	slices.SortFunc(named, func(a, b edge.DeviceLoss) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Device, b.Device))
+	})
+	return named
+}
+
+// Write extends the stored stretch of the same hour, or begins one.
+func (s *Stretch) Write(conn *sqlite.Conn, sink edge.SinkID) error {
+	stored, err := readStretch(conn, SelectStretches+" WHERE sink = ? AND kind = ? AND reason = ? AND actor = ? ORDER BY id DESC LIMIT 1",
+		int64(sink), int64(s.Kind), s.Reason, s.Actor)
+	if err != nil {
+		return err
+	}
+	if stored != nil && stored.At.Truncate(lossExtended).Equal(s.At.Truncate(lossExtended)) {
+		stored.Join(s)
+		return stored.store(conn, sink)
+	}
+	begun := *s // the report itself is needed again when the transaction fails
+	begun.Devices = maps.Clone(s.Devices)
+	if err := begun.store(conn, sink); err != nil {
+		return err
+	}
+	return boundLosses(conn, lossesMax)
+}
+
+// boundLosses keeps at most so many rows, if there are two that can be joined.
+func boundLosses(conn *sqlite.Conn, most int64) error {
+	var rows, older, newer, sink int64
+	if _, err := conn.One("SELECT count(*) FROM loss", func(row sqlite.Row) { rows = row.Int(0) }); err != nil || rows <= most {
+		return err
+	}
+	found, err := conn.One(`SELECT older.id, newer.id, older.sink FROM loss AS older JOIN loss AS newer
+		ON newer.sink = older.sink AND newer.kind = older.kind AND newer.reason = older.reason AND newer.id > older.id
+		ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer, sink = row.Int(0), row.Int(1), row.Int(2) })
+	if err != nil || !found {
+		return err
+	}
+	first, err := readStretch(conn, SelectStretches+" WHERE id = ?", older)
+	if err != nil || first == nil {
+		return err
+	}
+	second, err := readStretch(conn, SelectStretches+" WHERE id = ?", newer)
+	if err != nil || second == nil {
+		return err
+	}
+	if first.Actor != second.Actor {
+		second.Actor = severalActors
+	}
+	second.Join(first)
+	if err := second.store(conn, edge.SinkID(sink)); err != nil {
+		return err
+	}
+	return conn.Exec("DELETE FROM loss WHERE id = ?", older)
+}
+
+// severalActors stands for the names in joined stretches.
+const severalActors = "several"
+
+func (s *Stretch) store(conn *sqlite.Conn, sink edge.SinkID) error {
+	s.boundDevices(lossDevices)
+	devices, err := json.Marshal(s.Devices)
+	if err != nil {
+		return err
+	}
+	var id any
+	if s.ID > 0 {
+		id = s.ID
+	}
+	return conn.Exec("INSERT OR REPLACE INTO loss VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", id, int64(sink), int64(s.Kind), s.Reason, s.Actor,
+		int64(s.First), int64(s.Last), unixMicro(s.FirstReceived), unixMicro(s.LastReceived), s.At.UnixMicro(), s.Count, string(devices))
+}
+
+// SelectStretches reads whole rows, the sink last.
+const SelectStretches = "SELECT id, kind, reason, actor, first, last, first_received, last_received, at, count, devices, sink FROM loss"
+
+// readStretch reads the one row that a query yields, nil when it yields none.
+func readStretch(conn *sqlite.Conn, query string, arguments ...any) (found *Stretch, err error) {
+	_, err = conn.One(query, func(row sqlite.Row) { found = ReadStretch(row) }, arguments...)
+	return found, err
+}
+
+// ReadStretch reads a row of SelectStretches. Damaged names of devices do not
+// hide that something was lost.
+func ReadStretch(row sqlite.Row) *Stretch {
+	s := &Stretch{
+		ID: row.Int(0), LossReason: LossReason{Kind: edge.LossKind(row.Int(1)), Reason: row.Text(2), Actor: row.Text(3)},
+		First: edge.Position(row.Int(4)), Last: edge.Position(row.Int(5)),
+		FirstReceived: fromUnixMicro(row.Int(6)), LastReceived: fromUnixMicro(row.Int(7)), At: fromUnixMicro(row.Int(8)),
+		Count: row.Int(9),
+	}
+	if err := json.Unmarshal([]byte(row.Text(10)), &s.Devices); err != nil || s.Devices == nil {
+		s.Devices = map[edge.DeviceID]int64{Unnamed: s.Count}
+	}
+	return s
+}

@@ -1,0 +1,203 @@
+package queuefile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"combotto.io/gateway/server/sqlite"
+)
+
+// replacement is why a fresh file takes the place of the one that is there. The
+// suffix names the fresh file once it is complete: from then on the replacement
+// happens, whatever a crash interrupts, because every start finishes it first.
+//
+//	queue.db.building  --sync, rename-->  queue.db.salvaged
+//	queue.db-wal       --rename-------->  queue.db.damaged-1-wal
+//	queue.db           --rename-------->  queue.db.damaged-1
+//	queue.db.salvaged  --rename-------->  queue.db
+type replacement struct {
+	suffix string
+	aside  asideNames // where the old files go; the zero one removes them
+}
+
+var (
+	becauseDamaged   = replacement{suffix: ".salvaged", aside: asideDamaged}
+	becauseSpent     = replacement{suffix: ".rebuilt", aside: asideSpent}
+	becauseRestored  = replacement{suffix: ".restored", aside: asideReplaced}
+	becauseCompacted = replacement{suffix: ".compacted"}
+
+	replacements = []replacement{becauseDamaged, becauseSpent, becauseRestored, becauseCompacted}
+)
+
+// becauseSalvaged says whether the old file still holds what the new one does not.
+func becauseSalvaged(report *Salvaged) replacement {
+	if report.Complete {
+		return becauseSpent
+	}
+	return becauseDamaged
+}
+
+const suffixBuilding = ".building"
+
+// replace puts the complete, synced and closed file path+suffixBuilding in the
+// place of path.
+func (r replacement) replace(disk sqlite.Disk, path string) (old OldFiles, err error) {
+	if err := disk.Rename(path+suffixBuilding, path+r.suffix); err != nil {
+		return old, fmt.Errorf("replace %s: %w", path, err)
+	}
+	return r.finish(disk, path)
+}
+
+// finish does what is left to do once the fresh file has its name.
+func (r replacement) finish(disk sqlite.Disk, path string) (old OldFiles, err error) {
+	if r.aside.word == "" {
+		err = removeDatabase(disk, path)
+	} else {
+		old, err = r.aside.take(disk, path)
+	}
+	if err == nil {
+		err = disk.Rename(path+r.suffix, path)
+	}
+	if err != nil {
+		return old, fmt.Errorf("replace %s: %w", path, err)
+	}
+	return old, nil
+}
+
+// FinishReplacements does what a crash has interrupted, and removes what it left
+// half made. It returns what it has set aside.
+func FinishReplacements(disk sqlite.Disk, path string) (old OldFiles, err error) {
+	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
+		if err := removeDatabase(disk, path+suffix); err != nil {
+			return old, fmt.Errorf("remove what is half made: %w", err)
+		}
+	}
+	for _, replacement := range replacements {
+		found, err := exists(disk, path+replacement.suffix)
+		if err != nil {
+			return old, fmt.Errorf("finish what was interrupted: %w", err)
+		}
+		if !found {
+			continue
+		}
+		if old, err = replacement.finish(disk, path); err != nil {
+			return old, err
+		}
+	}
+	return old, nil
+}
+
+// exists reports whether there is a file. Nobody may have it open as a database
+// meanwhile: to close it again can let go of SQLite's locks.
+func exists(disk sqlite.Disk, path string) (bool, error) {
+	file, err := disk.Open(path, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, file.Close()
+}
+
+func removeDatabase(disk sqlite.Disk, path string) error {
+	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
+		if err := disk.Remove(path + suffix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SalvageFile replaces a damaged file by what can be read of it, or by an empty
+// one when not even that works. The damaged one is kept beside it.
+func SalvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, old OldFiles, err error) {
+	building := path + suffixBuilding
+	needs, err := salvageBytes(disk, path)
+	if err != nil {
+		return report, old, err
+	}
+	if err := makeRoom(disk, path, needs); err != nil {
+		return report, old, err
+	}
+	report, failure := salvage(ctx, disk, path, building)
+	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
+		// A read of the fresh file that fails passes for damage of that one.
+		report, failure = salvage(ctx, disk, path, building)
+	}
+	if failure != nil {
+		if !isHopeless(failure) || ctx.Err() != nil {
+			return report, old, errors.Join(failure, removeDatabase(disk, building))
+		}
+		// Nothing is better than a gateway that never starts.
+		report = Salvaged{CursorsLost: true}
+		if err := buildEmpty(ctx, disk, building); err != nil {
+			return report, old, errors.Join(failure, err, removeDatabase(disk, building))
+		}
+	}
+	old, err = becauseSalvaged(&report).replace(disk, path)
+	if err == nil && failure != nil {
+		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
+	}
+	return report, old, errors.Join(err, failure)
+}
+
+// salvageBytes returns how much room a salvage needs: for all that is in use, and
+// for the WAL of the new file, which holds a step of it at a time.
+func salvageBytes(disk sqlite.Disk, path string) (int64, error) {
+	used, err := sqlite.UsedBytes(disk, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	return used + min(used, 2*findingsBytes), err
+}
+
+// makeRoom makes sure that so much can be written beside a damaged file, and gives
+// the reserve for that when it has to. Otherwise every start would fill the disk,
+// and fail.
+func makeRoom(disk sqlite.Disk, path string, needs int64) error {
+	folder := filepath.Dir(path)
+	system, err := disk.Stat(folder)
+	if err != nil || needs <= system.Free {
+		return err
+	}
+	kept, err := disk.Size(path + reserveSuffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if needs > system.Free+kept {
+		return &sqlite.RoomError{Path: path, Folder: folder, Needs: needs, Free: system.Free + kept}
+	}
+	return (&Reserve{disk: disk, Path: path + reserveSuffix, Size: kept}).Resize(0)
+}
+
+// buildEmpty makes a queue that knows it is not the first.
+func buildEmpty(ctx context.Context, disk sqlite.Disk, path string) error {
+	if err := removeDatabase(disk, path); err != nil {
+		return err
+	}
+	fresh, err := Open(ctx, disk, path)
+	if err != nil {
+		return err
+	}
+	found, err := newFindings(ctx, fresh)
+	if err == nil {
+		err = fresh.Write(ctx, (&rebuild{findings: found}).run)
+	}
+	return errors.Join(err, closeWhole(fresh))
+}
+
+// closeWhole closes a database so that its file alone has everything. To close it
+// is not enough: on a full disk that leaves the WAL beside it, without an error.
+func closeWhole(db *sqlite.DB) error {
+	wal, err := db.Checkpoint()
+	if err == nil && wal.Left > 0 {
+		err = fmt.Errorf("checkpoint: %d bytes are left: %w", wal.Left, syscall.ENOSPC)
+	}
+	return errors.Join(err, db.Close())
+}

@@ -1,0 +1,404 @@
+package queuefile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// Salvaged is what a rebuilt file holds, and what it could not get back.
+type Salvaged struct {
+	Records     int64    `json:"messages"` // in frames
+	DeadLetters int64    `json:"dead_letters"`
+	Lost        int64    `json:"lost"` // records that some sink was still owed, and that are gone
+	Sinks       []string `json:"sinks"`
+	CursorsLost bool     `json:"cursors_lost"`     // a sink's row is gone: sinks that are new get everything again
+	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
+	Complete    bool     `json:"complete"`         // for all that the old file says of itself, nothing of it is missing
+	Fault       error    `json:"-"`                // of the program, which has left out a page
+}
+
+// positionsSkipped lie between what was read of a damaged file and what is stored
+// next. What the file has handed out and does not hold any more,
+// receivers may know by its positions.
+const positionsSkipped = 1 << 20
+
+// Where nothing says how many positions a file has given out, the next one lies
+// above as many as 65,536 a second since 1970 would be, at a place of its own: two
+// such files in a row share no positions either.
+const (
+	positionsPerSecond = 1 << 16
+	positionsApart     = 1 << 40
+	earliest           = 1_760_000_000 // Unix seconds: no clock of a gateway is earlier
+)
+
+func positionUnknown(now time.Time) edge.Position {
+	return edge.Position(max(now.Unix(), earliest)*positionsPerSecond + rand.Int64N(positionsApart))
+}
+
+// salvage writes a fresh file from everything in an old one that is what was
+// written, whatever else is wrong with it. The old one is only read. The fresh
+// one has a log of its own, so that no correlation id is given twice.
+//
+// It trusts no structure of the old file: rows are carved out of its pages, and
+// each is believed for its checksum. Rows that were deleted may come back that
+// way: records that every sink has, which no cursor leads to.
+func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, error) {
+	if err := removeDatabase(disk, to); err != nil {
+		return Salvaged{}, err
+	}
+	image, err := sqlite.OpenImage(disk, from)
+	if err != nil {
+		return Salvaged{}, fmt.Errorf("read %s: %w", from, err)
+	}
+	fresh, err := Open(ctx, disk, to)
+	if err != nil {
+		return Salvaged{}, errors.Join(err, image.Close())
+	}
+	report, err := salvageInto(ctx, fresh, image)
+	if err := errors.Join(err, image.Close(), closeWhole(fresh)); err != nil {
+		return report, fmt.Errorf("salvage %s: %w", from, err)
+	}
+	return report, nil
+}
+
+func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (report Salvaged, err error) {
+	defer func() { // a start must not end with a fault of the program: the next one would, too
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%w: %v\n%s", ErrFault, fault, debug.Stack())
+		}
+	}()
+	found, err := newFindings(ctx, fresh)
+	if err != nil {
+		return report, err
+	}
+	if err := image.Rows(ctx, found.take); err != nil {
+		return report, err
+	}
+	if found.flush(); found.err != nil {
+		return report, found.err
+	}
+	rebuild := &rebuild{findings: found}
+	if err := fresh.Write(ctx, rebuild.run); err != nil {
+		return report, err
+	}
+	rebuild.report.Unreadable, rebuild.report.Fault = image.Unreadable, image.Fault
+	rebuild.report.Complete = rebuild.isComplete() && image.Unreadable == 0 && image.Fault == nil && !image.WALDamaged() && !image.HasTail()
+	return rebuild.report, nil
+}
+
+// isComplete reports whether nothing that the old file counts is missing. Whoever
+// cannot tell says no.
+func (r *rebuild) isComplete() bool {
+	for _, sink := range r.sinks {
+		if sink.unsure {
+			return false
+		}
+	}
+	return r.ledger.found && r.ledger.checked && r.rejected == 0 && r.lost == 0 && r.report.Lost == 0 && !r.report.CursorsLost
+}
+
+// rebuild makes a queue out of what was found.
+type rebuild struct {
+	*findings
+	report  Salvaged
+	sinks   []*sinkCount // in order of id
+	sets    map[uint32][]edge.SinkID
+	lastSet uint32
+	head    edge.Position
+	lost    int64 // records at positions that some sink had not decided
+	apart   int64 // of these, counted before
+	skipped int64 // positions between head and what is stored next
+}
+
+// sinkCount counts one sink's records anew.
+type sinkCount struct {
+	*foundSink
+	beyond  int64 // owed, behind what the counters cover
+	pending int64
+}
+
+func (r *rebuild) run(conn *sqlite.Conn) error {
+	for _, step := range []func(*sqlite.Conn) error{
+		r.unite, r.openSinks, r.dropStale, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
+	} {
+		if err := step(conn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unite leaves one frame at each position. Frames lie over one another when small
+// ones were merged.
+func (r *rebuild) unite(conn *sqlite.Conn) error {
+	var covered []int64
+	end, last := int64(0), int64(0)
+	err := conn.Query("SELECT id, n FROM frame ORDER BY id, n DESC", func(row sqlite.Row) error {
+		first, next := row.Int(0), row.Int(0)+row.Int(1)
+		switch {
+		case next <= end:
+			covered = append(covered, first)
+			return nil
+		case first < end:
+			covered = append(covered, last) // a part of a larger one
+		}
+		end, last = next, first
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, first := range covered {
+		if err := conn.Exec("DELETE FROM frame WHERE id = ?", first); err != nil {
+			return err
+		}
+	}
+	// What is whole somewhere else was damaged in a copy only.
+	return conn.Exec(`DELETE FROM quarantine WHERE sink = -1 AND EXISTS
+		(SELECT 1 FROM frame WHERE frame.id < quarantine.position + quarantine.n AND frame.id + frame.n > quarantine.position)`)
+}
+
+// openSinks takes the sinks whose rows are believed. One that records name and
+// that has no row is lost.
+func (r *rebuild) openSinks(*sqlite.Conn) error {
+	r.sets = make(map[uint32][]edge.SinkID)
+	named := map[edge.SinkID]bool{}
+	for number, text := range r.owed {
+		set, err := parseSinks(text)
+		if err != nil {
+			continue // it was believed for its checksum
+		}
+		r.sets[uint32(number)] = set
+		r.lastSet = max(r.lastSet, uint32(number))
+		for _, sink := range set {
+			named[sink] = true
+		}
+	}
+	for _, sink := range r.foundSinks() {
+		r.sinks = append(r.sinks, &sinkCount{foundSink: sink})
+		r.report.Sinks = append(r.report.Sinks, sink.Name)
+		delete(named, sink.ID)
+	}
+	// A file without any sink may have lost all of them. One that is new then
+	// gets what there is, which is nothing when there never was a sink.
+	r.report.CursorsLost = len(named) > 0 || len(r.sinks) == 0
+	return nil
+}
+
+// dropStale removes frames in front of a hole that no sink needs: they were
+// deleted before, and only their bytes were still there.
+func (r *rebuild) dropStale(conn *sqlite.Conn) error {
+	if r.report.CursorsLost {
+		return nil
+	}
+	needed := edge.Position(MaxPosition)
+	for _, sink := range r.sinks {
+		needed = min(needed, sink.Cursor)
+	}
+	end, keep := int64(0), int64(0)
+	err := conn.Query("SELECT id, n FROM frame ORDER BY id", func(row sqlite.Row) error {
+		if first := row.Int(0); first > end && edge.Position(first) <= needed {
+			keep = first
+		}
+		end = row.Int(0) + row.Int(1)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := conn.Exec("DELETE FROM quarantine WHERE sink = -1 AND position + n <= ?", keep); err != nil {
+		return err
+	}
+	return conn.Exec("DELETE FROM frame WHERE id < ?", keep)
+}
+
+// count reads every frame once.
+func (r *rebuild) count(conn *sqlite.Conn) error {
+	return conn.Query(SelectFrames+" ORDER BY id", func(row sqlite.Row) error {
+		frame, err := r.decoder.DecodeStored(ReadFrame(row))
+		if err != nil {
+			return fmt.Errorf("a frame changed after it was read: %w", err)
+		}
+		r.report.Records += int64(len(frame.Records))
+		for i := range frame.Records {
+			r.lastSet = max(r.lastSet, frame.Owed[i])
+			for _, sink := range r.sinks {
+				sink.add(frame.First+edge.Position(i), r.members(frame.Owed[i]))
+			}
+		}
+		r.head = frame.End() - 1
+		return nil
+	})
+}
+
+// members returns the sinks of a set. Records whose set is lost are owed to every
+// sink: what arrives where nobody asked for it is better than what is lost.
+func (r *rebuild) members(number uint32) []edge.SinkID {
+	set, known := r.sets[number]
+	if !known {
+		for _, sink := range r.sinks {
+			set = append(set, sink.ID)
+		}
+		r.sets[number] = set
+	}
+	return set
+}
+
+func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
+	if !s.owes(position, set) {
+		return
+	}
+	if position > s.Counted {
+		s.beyond++
+	}
+	if !s.decided(position) {
+		s.pending++
+	}
+}
+
+// nameHoles puts the positions that are gone into quarantine, so that whoever
+// comes to them knows that nothing is to be looked for.
+func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
+	var holes Spans
+	end := edge.Position(0)
+	err := conn.Query(`SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY 1`, func(row sqlite.Row) error {
+		first := edge.Position(row.Int(0))
+		if end > 0 && first > end {
+			holes = append(holes, Span{end, first})
+		}
+		end = max(end, first+edge.Position(row.Int(1)))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// What was handed out and is not there any more ends where the counters do.
+	highest := max(r.head, r.ledger.Counted, end-1)
+	for _, sink := range r.sinks {
+		highest = max(highest, sink.Counted, sink.Cursor-1)
+	}
+	if first := max(end, 1); first <= highest {
+		holes = append(holes, Span{first, highest + 1})
+	}
+	for _, hole := range holes {
+		if err := insertHole(conn, hole, "it is not in the file any more"); err != nil {
+			return err
+		}
+	}
+	apart, err := r.undecidedApart(conn)
+	r.lost = apart - r.apart
+	r.head, r.skipped = highest, positionsSkipped
+	if !r.ledger.found {
+		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-highest))
+		if r.report.Records == 0 {
+			r.lost = max(r.lost, 1) // whatever it was, somebody has to know
+		}
+	}
+	return err
+}
+
+// undecidedApart returns how many records are in quarantine that some sink has not
+// decided.
+func (r *rebuild) undecidedApart(conn *sqlite.Conn) (count int64, err error) {
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?",
+		func(row sqlite.Row) { count = row.Int(0) }, int64(r.undecided()), reasonSkipped)
+	return count, err
+}
+
+// undecided returns the first position that some sink has not decided.
+func (r *rebuild) undecided() edge.Position {
+	first := edge.Position(MaxPosition)
+	for _, sink := range r.sinks {
+		first = min(first, sink.Cursor)
+	}
+	if len(r.sinks) == 0 {
+		return 0
+	}
+	return first
+}
+
+func (r *rebuild) writeSets(conn *sqlite.Conn) error {
+	for number := uint32(1); number <= r.lastSet; number++ {
+		if err := InsertSet(conn, int64(number), FormatSinks(r.members(number))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeLedger writes totals that follow from positions, and a new log.
+func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
+	old := &r.ledger
+	if !old.found {
+		old.values = []any{int64(1), int64(0), int64(0), int64(1), int64(0), int64(0), int64(0), int64(0), int64(0)}
+	}
+	var letters, lettersLast, attemptBytes int64
+	if _, err := conn.One("SELECT count(*), coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
+		letters, lettersLast = row.Int(0), row.Int(1)
+	}); err != nil {
+		return err
+	}
+	if _, err := conn.One("SELECT coalesce(sum(? + length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB))), 0) FROM attempt", func(row sqlite.Row) {
+		attemptBytes = row.Int(0)
+	}, int64(AttemptRowBytes)); err != nil {
+		return err
+	}
+	refused := max(old.Refused, lettersLast)
+	if err := r.insertOld(conn, "ledger", r.ledger.values); err != nil {
+		return err
+	}
+	log, err := renewLog(conn, old.logs, r.head+1, refused+1, old.found)
+	if err != nil {
+		return err
+	}
+	head := r.head + edge.Position(r.skipped)
+	if err := insertHole(conn, Span{r.head + 1, head + 1}, reasonSkipped); err != nil {
+		return err
+	}
+	row := StoredLedger{Log: int64(log), ReplayFrom: max(1, r.head-ReplayRecords), CursorsLost: r.report.CursorsLost, LedgerCounts: LedgerCounts{
+		Counted: head, Accepted: int64(head) - old.Skipped - r.skipped, Unrouted: old.Unrouted, Refused: refused, Evicted: refused - letters,
+		AttemptBytes: attemptBytes, Quarantined: old.Quarantined + r.lost, Salvaged: old.Salvaged + 1, Skipped: old.Skipped + r.skipped,
+	}}
+	return row.replace(conn)
+}
+
+// reportAll reports a file of which nothing was found: neither what it held nor
+// which sinks were owed it. The count says that it was something.
+func (r *rebuild) reportAll(conn *sqlite.Conn) error {
+	if r.ledger.found || len(r.sinks) > 0 || r.report.Records > 0 {
+		return nil
+	}
+	why := LossReason{Kind: edge.LossQuarantined, Reason: "damaged_file"}
+	return NewStretch(why, time.Now(), Span{1, r.head + 2}, r.lost, time.Time{}, Unnamed).Write(conn, edge.Ingress)
+}
+
+// renewLog gives a file a log that it has not had, and keeps the earlier ones for
+// the positions below.
+func renewLog(conn *sqlite.Conn, known Logs, before edge.Position, letters int64, keep bool) (uint16, error) {
+	used := map[uint16]bool{known.Current: true}
+	for i := range known.earlier {
+		used[known.earlier[i].log] = true
+		if err := known.earlier[i].insert(conn); err != nil {
+			return 0, err
+		}
+	}
+	if keep {
+		last := earlierLog{before: before, letters: letters, log: known.Current}
+		if err := last.insert(conn); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		log := uint16(rand.IntN(LogMax))
+		if !used[log] || len(used) == LogMax {
+			return log, nil
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package queuefile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// foundSinks returns the believed rows in order of id, the newest of each.
+func (f *findings) foundSinks() []*foundSink {
+	var all []*foundSink
+	names := map[string]bool{}
+	for _, sink := range f.sinks {
+		all = append(all, sink)
+	}
+	slices.SortFunc(all, func(a, b *foundSink) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.DeleteFunc(all, func(sink *foundSink) bool {
+		name, _ := sink.values[1].(string) // that of a deleted one differs
+		twice := names[name]
+		names[name] = true
+		return twice
+	})
+}
+
+// writeSinks writes each sink where it was, with counters that balance: what it
+// was owed and is in no frame any more is lost.
+func (r *rebuild) writeSinks(conn *sqlite.Conn) error {
+	at := r.ledger.Clock.Gateway
+	if at.IsZero() {
+		at = time.Now()
+	}
+	for _, sink := range r.sinks {
+		totals, err := r.balance(conn, sink)
+		if err != nil {
+			return err
+		}
+		if err := r.insertOld(conn, "sink", sink.values); err != nil {
+			return err
+		}
+		row := sink.StoredSink
+		row.SinkCounts = totals
+		if err := row.Save(conn, false); err != nil {
+			return fmt.Errorf("write sink %s: %w", sink.Name, err)
+		}
+		if lost := totals.Discarded - sink.Discarded; lost > 0 && !sink.unsure {
+			r.report.Lost += lost
+			loss := NewStretch(DamagedReason, at, Span{sink.Cursor, max(sink.Cursor, r.head) + 1}, lost, time.Time{}, Unnamed)
+			if err := loss.Write(conn, sink.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// balance counts a sink's account anew from what is there.
+func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (SinkCounts, error) {
+	// A letter above the cursor was born after the row that was found: its record
+	// is delivered again, and may die again.
+	if err := r.dropUndecidedLetters(conn, sink); err != nil {
+		return SinkCounts{}, err
+	}
+	totals := sink.SinkCounts
+	_, err := conn.One("SELECT count(*) FROM dead WHERE sink = ?", func(row sqlite.Row) {
+		r.report.DeadLetters += row.Int(0)
+		totals.Dead = row.Int(0)
+	}, int64(sink.ID))
+	if err != nil {
+		return totals, err
+	}
+	totals.Counted = r.head + edge.Position(r.skipped)
+	totals.Owed += sink.beyond
+	rest := totals.Delivered + totals.Dead + totals.Held + totals.Discarded + totals.Expired + sink.pending
+	switch missing := totals.Owed - rest; {
+	case sink.unsure || totals.Owed < 0:
+		totals.Owed = rest
+	case missing >= 0:
+		totals.Discarded += missing
+	case totals.Delivered >= -missing: // letters came back that had been delivered
+		totals.Delivered += missing
+	default:
+		totals.Owed = rest
+	}
+	return totals, nil
+}
+
+func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, sink *sinkCount) error {
+	var undecided []edge.Position
+	err := conn.Query("SELECT position FROM dead WHERE sink = ? AND position >= ?", func(row sqlite.Row) error {
+		if position := edge.Position(row.Int(0)); !sink.decided(position) {
+			undecided = append(undecided, position)
+		}
+		return nil
+	}, int64(sink.ID), int64(sink.Cursor))
+	for _, position := range undecided {
+		if err == nil {
+			err = DeleteLetter(conn, sink.ID, position)
+		}
+	}
+	return err
+}
+
+// writeDeaths counts dead letters by reason. How many there ever were is
+// believed when it was found.
+func (r *rebuild) writeDeaths(conn *sqlite.Conn) error {
+	// Letters of sinks that are lost cannot be told to anybody.
+	if err := conn.Exec("DELETE FROM dead WHERE sink <> 0 AND sink NOT IN (SELECT id FROM sink)"); err != nil {
+		return err
+	}
+	counts := map[deathKey]Deaths{}
+	err := conn.Query("SELECT sink, reason, count(*) FROM dead GROUP BY sink, reason", func(row sqlite.Row) error {
+		counts[deathKey{edge.SinkID(row.Int(0)), row.Text(1)}] = Deaths{Now: row.Int(2), Ever: row.Int(2)}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for key, ever := range r.deaths {
+		count := counts[key]
+		count.Ever = max(count.Ever, ever)
+		counts[key] = count
+	}
+	for key, count := range counts {
+		if err := WriteDeaths(conn, key.sink, map[string]Deaths{key.reason: count}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertOld puts a row back with every column that it had, so that those which
+// only others know are kept too.
+func (f *findings) insertOld(conn *sqlite.Conn, table string, values []any) error {
+	names := f.columns[table]
+	values = slices.Clone(values[:min(len(values), len(names))])
+	if len(values) == 0 {
+		return fmt.Errorf("no row of %s", table)
+	}
+	marks := strings.Repeat(", ?", len(values))[2:]
+	err := conn.Exec("INSERT INTO "+table+"("+strings.Join(names[:len(values)], ", ")+") VALUES("+marks+")", values...)
+	if err != nil {
+		return fmt.Errorf("put a row of %s back: %w", table, err)
+	}
+	return nil
+}

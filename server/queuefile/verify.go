@@ -1,0 +1,358 @@
+package queuefile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// ProblemKind says what a problem is about.
+type ProblemKind string
+
+// The kinds of problems.
+const (
+	ProblemStructure ProblemKind = "structure" // the trees of the database
+	ProblemRow       ProblemKind = "row"       // a row that everything depends on
+	ProblemFrame     ProblemKind = "frame"     // stored messages
+	ProblemGap       ProblemKind = "gap"       // messages that are in no frame
+	ProblemLetter    ProblemKind = "dead_letter"
+	ProblemDevice    ProblemKind = "identity_window"
+	ProblemLedger    ProblemKind = "ledger" // a counter
+)
+
+// Problem is one thing that Verify has found.
+type Problem struct {
+	Kind     ProblemKind   `json:"kind"`
+	Position edge.Position `json:"position,omitempty"` // where there is one
+	Sink     string        `json:"sink,omitempty"`
+	Detail   string        `json:"detail"`
+}
+
+// Verification is what was checked, and what was found.
+type Verification struct {
+	Path        string    `json:"path"`
+	Bytes       int64     `json:"bytes"`      // of the file
+	WALBytes    int64     `json:"wal_bytes"`  // read as well
+	FreeBytes   int64     `json:"free_bytes"` // in the file, that a compaction gives back
+	Frames      int64     `json:"frames"`
+	Records     int64     `json:"messages"`
+	DeadLetters int64     `json:"dead_letters"`
+	Devices     int64     `json:"devices"`
+	Attempts    int64     `json:"attempts"`
+	Sinks       int64     `json:"sinks"`
+	Quarantined int64     `json:"quarantined"`
+	Structural  int64     `json:"structural"` // problems that only a repair removes
+	Problems    []Problem `json:"problems"`   // the first problemsMax
+	Found       int64     `json:"found"`      // all of them
+	Notes       []string  `json:"notes"`      // what is no problem, and worth knowing
+}
+
+// problemsMax bounds what is listed.
+const problemsMax = 1000
+
+func (v *Verification) add(problem Problem) {
+	v.Found++
+	switch problem.Kind {
+	case ProblemStructure, ProblemRow, ProblemGap:
+		v.Structural++
+	}
+	if len(v.Problems) < problemsMax {
+		v.Problems = append(v.Problems, problem)
+	}
+}
+
+// Verify reads the whole file that lies at path, and the WAL beside it, and checks
+// everything that has a checksum, the trees of the database, and the ledger. It
+// changes nothing, and nobody may work with the file meanwhile: it fails with an
+// error that [IsInUse] knows when somebody does, with one that [IsNewer] knows for
+// another schema, and with fs.ErrNotExist when there is no file. Damage is no
+// error, it is in the Verification.
+func Verify(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
+	return verifyFile(ctx, disk, path, newPacer(ctx))
+}
+
+// verifyFile is Verify at a pace.
+func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer) (Verification, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Verification{}, err
+	}
+	v := Verification{Path: path, Problems: []Problem{}, Notes: []string{}}
+	if err := v.lookForUnfinished(disk); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	path = v.Path
+	if v.Bytes, err = disk.Size(path); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	if v.WALBytes, err = disk.Size(path + "-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	if readable, err := v.lookAtWAL(disk); err != nil || !readable {
+		if err != nil {
+			err = fmt.Errorf("verify: %w", err)
+		}
+		return v, err
+	}
+	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})
+	if IsDamage(err) {
+		v.add(Problem{Kind: ProblemStructure, Detail: err.Error()})
+		return v, nil
+	}
+	if err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	return v, cmp.Or(v.run(ctx, db, pace), db.Close())
+}
+
+// lookForUnfinished finds a replacement that a crash has interrupted: the next
+// start finishes it, and serves that file.
+func (v *Verification) lookForUnfinished(disk sqlite.Disk) error {
+	for _, replacement := range replacements {
+		switch _, err := disk.Size(v.Path + replacement.suffix); {
+		case err == nil:
+			v.Notes = append(v.Notes, "a crash has interrupted the replacement of "+v.Path+"; the next start serves this file")
+			v.Path += replacement.suffix
+			return nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAtWAL finds what SQLite does not read of the WAL, and reports whether the disk
+// gives back all of it. Otherwise nobody can open the file.
+func (v *Verification) lookAtWAL(disk sqlite.Disk) (readable bool, err error) {
+	image, err := sqlite.OpenImage(disk, v.Path)
+	if err != nil {
+		return false, err
+	}
+	lost := image.WALUnreadable()
+	if lost > 0 {
+		failure := sqlite.WALUnreadableError{Path: v.Path, Frames: lost}
+		v.add(Problem{Kind: ProblemStructure, Detail: failure.Error()})
+		v.Notes = append(v.Notes, "nothing else was looked at: look at dmesg first, the disk may only be away; a repair gives up what it does not give back")
+	} else if image.WALDamaged() {
+		v.add(Problem{Kind: ProblemStructure, Detail: "the WAL is damaged, and commits that were on disk lie behind the damage"})
+	} else if image.HasTail() {
+		v.Notes = append(v.Notes, "the WAL ends with a transaction that a crash has cut off; the next start keeps the whole frames in it")
+	}
+	return lost == 0, image.Close()
+}
+
+// VerifyOpen is Verify for a file that is open and that nobody writes to.
+func VerifyOpen(ctx context.Context, path string, db *sqlite.DB) (Verification, error) {
+	v := Verification{Path: path, Problems: []Problem{}}
+	return v, v.run(ctx, db, nil)
+}
+
+// verifier is one look at a file, in one snapshot per check.
+type verifier struct {
+	*Verification
+	conn    *sqlite.Conn
+	decoder *Decoder
+	names   map[edge.SinkID]string
+	head    edge.Position // highest that any believed row knows
+	pace    *pacer
+}
+
+// run makes the checks. It fails only when it could not look.
+func (v *Verification) run(ctx context.Context, db *sqlite.DB, pace *pacer) error {
+	return v.look(func(look func(*sqlite.Conn) error) error { return db.Read(ctx, look) }, pace)
+}
+
+// look is run for any way to read.
+func (v *Verification) look(read func(look func(*sqlite.Conn) error) error, pace *pacer) error {
+	decoder, err := NewDecoder(new(Logs))
+	if err != nil {
+		return err
+	}
+	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}, pace: pace}
+	for _, check := range []func() error{look.trees, look.ledgerRow, look.sets, look.sinks, look.frames, look.letters, look.devices, look.counts, look.recount} {
+		err := read(func(conn *sqlite.Conn) error {
+			look.conn = conn
+			return check()
+		})
+		switch {
+		case IsDamage(err):
+			v.add(Problem{Kind: ProblemStructure, Detail: err.Error()})
+		case err != nil:
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) trees() error {
+	usage, err := v.conn.Usage()
+	if err != nil {
+		return err
+	}
+	v.FreeBytes = usage.Spare
+	return v.conn.Query("PRAGMA integrity_check(100)", func(row sqlite.Row) error {
+		if text := row.Text(0); text != "ok" {
+			v.add(Problem{Kind: ProblemStructure, Detail: text})
+		}
+		return nil
+	})
+}
+
+// ledgerRow checks the one row of the ledger, and the logs before this one.
+func (v *verifier) ledgerRow() error {
+	var stored StoredLedger
+	found, err := v.conn.One(SelectLedger, func(row sqlite.Row) { stored = ReadLedger(row) })
+	if err != nil {
+		return err
+	}
+	v.Quarantined = stored.Quarantined
+	switch {
+	case !found:
+		v.add(Problem{Kind: ProblemRow, Detail: "ledger: there is no row"})
+	case !stored.PlaceHolds():
+		v.add(Problem{Kind: ProblemRow, Detail: "ledger: where the file is, is not what was written"})
+	default:
+		v.head = stored.Counted
+	}
+	if _, err := LoadLogs(v.conn, uint16(stored.Log)); errors.Is(err, ErrRow) {
+		v.add(Problem{Kind: ProblemRow, Detail: err.Error()})
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (v *verifier) sets() error {
+	last := int64(0)
+	return v.conn.Query(SelectSets+" ORDER BY id", func(row sqlite.Row) error {
+		stored := ReadSet(row)
+		_, err := stored.Members()
+		if last++; err != nil || stored.Number != last || !stored.Holds() {
+			v.add(Problem{Kind: ProblemRow, Detail: fmt.Sprintf("owed set %d, %q, is not what was written", stored.Number, stored.Sinks)})
+			last = stored.Number
+		}
+		return nil
+	})
+}
+
+// sinks checks where each sink is, and what it counts.
+func (v *verifier) sinks() error {
+	return v.conn.Query(SelectSinks+" ORDER BY id", func(row sqlite.Row) error {
+		v.Sinks++
+		stored := ReadSink(row)
+		v.names[stored.ID] = stored.Name
+		if _, err := ParseSpans(stored.Settled, stored.Cursor); err != nil || !stored.PlaceHolds() {
+			v.add(Problem{Kind: ProblemRow, Position: stored.Cursor, Sink: stored.Name, Detail: "the cursor and ranges of the sink are not what was written"})
+		} else {
+			v.head = max(v.head, stored.Cursor-1)
+		}
+		if !stored.CountsHold() {
+			v.add(Problem{Kind: ProblemLedger, Sink: stored.Name, Detail: "the counters of the sink are not what was written"})
+		} else {
+			v.head = max(v.head, stored.Counted)
+		}
+		return nil
+	})
+}
+
+// frames reads every frame, and looks for positions that are nowhere.
+func (v *verifier) frames() error {
+	apart, err := QuarantinedSpans(v.conn)
+	if err != nil {
+		return err
+	}
+	next := edge.Position(0)
+	gap := func(end edge.Position) {
+		if next > 0 && next < end && !apart.Contains(Span{next, end}) {
+			v.add(Problem{Kind: ProblemGap, Position: next, Detail: fmt.Sprintf("messages %d to %d are in no frame", next, end-1)})
+		}
+	}
+	err = v.conn.Query(SelectFrames+" ORDER BY id", func(row sqlite.Row) error {
+		if err := v.pace.rest(); err != nil {
+			return err
+		}
+		stored := ReadFrame(row)
+		v.Frames++
+		gap(stored.First)
+		if stored.First < next {
+			v.add(Problem{Kind: ProblemGap, Position: stored.First, Detail: fmt.Sprintf("messages %d to %d are in two frames", stored.First, next-1)})
+		}
+		next = stored.End()
+		if _, err := v.decoder.DecodeStored(stored); err != nil {
+			v.add(Problem{Kind: ProblemFrame, Position: stored.First, Detail: err.Error()})
+			return nil
+		}
+		v.Records += int64(stored.Count)
+		return nil
+	})
+	if err == nil {
+		gap(v.head + 1)
+	}
+	return err
+}
+
+func (v *verifier) letters() error {
+	return v.conn.Query(SelectLetters+" ORDER BY sink, position", func(row sqlite.Row) error {
+		if err := v.pace.rest(); err != nil {
+			return err
+		}
+		letter := ReadLetter(row)
+		v.DeadLetters++
+		if _, err := v.decoder.DecodeLetter(&letter); err != nil {
+			name := cmp.Or(v.names[letter.Sink], fmt.Sprint(letter.Sink))
+			v.add(Problem{Kind: ProblemLetter, Position: letter.Position, Sink: name, Detail: err.Error()})
+		}
+		return nil
+	})
+}
+
+func (v *verifier) devices() error {
+	return v.conn.Query(SelectDevices, func(row sqlite.Row) error {
+		v.Devices++
+		if _, err := checkDevice(edge.DeviceID(row.Text(0)), row.Bytes(1)); err != nil {
+			v.add(Problem{Kind: ProblemDevice, Detail: fmt.Sprintf("%s: %v", row.Text(0), err)})
+		}
+		return nil
+	})
+}
+
+func (v *verifier) counts() error {
+	_, err := v.conn.One("SELECT count(*) FROM attempt", func(row sqlite.Row) { v.Attempts = row.Int(0) })
+	return err
+}
+
+// recount compares the counters with what is stored. Where rows are damaged, what
+// they count says nothing.
+func (v *verifier) recount() error {
+	if v.Structural > 0 {
+		v.Notes = append(v.Notes, "the ledger was not recounted: what it counts cannot all be read")
+		return nil
+	}
+	sameSnapshot := func(_ context.Context, look func(*sqlite.Conn) error) error {
+		if err := v.pace.rest(); err != nil {
+			return err
+		}
+		return look(v.conn)
+	}
+	recount, err := CountFile(context.Background(), sameSnapshot, v.decoder)
+	if err != nil {
+		return err
+	}
+	if recount.Damaged > 0 {
+		v.Notes = append(v.Notes, "the ledger was not compared with the file: what lies in damaged frames is still counted as pending")
+		return nil
+	}
+	for _, mismatch := range recount.Mismatches {
+		if mismatch.Field == fieldChecksum && mismatch.Account != edge.LedgerTotal {
+			continue // found with the sink
+		}
+		v.add(Problem{Kind: ProblemLedger, Sink: mismatch.Account, Detail: fmt.Sprintf("%s: the counter says %d, the file holds %d", mismatch.Field, mismatch.Counted, mismatch.Recounted)})
+	}
+	return nil
+}
