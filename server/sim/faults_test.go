@@ -56,6 +56,21 @@ var mutants = []mutant{
 		Old:  "if frames == framesPerCommit || end > keep ||",
 		New:  "if frames == framesPerCommit || edge.Position(row.Int(0)) > keep ||",
 	}}},
+	{name: "RetentionOneRecordTooFar", changes: []overlay.Change{{
+		File: "server/queue/retention.go",
+		Old:  "if frames == framesPerCommit || end > keep ||",
+		New:  "if frames == framesPerCommit || end-1 > keep ||",
+	}}},
+	{name: "MergeDropsLastRecord", changes: []overlay.Change{{
+		File: "server/queue/merge.go",
+		Old:  "\t\t\tfor i := range frame.Records {\n\t\t\t\tm.encoder.Add(",
+		New:  "\t\t\tfor i := range frame.Records[:max(1, len(frame.Records)-1)] {\n\t\t\t\tm.encoder.Add(",
+	}}},
+	{name: "LettersOfDeletedSinkKept", changes: []overlay.Change{{
+		File: "server/queue/delete.go",
+		Old:  "return q.discardLetters(ctx, a, why)",
+		New:  "return nil",
+	}}},
 	// Others sync the same folder soon after the rename, so that it takes all of
 	// them to lose anything; and SQLite does with its first sync of a WAL, without
 	// looking at the result, so that it also takes a sync that fails.

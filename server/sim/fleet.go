@@ -48,10 +48,11 @@ type message struct {
 	replaced bool     // another payload was sent under its identity: not sent again
 
 	// Guarded by fleet.mu.
-	waiting bool // handed over, not answered yet
-	sends   int
-	first   edge.CorrelationID // zero until it is acknowledged
-	failed  bool               // its key was refused, for good
+	waiting           bool // handed over, not answered yet
+	sends             int
+	first             edge.CorrelationID // zero until it is acknowledged
+	offered, answered time.Time          // for the first time
+	failed            bool               // its key was refused, for good
 }
 
 func newFleet(w *world) *fleet {
@@ -182,6 +183,9 @@ func (f *fleet) offer(m *message) bool {
 		Replier: &door{fleet: f, life: l}, Token: uint64(m.index),
 	}
 	f.mu.Lock()
+	if m.sends == 0 {
+		m.offered = time.Now()
+	}
 	m.waiting = true
 	m.sends++
 	f.mu.Unlock()
@@ -291,7 +295,7 @@ func (f *fleet) acknowledged(m *message, receipt edge.Receipt) {
 	}
 	f.acked[id] = m
 	if m.first.IsZero() {
-		m.first = id
+		m.first, m.answered = id, time.Now()
 	}
 }
 

@@ -86,7 +86,8 @@ func (w *world) start() error {
 	before, flipped := w.faults(), w.flipped()
 	q, err := queue.Open(ctx, queue.Settings{
 		Path: dataPath, Disk: w.disk.Port(),
-		CommitInterval: w.settings.CommitInterval, RetentionDelivered: w.settings.Retention, MaxBytes: w.settings.MaxBytes,
+		CommitInterval: w.settings.CommitInterval, MaxBytes: w.settings.MaxBytes, RetentionDelivered: w.settings.Retention,
+		RetentionDeliveredBytes: w.settings.RetentionBytes, RetentionRemovedSink: w.settings.RetentionRemovedSink,
 	}, w.observer)
 	if err != nil {
 		return err
@@ -102,9 +103,12 @@ func (w *world) start() error {
 	dispatchCtx, l.stopDispatch = context.WithCancel(ctx)
 	queueCtx, l.stopQueue = context.WithCancel(ctx)
 	destinations := map[edge.SinkID]edge.Sink{}
-	for i, planned := range l.plan.Sinks {
-		destinations[planned.ID] = &connection{sink: w.sinks[i], life: l}
+	for i, id := range w.ids {
+		if w.serves(i) {
+			destinations[id] = &connection{sink: w.sinks[i], life: l}
+		}
 	}
+	w.reigns = append(w.reigns, reign{head: q.Head(), third: w.serves(third)})
 	dispatcher := dispatch.New(l.plan, q, destinations, w.observer)
 	ends := make(chan struct{}, 2)
 	go func() { l.ran <- q.Run(queueCtx); ends <- struct{}{} }()
@@ -161,20 +165,24 @@ func (w *world) judgeSalvage(flipped int) {
 
 // build makes what needs the queue.
 func (l *life) build(ctx context.Context) error {
-	specs := make([]queue.SinkSpec, len(sinkNames))
-	planned := l.w.settings.Lanes
+	w := l.w
+	var specs []queue.SinkSpec
+	var planned []edge.PlannedSink
 	for i, name := range sinkNames {
-		specs[i] = queue.SinkSpec{Name: name, Kind: "sim", Limits: l.w.settings.Limits[i]}
+		if w.serves(i) {
+			specs = append(specs, queue.SinkSpec{Name: name, Kind: "sim", Limits: w.settings.Limits[i]})
+			planned = append(planned, w.settings.Lanes[i])
+		}
 	}
 	ids, err := l.queue.EnsureSinks(ctx, specs)
 	if err != nil {
 		return fmt.Errorf("register sinks: %w", err)
 	}
-	for i := range planned {
-		planned[i].ID = ids[i]
+	for i := range planned { // the one that may be missing is the last one
+		planned[i].ID, w.ids[i] = ids[i], ids[i]
 	}
-	l.plan = edge.NewPlan(planned[:])
-	l.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: edge.MaxPayloadBytes}, l.plan, l.queue, l.w.observer)
+	l.plan = edge.NewPlan(planned)
+	l.pipeline = ingest.New(ingest.Settings{MaxPayloadBytes: edge.MaxPayloadBytes}, l.plan, l.queue, w.observer)
 	return nil
 }
 

@@ -2,12 +2,13 @@ package sim
 
 import (
 	"context"
+	"slices"
 
 	"combotto.io/gateway/server/edge"
 )
 
 // lossReport is what the gateway says that it has given up, by sink.
-type lossReport [2]struct {
+type lossReport [3]struct {
 	stretches []edge.Loss
 	left      map[edge.DeviceID]int64 // losses that no missing message was held against
 }
@@ -17,7 +18,7 @@ func (w *world) readLosses() *lossReport {
 	report := &lossReport{}
 	stats := w.life.queue.Stats()
 	for i := range report {
-		sink := w.life.plan.Sinks[i].ID
+		sink := w.ids[i]
 		stretches, err := w.life.queue.Losses(context.Background(), edge.LossFilter{Sinks: []edge.SinkID{sink}}, 0, 1<<20)
 		if err != nil {
 			w.fail("the loss report cannot be read: %v", err)
@@ -31,17 +32,31 @@ func (w *world) readLosses() *lossReport {
 				report[i].left[device.Device] += device.Count
 				named += device.Count
 			}
-			if named != stretch.Count || stretch.Kind != edge.LossExpired {
+			if named != stretch.Count || !w.givenUpAs(i, &stretch) {
 				w.fail("sink %s: of %d losses %d are named: %+v", sinkNames[i], stretch.Count, named, stretch)
 			}
 		}
-		for _, sink := range stats.Sinks {
-			if sink.Name == sinkNames[i] && sink.Expired != count {
-				w.fail("sink %s: %d losses are reported, the ledger says %d", sinkNames[i], count, sink.Expired)
+		for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+			if sink.Name == sinkNames[i] && sink.Expired+sink.Discarded != count {
+				w.fail("sink %s: %d losses are reported, the ledger says %d and %d", sinkNames[i], count, sink.Expired, sink.Discarded)
 			}
 		}
 	}
 	return report
+}
+
+// givenUpAs reports whether somebody has set what a stretch says: a limit of the
+// sink, or its end.
+func (w *world) givenUpAs(index int, stretch *edge.Loss) bool {
+	switch {
+	case stretch.Kind == edge.LossExpired:
+		return w.settings.givesUp(index) && stretch.Actor == ""
+	case stretch.Kind != edge.LossDiscarded || index != third || w.tenure != sinkDeleted:
+		return false
+	case stretch.Reason == edge.LossSinkRemoved:
+		return w.settings.RetentionRemovedSink > 0 && stretch.Actor == ""
+	}
+	return stretch.Reason == edge.LossOperator && stretch.Actor == "operator"
 }
 
 // explain reports whether a record that a sink never got is in the report, and

@@ -10,6 +10,9 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
+// quietOneIn is how rare a long pause is: it takes as long as everything else.
+const quietOneIn = 100
+
 // operate does one thing that happens in a gateway's life.
 func (w *world) operate() {
 	if w.life == nil {
@@ -36,12 +39,16 @@ func (w *world) operate() {
 		d := pick(w.random, w.fleet.devices...)
 		w.fleet.contradict(d)
 		w.fleet.send(d)
+	case draw < 80 && w.random.IntN(quietOneIn) == 0:
+		time.Sleep(11 * time.Minute) // all that is small is merged
 	case draw < 80:
 		time.Sleep(pick(w.random, time.Microsecond, time.Millisecond, 10*time.Millisecond, 60*time.Millisecond, time.Second, 5*time.Second))
 	case draw < 88:
 		synctest.Wait() // nothing that can happen now is left
-	case draw < 94:
+	case draw < 93:
 		pick(w.random, w.sinks[:]...).change()
+	case draw < 94:
+		w.reconfigure()
 	case draw < 97:
 		w.requeue()
 	case draw < 98:

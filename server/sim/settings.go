@@ -12,11 +12,14 @@ import (
 type settings struct {
 	CommitInterval time.Duration
 	Retention      time.Duration
-	MaxBytes       int64
-	Devices        int
-	Window         int // messages that a device sends without an answer
-	Lanes          [2]edge.PlannedSink
-	Limits         [2]queue.Limits
+	RetentionBytes int64 // of what is delivered
+	// RetentionRemovedSink is how long the third sink is waited for.
+	RetentionRemovedSink time.Duration
+	MaxBytes             int64
+	Devices              int
+	Window               int // messages that a device sends without an answer
+	Lanes                [3]edge.PlannedSink
+	Limits               [3]queue.Limits
 }
 
 // givesUp reports whether records may be given up for a sink.
@@ -34,6 +37,8 @@ func drawSettings(random *rand.Rand) settings {
 		Devices:  1 + random.IntN(6),
 		Window:   1 + random.IntN(12),
 	}
+	s.RetentionBytes = pick[int64](random, 0, 0, 4<<10)
+	s.RetentionRemovedSink = pick(random, 0, 0, 2*time.Second)
 	for i, name := range sinkNames {
 		s.Lanes[i] = edge.PlannedSink{
 			Name: name, Kind: "sim", Sealed: random.IntN(2) == 0, Concurrency: 1 + random.IntN(4), Timeout: pick(random, time.Second, 10*time.Second),
@@ -46,4 +51,4 @@ func drawSettings(random *rand.Rand) settings {
 	return s
 }
 
-var sinkNames = [2]string{"first", "second"}
+var sinkNames = [3]string{"first", "second", "third"}

@@ -1,9 +1,10 @@
 // Package sim is a simulation of the whole gateway, without sockets: the real
 // ingest, queue, SQLite and dispatch run on a disk that breaks, between devices
 // that send again whatever was not acknowledged and sinks that fail in every way
-// that sinks do. It is used by tests only.
+// that sinks do; operators requeue dead letters, and remove, name again and delete
+// a sink. It is used by tests only.
 //
-//	fleet --> ingest --> queue --> dispatch --> two faulty sinks
+//	fleet --> ingest --> queue --> dispatch --> three faulty sinks
 //	  ^         |          |
 //	  +-- answers      simdisk: power cuts, torn writes, EIO, ENOSPC,
 //	                            failed syncs, flipped bits, slow syncs
@@ -17,8 +18,9 @@
 // [Run] promises that a run has at least 200 operations, three faults and one
 // restart, and that afterwards, with everything mended,
 //
-//   - every acknowledged message has arrived at each sink or is a dead letter of
-//     it, with the payload that the device sent;
+//   - every acknowledged message has arrived at each sink that was configured
+//     then, or is a dead letter of it, with the payload that the device sent, or is
+//     in the loss report by a limit or with its sink;
 //   - the records of a device arrive in order, and one that arrives twice was in
 //     doubt: its reply was lost, or its settlement in a crash;
 //   - an acknowledgement names one record for ever: a repetition is answered with
@@ -42,6 +44,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -58,7 +61,7 @@ type Report struct {
 	Operations int
 	Restarts   int
 	Messages   int
-	Fired      map[string]int // faults, by kind
+	Fired      map[string]int // faults by kind, and what else has to come up
 	Failures   []string       // what must not happen; empty is good
 	Trace      []string       // what did happen, by virtual time
 }
@@ -83,8 +86,11 @@ type world struct {
 	settings settings
 	disk     *simdisk.Disk
 	fleet    *fleet
-	sinks    [2]*sink
-	life     *life // nil while no process runs
+	sinks    [3]*sink
+	ids      [3]edge.SinkID
+	tenure   tenure  // of the third
+	reigns   []reign // of the processes so far
+	life     *life   // nil while no process runs
 
 	began      time.Time
 	operations atomic.Int64
@@ -96,6 +102,7 @@ type world struct {
 
 	mu       sync.Mutex
 	fired    map[string]int
+	happened map[string]int // what is no fault
 	failures []string
 	trace    []string
 }
@@ -103,7 +110,7 @@ type world struct {
 func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 1)), observer: observe.NewDiscard(),
-		disk: simdisk.New(simdisk.Settings{Seed: seed}), began: time.Now(), fired: map[string]int{}, plan: map[int]int{},
+		disk: simdisk.New(simdisk.Settings{Seed: seed}), began: time.Now(), fired: map[string]int{}, happened: map[string]int{}, plan: map[int]int{},
 	}
 	w.settings = drawSettings(w.random)
 	w.flips = w.random.IntN(20) == 0
@@ -128,6 +135,7 @@ func (w *world) run() {
 		w.operate()
 	}
 	w.mend()
+	w.endTenure()
 	w.drain()
 	if !w.failed() {
 		w.verify()
@@ -195,6 +203,13 @@ func (w *world) count(fault string) {
 	w.fired[fault]++
 }
 
+// happen notes something that had to come up.
+func (w *world) happen(what string, times int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.happened[what] += times
+}
+
 // faults returns how many have struck.
 func (w *world) faults() (total int) {
 	for name, times := range w.disk.Fired() {
@@ -215,6 +230,7 @@ func (w *world) report() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.Copy(fired, w.fired)
+	maps.Copy(fired, w.happened)
 	return Report{
 		Operations: int(w.operations.Load()), Restarts: w.restarts, Messages: len(w.fleet.messages),
 		Fired: fired, Failures: w.failures, Trace: w.trace,

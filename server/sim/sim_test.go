@@ -90,6 +90,8 @@ var kinds = []string{
 	"sink: accepted, but no reply until the deadline", "sink: no reply until the deadline", "sink: reply lost after acceptance",
 	"sink: record rejected", "sink: batch rejected", "sink: panic",
 	"refused: full", "refused: conflict", "duplicate at a sink",
+	"sink removed", "sink returned", "sink deleted", "discarded with its sink", "dead letter of a deleted sink",
+	"given up by a limit, or with a sink", "removed by retention", "removed by retention in bytes", "merged frame",
 }
 
 // complain fails the test when some fault never struck, though there was time.

@@ -81,7 +81,7 @@ func poison(random *rand.Rand) int {
 	if random.IntN(10) > 0 {
 		return 0
 	}
-	return 1 + random.IntN(3)
+	return 1 + random.IntN(7)
 }
 
 // poisoned reports whether the sink rejects a record until it is mended.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"testing/synctest"
 	"time"
 
@@ -28,7 +29,7 @@ func (w *world) drain() {
 			continue
 		}
 		waiting := int64(0)
-		for _, sink := range w.life.queue.Stats().Sinks {
+		for _, sink := range w.life.queue.Stats().Sinks { // those that are removed and not deleted yet as well
 			waiting += sink.Pending + sink.Requeueing
 		}
 		if waiting == 0 {
@@ -56,6 +57,7 @@ func (w *world) verify() {
 	if !w.misread() {
 		w.ensureLife()
 		w.verifyLedger() // as it was saved
+		w.tally()
 		w.stop()
 	}
 }
@@ -79,10 +81,11 @@ func (w *world) verifyLedger() {
 	if stats.Accepted < int64(acked) {
 		w.fail("%d records are stored, %d were acknowledged", stats.Accepted, acked)
 	}
-	for i := range stats.Sinks {
-		sink := &stats.Sinks[i]
-		if sum := sink.Delivered + sink.Dead + sink.Held + sink.Discarded + sink.Expired + sink.Pending; sink.Owed != sum || sink.Owed != stats.Accepted {
-			w.fail("sink %s is owed %d of %d records, and %d are accounted for: %+v", sink.Name, sink.Owed, stats.Accepted, sum, *sink)
+	for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+		i := slices.Index(sinkNames[:], sink.Name)
+		sum := sink.Delivered + sink.Dead + sink.Held + sink.Discarded + sink.Expired + sink.Pending
+		if want := w.owedCount(i, stats.Head); sink.Owed != sum || sink.Owed != want {
+			w.fail("sink %s is owed %d records and %d are accounted for, want %d of %d: %+v", sink.Name, sink.Owed, sum, want, stats.Accepted, sink)
 		}
 		s := w.sinks[i]
 		s.mu.Lock()
@@ -90,8 +93,11 @@ func (w *world) verifyLedger() {
 		s.mu.Unlock()
 		// What has arrived without a reply, and was given up before it had one, is in
 		// both.
-		if few, many := sink.Delivered, sink.Delivered+sink.Expired; int64(arrived) < few || int64(arrived) > many {
-			w.fail("sink %s has %d records, the ledger says %d, and that %d were given up", sink.Name, arrived, sink.Delivered, sink.Expired)
+		if few, many := sink.Delivered, sink.Delivered+sink.Expired+sink.Discarded; int64(arrived) < few || int64(arrived) > many {
+			w.fail("sink %s has %d records, the ledger says %d, and that %d have expired and %d were discarded", sink.Name, arrived, sink.Delivered, sink.Expired, sink.Discarded)
+		}
+		if removed := i == third && w.tenure == sinkDeleted; sink.Removed != removed || removed && sink.Pending+sink.Dead > 0 {
+			w.fail("sink %s is deleted: %v, and the queue says %+v", sink.Name, removed, sink)
 		}
 		if sink.Expired > 0 && !w.settings.givesUp(i) {
 			w.fail("sink %s has lost %d records without a limit", sink.Name, sink.Expired)
@@ -129,10 +135,14 @@ func (w *world) verifyRecords() {
 	losses := w.readLosses()
 	for id, m := range w.fleet.acked {
 		for i, s := range w.sinks {
-			arrived, letter := s.arrivals[id], dead[w.life.plan.Sinks[i].ID][id]
+			arrived, letter := s.arrivals[id], dead[w.ids[i]][id]
 			switch {
+			case !w.owed(i, id.Position()):
+				if arrived != nil || letter != nil {
+					w.fail("message %d (%s) was not for sink %s, which has it", m.index, id, sinkNames[i])
+				}
 			case arrived == nil && letter == nil && losses.explain(i, m.device.id, id.Position()):
-				w.count("given up by a limit")
+				w.happen("given up by a limit, or with a sink", 1)
 			case arrived == nil && letter == nil:
 				w.fail("message %d was acknowledged as %s, but sink %s never got it", m.index, id, sinkNames[i])
 			case arrived != nil && letter != nil:
@@ -161,8 +171,63 @@ func (w *world) verifyJourney(q *queue.Queue, id edge.CorrelationID, m *message)
 		w.fail("the journey of message %d (%s) is that of %q", m.index, id, journey.Record.Payload)
 	}
 	for _, stage := range journey.Sinks {
-		if stage.State != edge.Acked && stage.State != edge.Dead && stage.State != edge.Expired {
+		if stage.State != edge.Acked && stage.State != edge.Dead && stage.State != edge.Expired && stage.State != edge.Discarded {
 			w.fail("message %d (%s) is %s at sink %d, though nothing is pending", m.index, id, stage.State, stage.Sink)
+		}
+	}
+}
+
+// framesLooked is how many frames are looked at for a merge.
+const framesLooked = 5
+
+// tally counts what has happened out of sight. It takes a start: what was read
+// before is remembered as it was.
+func (w *world) tally() {
+	if w.life == nil {
+		return
+	}
+	stats := w.life.queue.Stats()
+	gone := int(stats.Head)
+	if stats.Oldest > 0 {
+		gone = int(stats.Oldest) - 1
+	}
+	w.happen("removed by retention", gone)
+	if w.settings.RetentionBytes > 0 && w.settings.Retention >= time.Hour && w.settings.MaxBytes == 0 {
+		w.happen("removed by retention in bytes", gone)
+	}
+	for _, sink := range stats.Deleted {
+		w.happen("discarded with its sink", int(sink.Discarded))
+	}
+	byPosition := map[edge.Position]*message{}
+	for id, m := range w.fleet.acked {
+		byPosition[id.Position()] = m
+	}
+	looked, next := 0, stats.Oldest
+	for next > 0 && next <= stats.Head && looked < framesLooked {
+		m := byPosition[next]
+		next++
+		if m == nil {
+			continue
+		}
+		looked++
+		journey, err := w.life.queue.Journey(context.Background(), m.first)
+		if err != nil || journey.Frame == 0 {
+			continue // gone since
+		}
+		next = journey.Frame + edge.Position(journey.Records)
+		answered := time.Now() // the first of them
+		for position := journey.Frame; position < next; position++ {
+			other := byPosition[position]
+			if other == nil {
+				continue
+			}
+			if other.offered.After(answered) { // a commit holds nothing that came after its answers
+				w.happen("merged frame", 1)
+				break
+			}
+			if other.answered.Before(answered) {
+				answered = other.answered
+			}
 		}
 	}
 }
