@@ -218,7 +218,7 @@ func (g *gateway) stopping() {
 }
 
 func (g *gateway) queueHealth() rpc.Part {
-	room := g.queue.Room()
+	room := g.queue.Capacity()
 	switch {
 	case room.Refusal != nil:
 		return rpc.Part{Detail: room.Refusal.Message + "; " + room.Refusal.Hint}

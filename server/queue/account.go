@@ -29,10 +29,10 @@ const (
 //
 // Records that the sink is not owed count as decided.
 type account struct {
-	id   edge.SinkID
-	name string
-	due  signal // something may be due, or there is room for a lease
-	room signal // dead letters were saved, and there is room for more
+	id    edge.SinkID
+	name  string
+	due   signal // something may be due, or there is room for a lease
+	freed signal // dead letters were saved, and there is room for more
 
 	mu        sync.Mutex
 	kind      string

@@ -28,7 +28,7 @@ const (
 type intake struct {
 	bytesMax int
 	work     chan struct{} // nudged when a group waits, or when nothing more will come
-	room     signal
+	freed    signal
 
 	mu      sync.Mutex
 	waiting []*group // oldest first; the last one takes more entries
@@ -62,7 +62,7 @@ func (q *Queue) Append(ctx context.Context, entries ...edge.Entry) error {
 func (i *intake) put(ctx context.Context, entries []edge.Entry, size int) error {
 	i.mu.Lock()
 	for i.refusal == nil && i.bytes > 0 && i.bytes+size > i.bytesMax {
-		room := i.room.changed()
+		room := i.freed.changed()
 		i.mu.Unlock()
 		select {
 		case <-room:
@@ -143,7 +143,7 @@ func (i *intake) answered(done *group) {
 		i.spare = append(i.spare, done)
 	}
 	i.mu.Unlock()
-	i.room.broadcast()
+	i.freed.broadcast()
 }
 
 // refuse makes put fail with an error, or lets it go on when there is none.
@@ -154,7 +154,7 @@ func (i *intake) refuse(why *edge.Error) {
 		i.refusal = why
 	}
 	i.mu.Unlock()
-	i.room.broadcast()
+	i.freed.broadcast()
 }
 
 // close ends the taking for ever. What was taken is still handed out.
@@ -162,7 +162,7 @@ func (i *intake) close() {
 	i.mu.Lock()
 	i.refusal, i.closed = edge.NewStopping(), true
 	i.mu.Unlock()
-	i.room.broadcast()
+	i.freed.broadcast()
 	nudge(i.work)
 }
 

@@ -72,7 +72,7 @@ func audited(t *testing.T) string {
 		}
 		refused := edge.Entry{Record: edgetest.Record("dev-9", 1), Refusal: edge.Refuse(edge.Invalid, edge.ReasonMissingField, "metrics", "at least one metric is required")}
 		edgetest.Append(t, r.Queue, append(entries, refused)...)
-		r.kill(t, 1, r.lease(t, 1, 10))
+		r.reject(t, 1, r.lease(t, 1, 10))
 		r.ack(t, 1, r.lease(t, 1, 20))
 		r.ack(t, 2, r.lease(t, 2, 15))
 		time.Sleep(5 * time.Second) // what waits for sink-2 expires

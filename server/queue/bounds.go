@@ -13,7 +13,7 @@ type bounds struct {
 	walHard int64 // the committer runs one itself
 	pending int64 // records that are taken but not answered
 	reserve int64 // of the file that is given back when a write finds no room; see reserve.go
-	look    int64 // written between two looks at the disk
+	assess  int64 // written between two assessments of the disk
 }
 
 const (
@@ -35,8 +35,8 @@ const (
 	// fills up.
 	unbounded = math.MaxInt64 / 4
 
-	lookMax   = 1 << 20
-	lookShare = 256
+	assessMax   = 1 << 20
+	assessShare = 256
 )
 
 // newBounds takes the limit of the queue, 0 when it has none, the size of the
@@ -49,7 +49,7 @@ func newBounds(limit, capacity, pendingMax int64) bounds {
 	b := bounds{
 		walHard: min(max(room/walShare, walHardMin), walHardMax),
 		pending: min(max(room/pendingShare, pendingMin), pendingMax),
-		look:    min(room/lookShare, lookMax),
+		assess:  min(room/assessShare, assessMax),
 	}
 	b.walSoft = b.walHard / walParts
 	if capacity < unbounded {

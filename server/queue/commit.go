@@ -15,9 +15,9 @@ const (
 	// saveInterval is how often settlements ride on commits. A commit of their
 	// own follows as late when there is none.
 	saveInterval = 25 * time.Millisecond
-	// houseInterval is how often the committer looks for old frames, old
+	// maintenanceInterval is how often the committer looks for old frames, old
 	// attempts, and room on a full disk.
-	houseInterval = time.Second
+	maintenanceInterval = time.Second
 	// sealDelay is how long sealed batches wait for records to ride with.
 	sealDelay = 100 * time.Microsecond
 )
@@ -41,7 +41,7 @@ type committer struct {
 	ingress     ingressKept        // dead letters of ingress that are stored
 	replayFrom  edge.Position      // as stored
 	replayRead  int64              // window.read at that position
-	unmeasured  int64              // bytes that were written since somebody looked how much there is
+	unassessed  int64              // bytes that were written since the last assessment
 	savedAt     time.Time          // settlements, gateway time
 	clockAt     time.Time          // when the clock was saved, gateway time
 	floored     bool               // the wall clock cannot be believed
@@ -71,9 +71,9 @@ func newCommitter(q *Queue) *committer {
 // what a start needs to begin where it left off.
 func (c *committer) run(ctx context.Context, assembled <-chan *group, committed chan<- *group) error {
 	defer c.save.Stop()
-	c.keepHouse() // how much room there is decides whether records are taken
-	house := time.NewTicker(houseInterval)
-	defer house.Stop()
+	c.maintain() // how much room there is decides whether records are taken
+	rounds := time.NewTicker(maintenanceInterval)
+	defer rounds.Stop()
 	for _, what := range c.q.start.damaged {
 		_ = c.quarantine(damageReport{damaged: what}) // whoever meets it asks again
 	}
@@ -100,8 +100,8 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			report.done <- c.quarantine(report)
 		case result := <-c.merger.ready:
 			c.mergeFrames(result)
-		case <-house.C:
-			c.keepHouse()
+		case <-rounds.C:
+			c.maintain()
 		case err := <-c.checkpointer.failed:
 			_ = c.writeFailed(err) // nobody waits for an answer
 		case err := <-c.q.broken:
@@ -209,7 +209,7 @@ func (c *committer) publish(g *group, began time.Time) {
 	q := c.q
 	if g.count > 0 {
 		q.ledger.replace(q.ledger.read().add(g))
-		q.shelf.put(g.row())
+		q.cache.put(g.row())
 		q.sizes.appended(g.first, g.last()+1, len(g.body))
 		for _, account := range q.registry.all() {
 			account.count(g, q.sets)

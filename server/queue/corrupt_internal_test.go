@@ -37,7 +37,7 @@ func TestQueue_Corrupt(t *testing.T) {
 			_, err := q.Recount(ctx)
 			return err
 		},
-		"Sizes": func(ctx context.Context, q *Queue) error { return q.measure(ctx) },
+		"Sizes": func(ctx context.Context, q *Queue) error { return q.scanSizes(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			q, err := Open(t.Context(), Settings{Path: stopped(t)}, observe.NewDiscard())

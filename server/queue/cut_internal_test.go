@@ -50,7 +50,7 @@ func TestQueue_CutWhile(t *testing.T) {
 						accepted(t, q, owedTo(large(2*i, 2), 1))
 					}
 					test.before(t, q)
-					q.shelf = shelf{}
+					q.cache = frameCache{}
 					disk.Inject(simdisk.Fault{Calls: simdisk.AnyCall, Skip: skip, Times: 1, Cut: true})
 					test.work(q)
 					if disk.Fired()["power cut"] > 0 {

@@ -31,7 +31,7 @@ func TestQueue_DeadLetters(t *testing.T) {
 	edgetest.Append(t, q, edgetest.Entries(6, 2, 1, 2)...)
 	first, second := q.lease(t, 1, 6), q.lease(t, 2, 6)
 	q.ack(t, 1, first[:2])
-	q.kill(t, 1, first[2:])
+	q.reject(t, 1, first[2:])
 	tried := attempt(second[:1], edge.Delivered)
 	q.settle(t, 2, edge.Settlement{
 		Attempt: tried, Acked: second[1:],
@@ -102,7 +102,7 @@ func requeueDeliveredAtLast(t *testing.T) {
 	q := start(t, queue.Settings{}, 1)
 	edgetest.Append(t, q, edgetest.Entries(4, 1, 1)...)
 	leased := q.lease(t, 1, 4)
-	q.kill(t, 1, leased[1:3])
+	q.reject(t, 1, leased[1:3])
 	q.requeue(t, 2, key(1, 2), key(1, 3))
 	again := q.lease(t, 1, 2)
 	leased[1].Kind, leased[2].Kind = edge.Requeue, edge.Requeue
@@ -128,10 +128,10 @@ func requeueDeliveredAtLast(t *testing.T) {
 func requeueRefusedOnceMore(t *testing.T) {
 	q := start(t, queue.Settings{}, 1)
 	edgetest.Append(t, q, edgetest.Entries(1, 1, 1)...)
-	q.kill(t, 1, q.lease(t, 1, 1))
+	q.reject(t, 1, q.lease(t, 1, 1))
 	for range 30 {
 		q.requeue(t, 1, key(1, 1))
-		q.kill(t, 1, q.lease(t, 1, 1))
+		q.reject(t, 1, q.lease(t, 1, 1))
 	}
 	q.recount(t)
 	letter, err := q.DeadLetter(t.Context(), key(1, 1))
@@ -151,7 +151,7 @@ func requeueRefusedOnceMore(t *testing.T) {
 func requeueRefusedForAnotherReason(t *testing.T) {
 	q := start(t, queue.Settings{}, 1)
 	edgetest.Append(t, q, edgetest.Entries(1, 1, 1)...)
-	q.kill(t, 1, q.lease(t, 1, 1))
+	q.reject(t, 1, q.lease(t, 1, 1))
 	q.requeue(t, 1, key(1, 1))
 	again := q.lease(t, 1, 1)
 	q.settle(t, 1, edge.Settlement{Attempt: attempt(again, edge.Rejected), Dead: []edge.Death{{Delivery: again[0], Reason: edge.DeathEncoding}}})
@@ -166,7 +166,7 @@ func requeueRefusedForAnotherReason(t *testing.T) {
 func requeueALeaseIsForgottenInACrash(t *testing.T) {
 	q := start(t, queue.Settings{}, 1)
 	edgetest.Append(t, q, edgetest.Entries(3, 1, 1)...)
-	q.kill(t, 1, q.lease(t, 1, 3))
+	q.reject(t, 1, q.lease(t, 1, 3))
 	q.requeue(t, 3, key(1, 1), key(1, 2), key(1, 3))
 	q.requeue(t, 0, key(1, 1))
 	leased := q.lease(t, 1, 2)
@@ -184,7 +184,7 @@ func requeueALeaseIsForgottenInACrash(t *testing.T) {
 func requeueAllOrNone(t *testing.T) {
 	q := start(t, queue.Settings{}, 1)
 	edgetest.Append(t, q, edgetest.Entries(2, 1, 1)...)
-	q.kill(t, 1, q.lease(t, 1, 2))
+	q.reject(t, 1, q.lease(t, 1, 2))
 	if _, err := q.RequeueKeys(t.Context(), []edge.DeadLetterKey{key(1, 1), key(1, 9)}, false); code(err) != edge.NotFound {
 		t.Errorf("got %v, want NotFound", err)
 	}
@@ -209,7 +209,7 @@ func TestQueue_RequeueMatching(t *testing.T) {
 	edgetest.Append(t, q, entries...)
 	for sink := range edge.SinkID(2) {
 		for range count / 250 {
-			q.kill(t, sink+1, q.lease(t, sink+1, 250))
+			q.reject(t, sink+1, q.lease(t, sink+1, 250))
 		}
 	}
 	refused := entries[0]

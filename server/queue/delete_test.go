@@ -29,7 +29,7 @@ func withBacklog(t *testing.T, settings queue.Settings) *running {
 		edgetest.Append(t, q, entries...)
 	}
 	for range 3 {
-		q.kill(t, 1, q.lease(t, 1, 100))
+		q.reject(t, 1, q.lease(t, 1, 100))
 	}
 	var keys []edge.DeadLetterKey
 	for position := range 5 {

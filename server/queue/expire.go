@@ -17,13 +17,13 @@ import (
 // again, before a lane is given anything: else a record that was given up would
 // arrive after all, behind those that came after it.
 func (q *Queue) tend(ctx context.Context) {
-	ticker := time.NewTicker(houseInterval)
+	ticker := time.NewTicker(maintenanceInterval)
 	defer ticker.Stop()
 	for failed := false; ; {
 		measured := q.sizes.known()
 		err := q.expireAll(ctx)
 		if err == nil && !measured {
-			if err = q.measure(ctx); err == nil {
+			if err = q.scanSizes(ctx); err == nil {
 				continue // what limits in bytes say is known now
 			}
 		}

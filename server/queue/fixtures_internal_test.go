@@ -138,8 +138,8 @@ func crashed(t *testing.T, q *Queue) string {
 	return path
 }
 
-// bury settles deliveries of sink 1 as dead.
-func bury(t *testing.T, q *Queue, deliveries []edge.Delivery) {
+// deadLetter settles deliveries of sink 1 as dead.
+func deadLetter(t *testing.T, q *Queue, deliveries []edge.Delivery) {
 	t.Helper()
 	var settlement edge.Settlement
 	for _, delivery := range deliveries {
@@ -155,7 +155,7 @@ func bury(t *testing.T, q *Queue, deliveries []edge.Delivery) {
 func decideThree(t *testing.T, q *Queue) (leased []edge.Delivery) {
 	t.Helper()
 	leased = leaseAll(t, q, 1)
-	bury(t, q, leased[1:2])
+	deadLetter(t, q, leased[1:2])
 	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: []edge.Delivery{leased[0], leased[2]}}); err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func newFlipped(t *testing.T) *flipped {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bury(t, q, leased[:1])
+		deadLetter(t, q, leased[:1])
 		if err := q.Settle(t.Context(), sink, edge.Settlement{Attempt: edge.Attempt{Class: edge.Delivered, Number: 1, First: leased[1].Record.Position, Last: leased[len(leased)-1].Record.Position, Status: "200"}, Acked: leased[1:]}); sink == 1 && err != nil {
 			t.Fatal(err)
 		}

@@ -43,11 +43,11 @@ func (a *account) sample() sinkSample {
 // Frames that are merged later take less room then. At a steady rate as much is
 // merged as comes in, so that what has grown over a longer time is what is left
 // of it after merging.
-func (s *space) held() int64 { return s.q.bytesFrom(s.q.pinned(), s.oldest, s.found.used) }
+func (s *space) held() int64 { return s.q.bytesFrom(s.q.pinned(), s.oldest, s.usage.used) }
 
 // untilFull returns how many more bytes can be held before the doors refuse.
 func (s *space) untilFull() int64 {
-	l := &s.found
+	l := &s.usage
 	if s.full.closed() {
 		return 0
 	}
@@ -84,7 +84,7 @@ func (q *Queue) Forecast(window time.Duration) edge.Forecast {
 // forecast tells what will happen to the queue as a whole.
 func (q *Queue) forecast(samples []sample) edge.Forecast {
 	forecast := edge.Forecast{TimeToFull: edge.Never}
-	if room := q.room.Load(); room != nil && room.closed {
+	if room := q.capacity.Load(); room != nil && room.closed {
 		forecast.TimeToFull = 0
 	}
 	if len(samples) == 0 || samples[len(samples)-1].at.Sub(samples[0].at) < forecastAfter {
@@ -94,7 +94,7 @@ func (q *Queue) forecast(samples []sample) edge.Forecast {
 	forecast.Window = last.at.Sub(first.at)
 	forecast.IngestRate = (last.accepted - first.accepted) / forecast.Window.Seconds()
 	forecast.Growth = rate(samples, func(s *sample) float64 { return s.held })
-	if room := q.room.Load(); room != nil && !room.closed {
+	if room := q.capacity.Load(); room != nil && !room.closed {
 		forecast.TimeToFull = until(float64(room.left), forecast.Growth)
 	}
 	return forecast

@@ -9,8 +9,8 @@ const (
 	reachedUntil = 90
 )
 
-// look is what one look at the disk has found, in bytes.
-type look struct {
+// diskUsage is what an assessment of the disk has found, in bytes.
+type diskUsage struct {
 	used    int64 // pages of the database that hold something
 	spare   int64 // pages of the database that are free: new records go there first
 	wal     int64 // the file, which is written from its beginning again and again
@@ -19,7 +19,7 @@ type look struct {
 }
 
 // taken is what counts against the limit.
-func (l *look) taken() int64 { return l.used + l.wal + l.reserve }
+func (usage *diskUsage) taken() int64 { return usage.used + usage.wal + usage.reserve }
 
 // full decides whether there is room for more. There are three reasons to take
 // nothing, and each holds until there is clearly more room than when it began:
@@ -35,7 +35,7 @@ type full struct {
 	bounds
 	limit int64 // 0 is none
 
-	asked   int64 // bytes until the next look
+	asked   int64 // bytes until the next assessment
 	warned  bool
 	crowded bool // settled records have to go, or new ones are refused soon
 	reached bool
@@ -50,24 +50,24 @@ func (f *full) closed() bool { return f.reached || f.scarce || f.struck }
 // there is room for new ones.
 func (f *full) urgent() bool { return f.crowded || f.scarce || f.struck }
 
-// asks reports whether it is time for a look.
+// asks reports whether it is time for an assessment.
 func (f *full) asks(written int64) bool {
 	f.asked -= written
 	if f.asked > 0 && !f.urgent() {
 		return false
 	}
-	f.asked = f.look
+	f.asked = f.assess
 	return true
 }
 
-// measured is told what a look has found.
-func (f *full) measured(l *look) {
-	f.scarce = !f.roomy(l, f.scarce)
-	f.crowded = f.spareable(l, 2*f.margin()) < 0
+// update is told what an assessment has found.
+func (f *full) update(usage *diskUsage) {
+	f.scarce = !f.roomy(usage, f.scarce)
+	f.crowded = f.spareable(usage, 2*f.margin()) < 0
 	if f.limit == 0 {
 		return
 	}
-	taken, percent := l.taken(), f.limit/100
+	taken, percent := usage.taken(), f.limit/100
 	f.crowded = f.crowded || taken >= percent*crowdedFrom
 	f.warned = holds(f.warned, taken, percent*warnedFrom, percent*warnedUntil)
 	f.reached = holds(f.reached, taken, percent*reachedFrom, percent*reachedUntil)
@@ -80,12 +80,12 @@ func holds(held bool, value, from, until int64) bool {
 
 // roomy reports whether the disk has room for what is under way, and clearly so
 // when it had none before.
-func (f *full) roomy(l *look, hadNone bool) bool {
+func (f *full) roomy(usage *diskUsage, hadNone bool) bool {
 	margin := int64(0)
 	if hadNone {
 		margin = f.margin()
 	}
-	return f.spareable(l, margin) >= 0 && l.reserve+l.spare >= f.reserve
+	return f.spareable(usage, margin) >= 0 && usage.reserve+usage.spare >= f.reserve
 }
 
 // margin is what must be free beyond the least before records are taken again.
@@ -94,15 +94,15 @@ func (f *full) margin() int64 { return (f.walHard + f.pending) / 4 }
 // spareable returns how much of the free space is not needed for what is under
 // way. It is negative when there is too little. Records go to free pages first,
 // but the WAL has to grow outside the database.
-func (f *full) spareable(l *look, margin int64) int64 {
-	growth := max(0, f.walHard-l.wal)
-	return min(l.free-growth, l.free+l.spare-growth-f.pending-margin)
+func (f *full) spareable(usage *diskUsage, margin int64) int64 {
+	growth := max(0, f.walHard-usage.wal)
+	return min(usage.free-growth, usage.free+usage.spare-growth-f.pending-margin)
 }
 
-// restores returns how large the reserve can be made: whole, or as large as the
+// refills returns how large the reserve can be made: whole, or as large as the
 // disk allows when free pages of the database stand for the rest. ok is false
 // when that is too little to take records.
-func (f *full) restores(l *look) (size int64, ok bool) {
-	size = min(f.reserve, l.reserve+max(0, f.spareable(l, f.margin())))
-	return size, size+l.spare >= f.reserve
+func (f *full) refills(usage *diskUsage) (size int64, ok bool) {
+	size = min(f.reserve, usage.reserve+max(0, f.spareable(usage, f.margin())))
+	return size, size+usage.spare >= f.reserve
 }

@@ -20,7 +20,7 @@ func (i *intake) waitUntil(t *testing.T, accepting bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
 	defer cancel()
 	for {
-		room := i.room.changed()
+		room := i.freed.changed()
 		if i.accepting() == accepting {
 			return
 		}
@@ -153,11 +153,11 @@ func fullDiskDeathsWaitForRoom(t *testing.T) {
 		leased = append(leased, lent(t, q)...)
 	}
 	fill(disk)
-	bury(t, q, leased[:unsavedDeathsMax])
+	deadLetter(t, q, leased[:unsavedDeathsMax])
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
-		bury(t, q, leased[unsavedDeathsMax:])
+		deadLetter(t, q, leased[unsavedDeathsMax:])
 	}()
 	<-time.After(time.Minute)
 	select {

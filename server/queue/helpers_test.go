@@ -142,8 +142,8 @@ func (r *running) ack(t testing.TB, sink edge.SinkID, deliveries []edge.Delivery
 	r.settle(t, sink, edge.Settlement{Attempt: attempt(deliveries, edge.Delivered), Acked: deliveries})
 }
 
-// kill settles deliveries as refused by the receiver.
-func (r *running) kill(t testing.TB, sink edge.SinkID, deliveries []edge.Delivery) {
+// reject settles deliveries as refused by the receiver.
+func (r *running) reject(t testing.TB, sink edge.SinkID, deliveries []edge.Delivery) {
 	t.Helper()
 	settlement := edge.Settlement{Attempt: attempt(deliveries, edge.Rejected)}
 	for _, delivery := range deliveries {

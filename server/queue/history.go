@@ -42,7 +42,7 @@ type tier struct {
 
 func newHistory() *history {
 	return &history{tiers: [...]tier{
-		{step: houseInterval, most: 360}, {step: 30 * time.Second, most: 120}, {step: 5 * time.Minute, most: 290},
+		{step: maintenanceInterval, most: 360}, {step: 30 * time.Second, most: 120}, {step: 5 * time.Minute, most: 290},
 	}}
 }
 
@@ -76,7 +76,7 @@ func (h *history) since(window time.Duration) []sample {
 
 // add keeps a sample that is a step younger than the last one, or nearly so.
 func (t *tier) add(newest sample) {
-	if len(t.samples) > 0 && newest.at.Sub(t.newest().at) < t.step-houseInterval/2 {
+	if len(t.samples) > 0 && newest.at.Sub(t.newest().at) < t.step-maintenanceInterval/2 {
 		return
 	}
 	if len(t.samples) < t.most {

@@ -224,19 +224,19 @@ func (r *requeue) saved(position edge.Position) {
 	r.generation++
 }
 
-// requeuedLook is what a lease knows of requeued letters before it reads rows.
-type requeuedLook struct {
+// requeuedScan is what a lease knows of requeued letters before it reads rows.
+type requeuedScan struct {
 	next       edge.Position
 	out        int
 	generation uint64
 }
 
-// looksAtRequeued returns where to read, if there is something to lease.
-func (a *account) looksAtRequeued() (look requeuedLook, due bool) {
+// scansRequeued returns where to read, if there is something to lease.
+func (a *account) scansRequeued() (scan requeuedScan, due bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	look = requeuedLook{next: a.requeue.next, out: len(a.requeue.out), generation: a.requeue.generation}
-	return look, a.requeue.waiting > int64(look.out) && a.capacity() > 0
+	scan = requeuedScan{next: a.requeue.next, out: len(a.requeue.out), generation: a.requeue.generation}
+	return scan, a.requeue.waiting > int64(scan.out) && a.capacity() > 0
 }
 
 // leaseRequeued leases dead letters that an operator has sent back. Rows are read
@@ -244,15 +244,15 @@ func (a *account) looksAtRequeued() (look requeuedLook, due bool) {
 // be leased, they are read again.
 func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) error {
 	for {
-		look, due := a.looksAtRequeued()
+		scan, due := a.scansRequeued()
 		if !due {
 			return nil
 		}
-		letters, err := q.readRequeued(ctx, a, look, lease)
+		letters, err := q.readRequeued(ctx, a, scan, lease)
 		if err != nil {
 			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
 		}
-		done, unreadable := a.leaseLetters(q, letters, look, lease)
+		done, unreadable := a.leaseLetters(q, letters, scan, lease)
 		for _, position := range unreadable {
 			if err := q.setAside(ctx, damaged{sink: int64(a.id), position: position}); err != nil {
 				return err
@@ -264,14 +264,14 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 	}
 }
 
-func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook, lease *lease) ([]queuefile.Letter, error) {
+func (q *Queue) readRequeued(ctx context.Context, a *account, scan requeuedScan, lease *lease) ([]queuefile.Letter, error) {
 	var letters []queuefile.Letter
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		return conn.Query(queuefile.SelectLetters+" WHERE sink = ? AND requeued = 1 AND position >= ? ORDER BY position LIMIT ?",
 			func(row sqlite.Row) error {
 				letters = append(letters, queuefile.ReadLetter(row))
 				return nil
-			}, int64(a.id), int64(look.next), int64(min(lease.limit.Records, edge.MaxLeased)+look.out))
+			}, int64(a.id), int64(scan.next), int64(min(lease.limit.Records, edge.MaxLeased)+scan.out))
 	})
 	return letters, err
 }
@@ -279,10 +279,10 @@ func (q *Queue) readRequeued(ctx context.Context, a *account, look requeuedLook,
 // leaseLetters leases letters that were read after a look. It leases none and
 // is not done when they may be out of date. Damaged ones are left for the
 // committer.
-func (a *account) leaseLetters(q *Queue, letters []queuefile.Letter, look requeuedLook, lease *lease) (done bool, unreadable []edge.Position) {
+func (a *account) leaseLetters(q *Queue, letters []queuefile.Letter, scan requeuedScan, lease *lease) (done bool, unreadable []edge.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.requeue.generation != look.generation {
+	if a.requeue.generation != scan.generation {
 		return false, nil
 	}
 	for i := range letters {

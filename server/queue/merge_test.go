@@ -44,7 +44,7 @@ func mergeLeavesRecent(t *testing.T) {
 		t.Errorf("a frame of %d records after ten seconds, want 1: more of them fit", journey.Records)
 	}
 	time.Sleep(11 * time.Minute)
-	q = q.restart(t, 1) // the shelf has the frames of the commits
+	q = q.restart(t, 1) // the cache has the frames of the commits
 	journey := q.frameOf(t, receipts[99].Correlation)
 	if journey.Records != 100 || journey.Frame != 1 {
 		t.Errorf("the frame at %d holds %d records, want all 100", journey.Frame, journey.Records)

@@ -41,7 +41,7 @@ func TestQueue_countMixed(t *testing.T) {
 				t.Fatalf("leased %v, %v", positionsOf(leased), err)
 			}
 			damage(t, q, 3)
-			q.shelf = shelf{}
+			q.cache = frameCache{}
 			counts, err := q.countMixed(t.Context(), 3)
 			if diff := cmp.Diff(map[edge.SinkID]mixedCount{1: {3, 4}, 2: {1, 4}}, counts, cmp.AllowUnexported(mixedCount{})); diff != "" || err != nil {
 				t.Fatal(diff, err)

@@ -143,7 +143,7 @@ func (m *machine) checkGone(t *rapid.T, position edge.Position) {
 }
 
 // checkJourney finds one record where the model has it. Of one that is gone there
-// is at most what is on the shelf, and its dead letters.
+// is at most what is in the cache, and its dead letters.
 func (m *machine) checkJourney(t *rapid.T, stored *modelRecord, gone bool) {
 	position := stored.record.Position
 	var want []edge.Stage

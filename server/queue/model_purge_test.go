@@ -196,7 +196,7 @@ func (m *machine) appendAndMerge(t *rapid.T, _ edge.SinkID) {
 	m.appendEntries(t, large)
 	m.appendEntries(t, m.newEntry(t))
 	m.sleep(t, 8*time.Second)
-	if rapid.Bool().Draw(t, "crash") { // until then the frames of the commits are on the shelf
+	if rapid.Bool().Draw(t, "crash") { // until then the frames of the commits are in the cache
 		m.crash(t, edge.Ingress)
 	} else {
 		m.restart(t, edge.Ingress)

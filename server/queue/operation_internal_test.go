@@ -185,7 +185,7 @@ func TestOperations_PowerCut(t *testing.T) {
 		accepted(t, q, large(3*i, 3))
 	}
 	leased := leaseAll(t, q, 1)
-	bury(t, q, leased[:1])
+	deadLetter(t, q, leased[:1])
 	if err := q.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 		case <-q.closed:
 			return edge.NewStopping()
 		}
-		q.shelf.drop(what.position)
+		q.cache.drop(what.position)
 		var err error
 		if report.counts, err = q.countMixed(ctx, what.position); err != nil && q.ended() {
 			return edge.NewStopping()
@@ -63,7 +63,7 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 // is saved in the same transaction.
 func (c *committer) quarantine(report damageReport) error {
 	if report.sink == queuefile.FrameSink {
-		c.q.shelf.drop(report.position)
+		c.q.cache.drop(report.position)
 	}
 	return c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
 }

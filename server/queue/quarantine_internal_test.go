@@ -41,7 +41,7 @@ func TestQueue_Quarantine(t *testing.T) {
 			accepted(t, q, owedTo(large(2*i, 2), 1, 2))
 		}
 		damage(t, q, 5)
-		q.shelf = shelf{}
+		q.cache = frameCache{}
 		want := []edge.Position{1, 2, 3, 4, 7, 8, 9, 10}
 		leased := leaseAll(t, q, 1)
 		if diff := cmp.Diff(want, positionsOf(leased)); diff != "" {
@@ -73,7 +73,7 @@ func TestQueue_Quarantine(t *testing.T) {
 		accepted(t, q, mixed)
 		accepted(t, q, append(owedTo(large(6, 1), 2), owedTo(large(7, 1), 1)...))
 		damage(t, q, 3)
-		q.shelf = shelf{}
+		q.cache = frameCache{}
 		leased := leaseAll(t, q, 1)
 		if diff := cmp.Diff([]edge.Position{1, 2, 8}, positionsOf(leased)); diff != "" {
 			t.Error(diff)
@@ -96,7 +96,7 @@ func quarantineLeased(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage(t, q, 1)
-	q.shelf = shelf{}
+	q.cache = frameCache{}
 	if more := leaseAll(t, q, 2); len(more) > 0 {
 		t.Errorf("leased %v of a damaged frame", positionsOf(more))
 	}
@@ -145,7 +145,7 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	defer stop()
 	accepted(t, q, large(0, 4))
-	bury(t, q, leaseAll(t, q, 1))
+	deadLetter(t, q, leaseAll(t, q, 1))
 	refusal := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "metrics", "too many")
 	answers(t, q, []edge.Entry{{Record: edgetest.Record("dev-1", 9), Refusal: refusal}})
 	listed := func() (keys []edge.DeadLetterKey) {

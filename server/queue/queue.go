@@ -138,12 +138,12 @@ type Queue struct {
 	reserve   *queuefile.Reserve
 	sets      *owedSets
 	decoder   *queuefile.Decoder
-	shelf     shelf
+	cache     frameCache
 	sizes     sizes
 	registry  registry
 	ledger    ledger
 	durable   durable
-	room      atomic.Pointer[room] // as of the last look at the disk
+	capacity  atomic.Pointer[capacity] // as of the last assessment
 	history   *history
 
 	grown    signal        // the head has moved
@@ -200,7 +200,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, errors.Join(err, db.Close())
 	}
 	q := newQueue(settings, observer, db, bounds, reserve)
-	if err := tail.Restore(ctx, db); err != nil {
+	if err := tail.Append(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if err := q.recover(ctx); err != nil {
@@ -275,17 +275,17 @@ func (q *Queue) ended() bool {
 	}
 }
 
-// Room is whether there is some.
-type Room struct {
+// Capacity is whether there is room.
+type Capacity struct {
 	Refusal *edge.Error // why nothing is taken, full or stopping; nil when records are
 	Filling bool        // above 70 % of the limit, until below 65 %
 	Warning string      // with Filling, for a person: how much is in use, and who holds it
 }
 
-// Room tells whether there is room, as of the last look. It reads no file.
-func (q *Queue) Room() Room {
-	found := Room{Refusal: q.intake.refused()}
-	if room := q.room.Load(); room != nil {
+// Capacity tells whether there is room, as of the last assessment. It reads no file.
+func (q *Queue) Capacity() Capacity {
+	found := Capacity{Refusal: q.intake.refused()}
+	if room := q.capacity.Load(); room != nil {
 		found.Filling, found.Warning = room.warned, room.warning
 	}
 	return found

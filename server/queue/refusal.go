@@ -16,17 +16,17 @@ func (s *space) refusal(held holder) *edge.Error {
 		return nil
 	}
 	refused := edge.NewFull()
-	refused.Details = map[string]string{"free_bytes": strconv.FormatInt(s.found.free, 10)}
+	refused.Details = map[string]string{"free_bytes": strconv.FormatInt(s.usage.free, 10)}
 	switch {
 	case s.full.struck && s.cause != nil && !errors.Is(s.cause, syscall.ENOSPC):
 		refused.Message = fmt.Sprintf("the gateway's disk takes no more: %v", s.cause)
 		refused.Hint = "look at the quota, the mount and the limits of the file system of data_dir"
 	case s.full.reached:
 		refused.Details["limit_bytes"] = strconv.FormatInt(s.full.limit, 10)
-		refused.Message = fmt.Sprintf("the gateway's storage is full: %s of %s are in use", bytesText(s.found.taken()), bytesText(s.full.limit))
+		refused.Message = fmt.Sprintf("the gateway's storage is full: %s of %s are in use", bytesText(s.usage.taken()), bytesText(s.full.limit))
 		refused.Hint = "raise queue.max_bytes"
 	default:
-		refused.Message = fmt.Sprintf("the gateway's disk is full: %s are free", bytesText(s.found.free))
+		refused.Message = fmt.Sprintf("the gateway's disk is full: %s are free", bytesText(s.usage.free))
 		refused.Hint = "free space on the disk of data_dir"
 	}
 	if held.sink == "" {
@@ -51,7 +51,7 @@ func (s *space) warning(held holder) string {
 	if !s.full.warned {
 		return ""
 	}
-	text := fmt.Sprintf("%s of %s are in use", bytesText(s.found.taken()), bytesText(s.full.limit))
+	text := fmt.Sprintf("%s of %s are in use", bytesText(s.usage.taken()), bytesText(s.full.limit))
 	if held.sink != "" {
 		text += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
 	}

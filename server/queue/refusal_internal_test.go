@@ -56,7 +56,7 @@ func TestSpace_refusal(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &space{full: test.full, found: look{used: gib, free: 3 << 20}}
+			s := &space{full: test.full, usage: diskUsage{used: gib, free: 3 << 20}}
 			if test.held.sink == "read-only" {
 				s.cause = syscall.EROFS
 			}
@@ -86,10 +86,10 @@ func TestQueue_Warning(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx) }()
 	stored := 0
-	for ; !q.Room().Filling; stored += 10 {
+	for ; !q.Capacity().Filling; stored += 10 {
 		accepted(t, q, large(stored, 10))
 	}
-	if room := q.Room(); room.Refusal != nil || !strings.Contains(room.Warning, "sink analytics holds") {
+	if room := q.Capacity(); room.Refusal != nil || !strings.Contains(room.Warning, "sink analytics holds") {
 		t.Errorf("got %+v, want a warning that names the sink", room)
 	}
 	stored += fillUpFrom(t, q, stored)

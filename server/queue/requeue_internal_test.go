@@ -32,7 +32,7 @@ func TestQueue_Requeue_staleRows(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, nil},
-		"RefusedAgain": {func(t *testing.T, q *Queue) { bury(t, q, lent(t, q)) }, nil},
+		"RefusedAgain": {func(t *testing.T, q *Queue) { deadLetter(t, q, lent(t, q)) }, nil},
 		"Released":     {func(t *testing.T, q *Queue) { q.Release(1, lent(t, q)) }, []edge.Position{2, 3}},
 		"Requeued": {func(t *testing.T, q *Queue) {
 			if _, err := q.RequeueKeys(t.Context(), []edge.DeadLetterKey{{Sink: 1, Position: 1}}, false); err != nil {
@@ -43,13 +43,13 @@ func TestQueue_Requeue_staleRows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q, _ := opened(t, Settings{})
 			accepted(t, q, edgetest.Entries(3, 1, 1))
-			bury(t, q, lent(t, q))
+			deadLetter(t, q, lent(t, q))
 			keys := []edge.DeadLetterKey{{Sink: 1, Position: 2}, {Sink: 1, Position: 3}}
 			if _, err := q.RequeueKeys(t.Context(), keys, false); err != nil {
 				t.Fatal(err)
 			}
 			account, lease := q.registry.all()[0], &lease{limit: edge.LeaseLimit{Records: 100, Bytes: 1 << 30}}
-			look, due := account.looksAtRequeued()
+			look, due := account.scansRequeued()
 			letters, err := q.readRequeued(t.Context(), account, look, lease)
 			if !due || err != nil || len(letters) != 2 {
 				t.Fatalf("read %d letters, %v", len(letters), err)
@@ -83,7 +83,7 @@ func TestQueue_Requeue_settledMeanwhile(t *testing.T) {
 	account.requeue.out[3] = &requeued{state: edge.Dead}
 	account.requeue.waiting, account.requeue.next = 2, 9 // a lease has skipped 3, which is out, and leased 8
 	account.saved(&accountSave{unsaved: unsaved{letters: []letterChange{{kind: letterAgain, position: 3}}}})
-	if look, due := account.looksAtRequeued(); !due || look.next > 3 {
+	if look, due := account.scansRequeued(); !due || look.next > 3 {
 		t.Errorf("the next lease begins at %d, %v; want 3 not to be missed", look.next, due)
 	}
 }
@@ -92,14 +92,14 @@ func TestQueue_Requeue_settledMeanwhile(t *testing.T) {
 func TestQueue_Requeue_missingRow(t *testing.T) {
 	q, _ := opened(t, Settings{})
 	accepted(t, q, edgetest.Entries(2, 1, 1))
-	bury(t, q, lent(t, q))
+	deadLetter(t, q, lent(t, q))
 	sendBack(t, q, 2)
 	leased := lent(t, q)
 	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error { return conn.Exec("DELETE FROM dead WHERE position = 1") })
 	if err != nil {
 		t.Fatal(err)
 	}
-	bury(t, q, leased)
+	deadLetter(t, q, leased)
 	if err := q.flush(t.Context()); err != nil {
 		t.Errorf("saving a death whose row is gone: %v", err)
 	}
@@ -120,10 +120,10 @@ func TestCommitter_writeFailed(t *testing.T) {
 	defer q.Close()
 	plain := errors.New("a history cannot be written")
 	c := newCommitter(q)
-	if got := c.writeFailed(plain); !errors.Is(got, plain) || c.failed != nil || q.Room().Refusal != nil {
+	if got := c.writeFailed(plain); !errors.Is(got, plain) || c.failed != nil || q.Capacity().Refusal != nil {
 		t.Errorf("got %v, failed %v; want the error itself", got, c.failed)
 	}
-	if got := c.writeFailed(&sqlite.Error{Err: plain}); c.failed == nil || !errors.Is(got, plain) || q.Room().Refusal == nil {
+	if got := c.writeFailed(&sqlite.Error{Err: plain}); c.failed == nil || !errors.Is(got, plain) || q.Capacity().Refusal == nil {
 		t.Errorf("got %v, failed %v; want the end", got, c.failed)
 	}
 }

@@ -31,8 +31,8 @@ func (r *retention) appended(g *group) {
 	}
 }
 
-// measure finds out what is too much.
-func (r *retention) measure(q *Queue) {
+// update finds out what is too much.
+func (r *retention) update(q *Queue) {
 	if r.bytes > 0 {
 		r.beyond = q.sizes.beyond(q.pinned(), r.bytes)
 	}

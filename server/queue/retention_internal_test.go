@@ -54,7 +54,7 @@ func retentionKeepsWhatIsNotSavedAsSettled(t *testing.T) {
 	expectBalance(t, started, 3)
 
 	// Once the death is saved the frame may go.
-	<-time.After(3 * houseInterval)
+	<-time.After(3 * maintenanceInterval)
 	if oldest := q.Stats().Oldest; oldest == 1 {
 		t.Errorf("the oldest record is %d, want its frame removed", oldest)
 	}

@@ -18,7 +18,7 @@ func TestQueue_Retention(t *testing.T) {
 		edgetest.Append(t, q, edge.Entry{Record: record, Owed: []edge.SinkID{1, 2}})
 	}
 	first := q.lease(t, 1, 200)
-	q.kill(t, 1, first[:1])
+	q.reject(t, 1, first[:1])
 	q.ack(t, 1, first[1:])
 	q.ack(t, 2, q.lease(t, 2, 150)[:100])
 	q.recount(t) // waits until the settlements are saved: no frame goes before

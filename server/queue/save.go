@@ -132,6 +132,6 @@ func (a *account) saved(taken *accountSave) {
 	}
 	a.mu.Unlock()
 	if len(letters) > 0 {
-		a.room.broadcast()
+		a.freed.broadcast()
 	}
 }

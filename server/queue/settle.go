@@ -10,7 +10,7 @@ import (
 
 const (
 	// unsavedDeathsMax bounds the dead letters that wait for a commit. A lane
-	// that kills more of them waits.
+	// that makes more of them waits.
 	unsavedDeathsMax = 256
 	// unsavedAttemptsMax bounds the attempts that wait for a commit. The oldest
 	// go first: they explain, but nothing depends on them.
@@ -54,7 +54,7 @@ func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Se
 		if q.ended() {
 			return edge.NewStopping()
 		}
-		room := account.room.changed()
+		room := account.freed.changed()
 		settled, err := account.settle(&settlement)
 		if err != nil {
 			return fmt.Errorf("settle for %s: %w", account.name, err)
@@ -98,7 +98,7 @@ func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
 		a.deliver(&settlement.Acked[i])
 	}
 	for i := range settlement.Dead {
-		a.bury(&settlement.Dead[i])
+		a.countDead(&settlement.Dead[i])
 	}
 	a.inFlight -= len(settlement.Acked) + len(settlement.Dead)
 	a.dirty = true
@@ -157,8 +157,8 @@ func (a *account) deliver(delivery *edge.Delivery) {
 	a.unsaved.letters = append(a.unsaved.letters, letterChange{kind: letterDelivered, position: position})
 }
 
-// bury counts a delivery that has become, or stays, a dead letter.
-func (a *account) bury(death *edge.Death) {
+// countDead counts a delivery that has become, or stays, a dead letter.
+func (a *account) countDead(death *edge.Death) {
 	record := &death.Delivery.Record
 	change := letterChange{kind: letterBorn, death: *death, attempts: a.history(record), position: record.Position}
 	if death.Delivery.Kind == edge.Requeue {

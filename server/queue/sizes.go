@@ -31,7 +31,7 @@ type sizes struct {
 	mu       sync.Mutex
 	segments []segment // ascending
 	grain    int64     // a segment with so many bytes is closed
-	measured edge.Position
+	scanned  edge.Position
 	upTo     edge.Position // where measuring ends
 	gone     edge.Position // frames that begin below are removed
 	end      edge.Position // of the newest frame
@@ -47,7 +47,7 @@ type segment struct {
 func (s *sizes) begin(head edge.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.grain, s.measured, s.upTo, s.end = segmentBytes, 1, head+1, head+1
+	s.grain, s.scanned, s.upTo, s.end = segmentBytes, 1, head+1, head+1
 }
 
 // appended adds a new frame.
@@ -144,7 +144,7 @@ func (s *sizes) from(position edge.Position) (bytes int64, known bool) {
 		held := &s.segments[index]
 		bytes += int64(math.Ceil(float64(held.bytes) * float64(end-position) / float64(end-held.first)))
 	}
-	return bytes, s.measured >= s.upTo
+	return bytes, s.scanned >= s.upTo
 }
 
 // bytesFrom returns the bytes of the file that the records from a position on
@@ -166,7 +166,7 @@ func (q *Queue) bytesFrom(position, oldest edge.Position, used int64) int64 {
 func (s *sizes) known() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.measured >= s.upTo
+	return s.scanned >= s.upTo
 }
 
 // beyond returns the position below which lies what exceeds a number of bytes,
@@ -175,7 +175,7 @@ func (s *sizes) known() bool {
 func (s *sizes) beyond(end edge.Position, limit int64) edge.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.measured < s.upTo {
+	if s.scanned < s.upTo {
 		return 0
 	}
 	last := s.find(end - 1)
@@ -191,12 +191,12 @@ func (s *sizes) beyond(end edge.Position, limit int64) edge.Position {
 	return 0
 }
 
-// measure sums up what was stored before the start, until it is done or ctx ends.
-func (q *Queue) measure(ctx context.Context) error {
+// scanSizes sums up what was stored before the start, until it is done or ctx ends.
+func (q *Queue) scanSizes(ctx context.Context) error {
 	s := &q.sizes
 	for {
 		s.mu.Lock()
-		from, upTo := s.measured, s.upTo
+		from, upTo := s.scanned, s.upTo
 		s.mu.Unlock()
 		if from >= upTo {
 			return nil
@@ -221,7 +221,7 @@ func (q *Queue) measure(ctx context.Context) error {
 				s.add(frame.first, frame.bytes)
 			}
 		}
-		s.measured = next
+		s.scanned = next
 		s.mu.Unlock()
 	}
 }

@@ -108,7 +108,7 @@ func TestQueue_measure(t *testing.T) {
 		t.Error("the sizes are known before anything was measured")
 	}
 	again.sizes.appended(401, 411, 40_000)
-	if err := again.measure(t.Context()); err != nil {
+	if err := again.scanSizes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	grown := fileBytes(40_000)

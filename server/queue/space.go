@@ -11,7 +11,7 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// space knows how much room the queue has on the disk, and opens and closes the
+// space assesses how much room the queue has on the disk, and opens and closes the
 // intake by it. Only the committer uses it; what others may know is published.
 type space struct {
 	q       *Queue
@@ -19,7 +19,7 @@ type space struct {
 
 	full    full
 	cause   error         // with full.struck
-	found   look          // by the last look at the disk
+	usage   diskUsage     // as of the last assessment
 	oldest  edge.Position // that is stored, about; 0 when there is none
 	refused *edge.Error   // what the intake says while it is closed
 }
@@ -28,23 +28,24 @@ func newSpace(q *Queue) space {
 	return space{q: q, reserve: q.reserve, full: full{bounds: q.bounds, limit: q.settings.MaxBytes}}
 }
 
-// look looks at the disk. What the database uses of its pages was read before.
-func (s *space) look(usage sqlite.Usage) (look, error) {
+// readUsage reads how full the disk is. What the database uses of its pages was
+// read before.
+func (s *space) readUsage(usage sqlite.Usage) (diskUsage, error) {
 	wal, err := s.q.db.WALBytes()
 	if err != nil {
-		return look{}, err
+		return diskUsage{}, err
 	}
 	system, err := s.q.settings.Disk.Stat(filepath.Dir(s.reserve.Path))
 	if err != nil {
-		return look{}, fmt.Errorf("measure the file system: %w", err)
+		return diskUsage{}, fmt.Errorf("measure the file system: %w", err)
 	}
-	return look{used: usage.Used, spare: usage.Spare, wal: wal, reserve: s.reserve.Size, free: min(system.Free, unbounded)}, nil
+	return diskUsage{used: usage.Used, spare: usage.Spare, wal: wal, reserve: s.reserve.Size, free: min(system.Free, unbounded)}, nil
 }
 
-// assess looks at the disk, makes the reserve whole where that is possible, and
+// assess reads how the disk is, makes the reserve whole where that is possible, and
 // opens or closes the intake.
 func (s *space) assess(usage sqlite.Usage) {
-	found, err := s.look(usage)
+	found, err := s.readUsage(usage)
 	if err != nil {
 		s.q.observer.Log.Warn("the size of the queue is not known", "error", err)
 		return
@@ -53,8 +54,8 @@ func (s *space) assess(usage sqlite.Usage) {
 		s.refill(&found)
 	}
 	before := s.full
-	s.full.measured(&found)
-	s.found = found
+	s.full.update(&found)
+	s.usage = found
 	s.apply(before)
 }
 
@@ -71,8 +72,8 @@ func (s *space) strike(cause error) {
 	if err := s.reserve.Resize(0); err != nil {
 		s.q.observer.Log.Warn("the reserve cannot be given back", "error", err)
 	}
-	s.found.free += s.found.reserve - s.reserve.Size
-	s.found.reserve = s.reserve.Size
+	s.usage.free += s.usage.reserve - s.reserve.Size
+	s.usage.reserve = s.reserve.Size
 	s.apply(before)
 }
 
@@ -80,21 +81,21 @@ func (s *space) strike(cause error) {
 // have its room again. By then everything in the WAL was moved to the database, so
 // that nothing is left which needs more room than is known.
 func (s *space) reopen(usage sqlite.Usage) {
-	found, err := s.look(usage)
+	found, err := s.readUsage(usage)
 	if err != nil || !s.refill(&found) {
 		return // tried again by the next round
 	}
 	before := s.full
 	s.full.struck, s.full.scarce = false, true // there must be clearly more room than when it began
-	s.full.measured(&found)
-	s.found = found
+	s.full.update(&found)
+	s.usage = found
 	s.apply(before)
 }
 
 // refill makes the reserve as large as it should be and can be, and reports
 // whether that is enough to take records.
-func (s *space) refill(found *look) (ok bool) {
-	size, ok := s.full.restores(found)
+func (s *space) refill(found *diskUsage) (ok bool) {
+	size, ok := s.full.refills(found)
 	if !ok {
 		return false
 	}
@@ -114,14 +115,14 @@ func (s *space) refill(found *look) (ok bool) {
 
 // apply opens or closes the intake, and says so when something has changed.
 func (s *space) apply(before full) {
-	held := s.holder(s.found.used)
-	s.q.room.Store(&room{
-		look: s.found, left: s.untilFull(), closed: s.full.closed(), warned: s.full.warned, warning: s.warning(held),
+	held := s.holder(s.usage.used)
+	s.q.capacity.Store(&capacity{
+		usage: s.usage, left: s.untilFull(), closed: s.full.closed(), warned: s.full.warned, warning: s.warning(held),
 	})
 	s.refused = s.refusal(held)
 	s.q.intake.refuse(s.refused)
 	log, facts := s.q.observer.Log, []any{
-		"bytes", s.found.taken(), "limit", s.full.limit, "free", s.found.free, "sink", held.sink, "sink_holds", held.bytes,
+		"bytes", s.usage.taken(), "limit", s.full.limit, "free", s.usage.free, "sink", held.sink, "sink_holds", held.bytes,
 	}
 	switch {
 	case s.full.closed() && !before.closed():
@@ -143,9 +144,9 @@ func (s *space) noRoom() *edge.Error {
 	return edge.NewFull()
 }
 
-// room is what others may know of it.
-type room struct {
-	look    look
+// capacity is what others may know of it.
+type capacity struct {
+	usage   diskUsage
 	left    int64 // see space.untilFull
 	closed  bool
 	warned  bool

@@ -13,11 +13,11 @@ func TestNewBounds(t *testing.T) {
 		limit, capacity int64
 		want            bounds
 	}{
-		"LargeDisk":   {0, 1 << 40, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, reserve: 72 * mib, look: mib}},
-		"SmallDisk":   {51 * mib, 64 * mib, bounds{walSoft: 51 * mib / 256, walHard: 51 * mib / 64, pending: 51 * mib / 32, reserve: 51 * mib / 20, look: 51 * mib / 256}},
-		"SmallLimit":  {8 * mib, 1 << 40, bounds{walSoft: 64 << 10, walHard: 256 << 10, pending: 256 << 10, reserve: 8 * mib / 20, look: 32 << 10}},
-		"LimitTooBig": {1 << 40, 64 * mib, bounds{walSoft: 256 << 10, walHard: mib, pending: 2 * mib, reserve: 64 * mib / 20, look: 256 << 10}},
-		"NeverFull":   {0, math.MaxInt64, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, look: mib}},
+		"LargeDisk":   {0, 1 << 40, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, reserve: 72 * mib, assess: mib}},
+		"SmallDisk":   {51 * mib, 64 * mib, bounds{walSoft: 51 * mib / 256, walHard: 51 * mib / 64, pending: 51 * mib / 32, reserve: 51 * mib / 20, assess: 51 * mib / 256}},
+		"SmallLimit":  {8 * mib, 1 << 40, bounds{walSoft: 64 << 10, walHard: 256 << 10, pending: 256 << 10, reserve: 8 * mib / 20, assess: 32 << 10}},
+		"LimitTooBig": {1 << 40, 64 * mib, bounds{walSoft: 256 << 10, walHard: mib, pending: 2 * mib, reserve: 64 * mib / 20, assess: 256 << 10}},
+		"NeverFull":   {0, math.MaxInt64, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, assess: mib}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := newBounds(test.limit, test.capacity, pendingDefault)
@@ -55,19 +55,19 @@ func TestFull_measured(t *testing.T) {
 		{0, state{}},
 	}
 	// Whatever the bytes are, only their sum counts.
-	for name, at := range map[string]func(taken int64) look{
-		"Database": func(taken int64) look { return look{used: taken, free: unbounded} },
-		"WAL":      func(taken int64) look { return look{wal: taken, free: unbounded} },
-		"Reserve":  func(taken int64) look { return look{reserve: taken, free: unbounded} },
-		"All": func(taken int64) look {
-			return look{used: taken / 2, wal: taken - taken/2 - taken/4, reserve: taken / 4, spare: 5000, free: unbounded}
+	for name, at := range map[string]func(taken int64) diskUsage{
+		"Database": func(taken int64) diskUsage { return diskUsage{used: taken, free: unbounded} },
+		"WAL":      func(taken int64) diskUsage { return diskUsage{wal: taken, free: unbounded} },
+		"Reserve":  func(taken int64) diskUsage { return diskUsage{reserve: taken, free: unbounded} },
+		"All": func(taken int64) diskUsage {
+			return diskUsage{used: taken / 2, wal: taken - taken/2 - taken/4, reserve: taken / 4, spare: 5000, free: unbounded}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := full{limit: limit}
 			for i, step := range steps {
 				found := at(step.taken)
-				f.measured(&found)
+				f.update(&found)
 				if got := f.state(); got != step.want {
 					t.Errorf("step %d, %d bytes: got %+v, want %+v", i, step.taken, got, step.want)
 				}
@@ -85,37 +85,37 @@ var smallBounds = bounds{walHard: 100, pending: 60, reserve: 50}
 
 func TestFull_scarce(t *testing.T) {
 	for name, steps := range map[string][]struct {
-		look look
+		look diskUsage
 		want bool
 	}{
 		"UntilClearlyMoreIsFree": {
-			{look{reserve: 50, free: 160}, false},
-			{look{reserve: 50, free: 159}, true},
-			{look{reserve: 50, free: 160}, true},
-			{look{reserve: 50, free: 199}, true},
-			{look{reserve: 50, free: 200}, false},
-			{look{reserve: 50, free: 160}, false},
+			{diskUsage{reserve: 50, free: 160}, false},
+			{diskUsage{reserve: 50, free: 159}, true},
+			{diskUsage{reserve: 50, free: 160}, true},
+			{diskUsage{reserve: 50, free: 199}, true},
+			{diskUsage{reserve: 50, free: 200}, false},
+			{diskUsage{reserve: 50, free: 160}, false},
 		},
 		"AWALThatIsLongAlreadyNeedsLess": {
-			{look{reserve: 50, wal: 100, free: 60}, false},
-			{look{reserve: 50, wal: 90, free: 69}, true},
-			{look{reserve: 50, wal: 300, free: 100}, false},
+			{diskUsage{reserve: 50, wal: 100, free: 60}, false},
+			{diskUsage{reserve: 50, wal: 90, free: 69}, true},
+			{diskUsage{reserve: 50, wal: 300, free: 100}, false},
 		},
 		"FreePagesTakeRecordsButNotTheWAL": {
-			{look{reserve: 50, spare: 1000, free: 100}, false},
-			{look{reserve: 50, spare: 1000, free: 99}, true},
-			{look{reserve: 50, spare: 1000, free: 100}, false},
+			{diskUsage{reserve: 50, spare: 1000, free: 100}, false},
+			{diskUsage{reserve: 50, spare: 1000, free: 99}, true},
+			{diskUsage{reserve: 50, spare: 1000, free: 100}, false},
 		},
 		"FreePagesStandForTheReserve": {
-			{look{reserve: 20, spare: 30, free: 1000}, false},
-			{look{reserve: 20, spare: 29, free: 1000}, true},
-			{look{reserve: 0, spare: 50, free: 1000}, false},
+			{diskUsage{reserve: 20, spare: 30, free: 1000}, false},
+			{diskUsage{reserve: 20, spare: 29, free: 1000}, true},
+			{diskUsage{reserve: 0, spare: 50, free: 1000}, false},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := full{bounds: smallBounds}
 			for i, step := range steps {
-				f.measured(&step.look)
+				f.update(&step.look)
 				if f.scarce != step.want || f.closed() != step.want {
 					t.Errorf("step %d: scarce is %v, want %v", i, f.scarce, step.want)
 				}
@@ -127,18 +127,18 @@ func TestFull_scarce(t *testing.T) {
 // What every sink has goes before anything is refused.
 func TestFull_crowded(t *testing.T) {
 	for name, test := range map[string]struct {
-		look look
+		look diskUsage
 		want bool
 	}{
-		"Room":          {look{reserve: 50, free: 240}, false},
-		"Little":        {look{reserve: 50, free: 239}, true},
-		"FreePages":     {look{reserve: 50, free: 200, spare: 40}, false},
-		"FewFreePages":  {look{reserve: 50, free: 200, spare: 39}, true},
-		"AlmostNothing": {look{reserve: 50, free: 10}, true},
+		"Room":          {diskUsage{reserve: 50, free: 240}, false},
+		"Little":        {diskUsage{reserve: 50, free: 239}, true},
+		"FreePages":     {diskUsage{reserve: 50, free: 200, spare: 40}, false},
+		"FewFreePages":  {diskUsage{reserve: 50, free: 200, spare: 39}, true},
+		"AlmostNothing": {diskUsage{reserve: 50, free: 10}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := full{bounds: smallBounds}
-			f.measured(&test.look)
+			f.update(&test.look)
 			if f.crowded != test.want || f.urgent() != test.want {
 				t.Errorf("crowded is %v, want %v", f.crowded, test.want)
 			}
@@ -148,24 +148,24 @@ func TestFull_crowded(t *testing.T) {
 
 func TestFull_restores(t *testing.T) {
 	for name, test := range map[string]struct {
-		look look
+		look diskUsage
 		size int64
 		ok   bool
 	}{
-		"Plenty":              {look{free: 1000}, 50, true},
-		"IsWhole":             {look{reserve: 50, free: 1000}, 50, true},
-		"IsWholeOnAFullDisk":  {look{reserve: 50, free: 0}, 50, true},
-		"IsTooLarge":          {look{reserve: 70, free: 0}, 50, true},
-		"JustEnough":          {look{free: 250}, 50, true},
-		"NotEnough":           {look{free: 249}, 49, false},
-		"FreePagesStandForIt": {look{free: 120, spare: 500}, 20, true},
-		"TooFewFreePages":     {look{free: 240, spare: 4}, 44, false},
-		"Grows":               {look{reserve: 20, free: 210}, 30, false},
-		"Nothing":             {look{}, 0, false},
+		"Plenty":              {diskUsage{free: 1000}, 50, true},
+		"IsWhole":             {diskUsage{reserve: 50, free: 1000}, 50, true},
+		"IsWholeOnAFullDisk":  {diskUsage{reserve: 50, free: 0}, 50, true},
+		"IsTooLarge":          {diskUsage{reserve: 70, free: 0}, 50, true},
+		"JustEnough":          {diskUsage{free: 250}, 50, true},
+		"NotEnough":           {diskUsage{free: 249}, 49, false},
+		"FreePagesStandForIt": {diskUsage{free: 120, spare: 500}, 20, true},
+		"TooFewFreePages":     {diskUsage{free: 240, spare: 4}, 44, false},
+		"Grows":               {diskUsage{reserve: 20, free: 210}, 30, false},
+		"Nothing":             {diskUsage{}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := full{bounds: smallBounds}
-			size, ok := f.restores(&test.look)
+			size, ok := f.refills(&test.look)
 			if size != test.size || ok != test.ok {
 				t.Errorf("got %d, %v; want %d, %v", size, ok, test.size, test.ok)
 			}
@@ -174,7 +174,7 @@ func TestFull_restores(t *testing.T) {
 }
 
 func TestFull_asks(t *testing.T) {
-	f := full{bounds: bounds{look: 100}}
+	f := full{bounds: bounds{assess: 100}}
 	var asked []bool
 	for range 5 {
 		asked = append(asked, f.asks(50))

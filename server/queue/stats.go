@@ -24,8 +24,8 @@ func (q *Queue) Stats() edge.QueueStats {
 	if refusal := q.intake.refused(); refusal != nil {
 		stats.Refusal = refusal.Message
 	}
-	if room := q.room.Load(); room != nil {
-		stats.ReserveBytes, stats.Filling = room.look.reserve, room.warned
+	if room := q.capacity.Load(); room != nil {
+		stats.ReserveBytes, stats.Filling = room.usage.reserve, room.warned
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {

@@ -75,7 +75,7 @@ func timeADayLaterRecordsAndIdentitiesGo(t *testing.T) {
 	known := edge.Entry{Record: edgetest.Record("known", 1)}
 	edgetest.Append(t, q, known)
 	leased := q.lease(t, 1, 10)
-	q.kill(t, 1, leased[:1])
+	q.reject(t, 1, leased[:1])
 	q.ack(t, 1, leased[1:])
 	time.Sleep(23 * time.Hour)
 	if got := q.Stats().Oldest; got != 1 {

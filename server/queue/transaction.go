@@ -34,10 +34,10 @@ const (
 
 // transaction is what one commit writes, and what holds once it has succeeded.
 type transaction struct {
-	group  *group // nil when nothing is appended
-	saving saving
-	house  bool      // look for old attempts, and write at least something
-	now    time.Time // gateway time
+	group       *group // nil when nothing is appended
+	saving      saving
+	maintenance bool      // look for old attempts, and write at least something
+	now         time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
 	damaged *damageReport
 	merged  *merged // takes the place of small frames; nil when none does
@@ -123,13 +123,13 @@ func (c *committer) removeFrames(conn *sqlite.Conn, tx *transaction) error {
 func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	// What only appends saves its clock now and then, for the next start.
 	tx.clock = tx.group != nil && tx.now.Sub(c.clockAt) >= clockInterval
-	changed := tx.house || tx.clock || tx.damaged != nil || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
+	changed := tx.maintenance || tx.clock || tx.damaged != nil || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
 	attempts := c.attempts
 	if tx.saving >= saveSettled {
 		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome, tx.now); err != nil {
 			return err
 		}
-		if tx.house {
+		if tx.maintenance {
 			if err := tx.save.attempts.removeOld(conn, tx.now); err != nil {
 				return fmt.Errorf("remove old attempts: %w", err)
 			}

@@ -93,8 +93,8 @@ func carvedRow(carved *sqlite.CarvedRow) sqlite.Row {
 	return row
 }
 
-// Restore stores the frames that follow those in the file.
-func (t *WALTail) Restore(ctx context.Context, db *sqlite.DB) error {
+// Append stores the frames that follow those in the file.
+func (t *WALTail) Append(ctx context.Context, db *sqlite.DB) error {
 	if t == nil || len(t.frames) == 0 {
 		return nil
 	}

@@ -17,9 +17,9 @@ func (c *committer) afterCommit(tx *transaction) {
 	if tx.usage.Used > 0 {
 		c.space.assess(tx.usage)
 	}
-	if c.unmeasured += tx.written; c.unmeasured >= c.space.full.look {
-		c.unmeasured = 0
-		c.retention.measure(c.q)
+	if c.unassessed += tx.written; c.unassessed >= c.space.full.assess {
+		c.unassessed = 0
+		c.retention.update(c.q)
 		nudge(c.q.enlarged)
 	}
 	if c.space.full.urgent() && c.retention.due(c.q, tx.now, true) {
@@ -27,15 +27,15 @@ func (c *committer) afterCommit(tx *transaction) {
 	}
 }
 
-// keepHouse removes what is old, merges what is small, and finds out whether there
+// maintain removes what is old, merges what is small, and finds out whether there
 // is room. When there is nothing to do it writes nothing.
-func (c *committer) keepHouse() {
+func (c *committer) maintain() {
 	now := c.q.clock.now()
 	c.watchClock()
 	c.q.window.forgetOld(now)
 	c.windowSeconds.Set(c.q.window.reach(now).Seconds())
-	c.retention.measure(c.q)
-	usage, old, err := c.lookAround(now)
+	c.retention.update(c.q)
+	usage, old, err := c.readMaintenance(now)
 	if err != nil {
 		c.q.observer.Log.Warn("the queue could not look after itself", "error", err)
 		return
@@ -43,7 +43,7 @@ func (c *committer) keepHouse() {
 	c.space.assess(usage)
 	c.sample(now)
 	if old || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
-		err = c.transact(&transaction{saving: saveSettled, house: true, now: now}) // tried again by the next round
+		err = c.transact(&transaction{saving: saveSettled, maintenance: true, now: now}) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {
 		c.reopen()
@@ -60,15 +60,15 @@ func (c *committer) reopen() {
 		_ = c.writeFailed(fmt.Errorf("after a full disk: %w", err)) // nobody waits for an answer
 		return
 	}
-	usage, _, err := c.lookAround(c.q.clock.now())
+	usage, _, err := c.readMaintenance(c.q.clock.now())
 	if err == nil && all {
 		c.space.reopen(usage)
 	}
 }
 
-// lookAround reads what there is to do.
-func (c *committer) lookAround(now time.Time) (usage sqlite.Usage, old bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), houseInterval/10)
+// readMaintenance reads what there is to maintain.
+func (c *committer) readMaintenance(now time.Time) (usage sqlite.Usage, old bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), maintenanceInterval/10)
 	defer cancel() // the readers may all be busy, and commits must not wait for them
 	err = c.q.read(ctx, func(conn *sqlite.Conn) (err error) {
 		if old, err = attemptsDue(conn, c.attempts.bytes, now); err != nil {

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	shelfBodyBytes    = 4 << 20  // of the newest frames, as stored
-	shelfDecodedBytes = 12 << 20 // of the frames that were read last
-	shelfDecodedMax   = 256
-	// shelfOverhead is what a frame takes on the shelf besides its bytes.
-	shelfOverhead = 96
+	cacheBodyBytes    = 4 << 20  // of the newest frames, as stored
+	cacheDecodedBytes = 12 << 20 // of the frames that were read last
+	cacheDecodedMax   = 256
+	// cacheOverhead is what a frame takes in the cache besides its bytes.
+	cacheOverhead = 96
 	// readAhead bounds the frames that one visit to the disk brings.
 	readAheadFrames = 32
 	readAheadBytes  = 256 << 10
 )
 
-// shelf keeps frames in memory: the bodies of the newest commits, so that a lane
+// frameCache keeps frames in memory: the bodies of the newest commits, so that a lane
 // which keeps up never reads from the disk, and the frames that were decoded
 // last, so that lanes which are at the same place share them.
-type shelf struct {
+type frameCache struct {
 	mu           sync.Mutex
 	bodies       []queuefile.StoredFrame // ascending
 	bodyBytes    int
@@ -35,14 +35,14 @@ type shelf struct {
 }
 
 // put adds the frame of a commit.
-func (s *shelf) put(stored queuefile.StoredFrame) {
+func (s *frameCache) put(stored queuefile.StoredFrame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bodies = append(s.bodies, stored)
-	s.bodyBytes += len(stored.Body) + shelfOverhead
+	s.bodyBytes += len(stored.Body) + cacheOverhead
 	drop := 0
-	for s.bodyBytes > shelfBodyBytes && drop < len(s.bodies)-1 {
-		s.bodyBytes -= len(s.bodies[drop].Body) + shelfOverhead
+	for s.bodyBytes > cacheBodyBytes && drop < len(s.bodies)-1 {
+		s.bodyBytes -= len(s.bodies[drop].Body) + cacheOverhead
 		drop++
 	}
 	clear(s.bodies[:drop])
@@ -50,7 +50,7 @@ func (s *shelf) put(stored queuefile.StoredFrame) {
 }
 
 // find returns the decoded frame that holds a position, or else its body.
-func (s *shelf) find(position edge.Position) (*queuefile.Frame, queuefile.StoredFrame, bool) {
+func (s *frameCache) find(position edge.Position) (*queuefile.Frame, queuefile.StoredFrame, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, frame := range s.decoded {
@@ -76,34 +76,34 @@ func (s *shelf) find(position edge.Position) (*queuefile.Frame, queuefile.Stored
 }
 
 // keep adds a decoded frame.
-func (s *shelf) keep(decoded *queuefile.Frame) {
+func (s *frameCache) keep(decoded *queuefile.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if slices.ContainsFunc(s.decoded, func(kept *queuefile.Frame) bool { return kept.First <= decoded.First && decoded.End() <= kept.End() }) {
 		return
 	}
 	s.decoded = slices.Insert(s.decoded, 0, decoded)
-	s.decodedBytes += decoded.Bytes + shelfOverhead
-	for len(s.decoded) > 1 && (s.decodedBytes > shelfDecodedBytes || len(s.decoded) > shelfDecodedMax) {
+	s.decodedBytes += decoded.Bytes + cacheOverhead
+	for len(s.decoded) > 1 && (s.decodedBytes > cacheDecodedBytes || len(s.decoded) > cacheDecodedMax) {
 		last := len(s.decoded) - 1
-		s.decodedBytes -= s.decoded[last].Bytes + shelfOverhead
+		s.decodedBytes -= s.decoded[last].Bytes + cacheOverhead
 		s.decoded = slices.Delete(s.decoded, last, last+1)
 	}
 }
 
 // drop forgets a frame.
-func (s *shelf) drop(first edge.Position) {
+func (s *frameCache) drop(first edge.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.decoded = slices.DeleteFunc(s.decoded, func(kept *queuefile.Frame) bool {
 		if kept.First == first {
-			s.decodedBytes -= kept.Bytes + shelfOverhead
+			s.decodedBytes -= kept.Bytes + cacheOverhead
 		}
 		return kept.First == first
 	})
 	s.bodies = slices.DeleteFunc(s.bodies, func(kept queuefile.StoredFrame) bool {
 		if kept.First == first {
-			s.bodyBytes -= len(kept.Body) + shelfOverhead
+			s.bodyBytes -= len(kept.Body) + cacheOverhead
 		}
 		return kept.First == first
 	})
@@ -130,7 +130,7 @@ func (q *Queue) frameAt(ctx context.Context, position edge.Position) (*queuefile
 }
 
 func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*queuefile.Frame, error) {
-	decoded, stored, found := q.shelf.find(position)
+	decoded, stored, found := q.cache.find(position)
 	if decoded != nil {
 		return decoded, nil
 	}
@@ -141,7 +141,7 @@ func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*queuefi
 	if err != nil {
 		return nil, err
 	}
-	q.shelf.keep(decoded)
+	q.cache.keep(decoded)
 	return decoded, nil
 }
 
@@ -167,7 +167,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 	for i, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
 		decoded, err := q.decoder.DecodeStored(stored)
 		if err == nil {
-			q.shelf.keep(decoded)
+			q.cache.keep(decoded)
 		}
 		if i == 0 {
 			return decoded, err
