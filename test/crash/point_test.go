@@ -2,10 +2,13 @@ package crash_test
 
 import (
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +127,7 @@ func killSoon(point string) {
 func pointsOverlay() harness.Overlay {
 	overlay := harness.Overlay{Added: map[string]string{}}
 	overlay.Changes = append(overlay.Changes, harness.Change{File: "server/queue/merge.go", Old: "\tmergeRest = 5 * time.Second\n", New: "\tmergeRest = 100 * time.Millisecond\n"})
-	for _, point := range points {
+	for _, point := range slices.Concat(points, damagePoints, schemaPoints) {
 		call := fmt.Sprintf("\tkillHere(%q)\n", point.name)
 		instead := strings.Replace(cmp.Or(point.instead, "KILL"+point.text), "KILL", call, 1)
 		instead = strings.Replace(instead, "SOON", fmt.Sprintf("\tkillSoon(%q)\n", point.name), 1)
@@ -135,10 +138,15 @@ func pointsOverlay() harness.Overlay {
 	return overlay
 }
 
+// buildPoints builds the gateway with every point, once for all tests.
+var buildPoints = sync.OnceValues(func() (string, error) {
+	return binaries.BuildOverlay(context.Background(), "points", pointsOverlay())
+})
+
 // TestPoint kills the gateway at every named place, again and again.
 func TestPoint(t *testing.T) {
 	harness.SkipShort(t, "half a minute")
-	binary, err := binaries.BuildOverlay(t.Context(), "points", pointsOverlay())
+	binary, err := buildPoints()
 	harness.Must(t, err)
 	for _, point := range points {
 		t.Run(point.name, func(t *testing.T) {
@@ -162,11 +170,19 @@ func TestPoint(t *testing.T) {
 // it is under load before or after it.
 func (r *rig) dieAt(point *point) {
 	r.t.Helper()
-	deadly := []string{fmt.Sprintf("KILL_AT=%s:%d", point.name, 1+r.random.IntN(point.passes))}
 	if point.when == duringStart {
 		r.cycle()
 	}
-	r.gateway.Env = deadly
+	r.dieAtPass(point, 1+r.random.IntN(point.passes))
+	if point.when == firstStart {
+		r.cycle()
+	}
+}
+
+// dieAtPass starts the gateway and waits until it dies at the given pass.
+func (r *rig) dieAtPass(point *point, pass int) {
+	r.t.Helper()
+	r.gateway.Env = []string{fmt.Sprintf("KILL_AT=%s:%d", point.name, pass)}
 	r.launch()
 	if point.when == underLoadOnly {
 		r.lives = append(r.lives, life{began: acklog.Now()})
@@ -180,9 +196,6 @@ func (r *rig) dieAt(point *point) {
 		r.awaitDeath(point)
 	}
 	r.gateway.Env = nil
-	if point.when == firstStart {
-		r.cycle()
-	}
 }
 
 // awaitDeath waits until the gateway has killed itself, and nothing else has.

@@ -40,7 +40,8 @@ type rig struct {
 	lives    []life
 	doubted  []verify.Interval
 	crashes  []verify.Crash
-	disk     *harness.Disk // nil without one of its own
+	damage   *verify.Damage // nil when the file was not spoilt
+	disk     *harness.Disk  // nil without one of its own
 }
 
 // life is one run of the gateway, on the machine's monotonic clock.
@@ -209,7 +210,7 @@ func (r *rig) drain() {
 // evidence says where everything lies that the run has left.
 func (r *rig) evidence(killed bool) verify.Run {
 	return verify.Run{
-		Log: r.load.LogPath(), Doubted: r.doubted, Queue: filepath.Join(r.gateway.DataDir(), "queue.db"), Killed: killed, Crashes: r.crashes,
+		Log: r.load.LogPath(), Doubted: r.doubted, Queue: filepath.Join(r.gateway.DataDir(), "queue.db"), Killed: killed, Crashes: r.crashes, Damage: r.damage,
 		Sinks: []verify.Sink{
 			{Name: "archive", Folder: r.gateway.OutDir(), Slots: sinkSlots, Batch: archiveBatch},
 			{Name: "analytics", Received: r.received, Slots: sinkSlots, Batch: sinkBatch, SameKey: true},

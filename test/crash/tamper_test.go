@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	_ "modernc.org/sqlite" // the driver
 
+	"combotto.io/gateway/test/acklog"
 	"combotto.io/gateway/test/harness"
 	"combotto.io/gateway/test/verify"
 )
@@ -85,11 +87,21 @@ var tamperings = []tampering{
 	{"CounterOfDeliveries", false, "I5 archive", sqlTampering("UPDATE sink SET delivered = delivered - 1, owed = owed - 1 WHERE name = 'archive'")},
 	{"MoreCountedThanArrived", true, "I5 analytics", sqlTampering("UPDATE sink SET delivered = delivered + 100000, owed = owed + 100000 WHERE name = 'analytics'")},
 	{"CounterOfLosses", false, "I5 archive", sqlTampering("UPDATE sink SET delivered = delivered - 1, expired = expired + 1 WHERE name = 'archive'")},
-	{"GivenUpByItself", false, "I1 analytics", sqlTampering(fmt.Sprintf(insertLoss, "analytics", "{}"))},
+	{"GivenUpByItself", false, "I1 analytics", sqlTampering(fmt.Sprintf(insertLoss, "analytics", 1, 1, "{}"))},
 	{"DeadByItself", false, "I1 archive", sqlTampering(`INSERT INTO dead SELECT id, 1, 'rejected', '', '', '', 0, 0, 0, 0, '', x'00' FROM sink WHERE name = 'archive'`)},
 	{"SetAside", false, "I1", sqlTampering("INSERT INTO quarantine VALUES(-1, 1, 1, 0, 0, 0, x'00', '', 0)")},
 	{"Salvaged", false, "I1", sqlTampering("UPDATE ledger SET salvaged = 1")},
 	{"SinkGone", false, "I5 archive", sqlTampering("DELETE FROM sink WHERE name = 'archive'")},
+	{"DamagedAndNotReported", false, "I5 archive", func(t *testing.T, run *verify.Run) { damageLast(t, run, 0) }},
+	{"DamagedAndReportedTwice", false, "I5 archive", func(t *testing.T, run *verify.Run) { damageLast(t, run, 2) }},
+	{"DamagedAndNotCounted", false, "I5", func(t *testing.T, run *verify.Run) {
+		damageLast(t, run, 1)
+		sqlTampering("UPDATE ledger SET quarantined = 0")(t, run)
+	}},
+	{"LostBesidesTheDamaged", false, "I1 archive", func(t *testing.T, run *verify.Run) {
+		damageLast(t, run, 1)
+		editLines(t, newestFile(t, run.Sinks[0].Folder), func(lines []string) []string { return without(lines, identityOf(lines[0])) })
+	}},
 	{"BitOfAFrame", false, "I12", sqlTampering("UPDATE frame SET body = CAST(substr(body, 1, 20) || iif(substr(body, 21, 1) = x'00', x'01', x'00') || substr(body, 22) AS BLOB) WHERE id = (SELECT max(id) FROM frame)")},
 	{"BitOfTheFile", false, "I12", func(t *testing.T, run *verify.Run) {
 		const freePages = 36 // where the header counts them
@@ -130,6 +142,13 @@ func TestVerify(t *testing.T) {
 			}
 		})
 	}
+	t.Run("DamagedIsNotLost", func(t *testing.T) {
+		run := copyEvidence(t, drained)
+		damageLast(t, &run, 1)
+		report, err := verify.Check(run)
+		harness.Must(t, err)
+		harness.Must(t, report.Err())
+	})
 	t.Run("GivenUpIsNotLost", func(t *testing.T) {
 		run := copyEvidence(t, drained)
 		var gone string
@@ -138,7 +157,7 @@ func TestVerify(t *testing.T) {
 			return lines
 		})
 		device, _, _ := strings.Cut(identityOf(gone), `"`)
-		sqlTampering(fmt.Sprintf(insertLoss, "archive", `{"`+device+`": 1}`))(t, &run)
+		sqlTampering(fmt.Sprintf(insertLoss, "archive", 1, 1, `{"`+device+`": 1}`))(t, &run)
 		sqlTampering("UPDATE sink SET delivered = delivered - 1, discarded = discarded + 1 WHERE name = 'archive'")(t, &run)
 		run.MayGiveUp = true
 		report, err := verify.Check(run)
@@ -147,9 +166,28 @@ func TestVerify(t *testing.T) {
 	})
 }
 
-// insertLoss reports one message as lost, by a sink and its devices.
+// insertLoss reports messages as lost: by a sink, their kind, how many, and by
+// device.
 const insertLoss = `INSERT INTO loss(sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices)
-	VALUES((SELECT id FROM sink WHERE name = '%s'), 1, 'test', '', 1, 1, 0, 0, 0, 1, '%s')`
+	VALUES((SELECT id FROM sink WHERE name = '%s'), %d, 'test', '', 1, 1, 0, 0, 0, %d, '%s')`
+
+// damageLast makes a run of one in which damage has taken the last message from the
+// file sink, and the loss report says that it were so many.
+func damageLast(t *testing.T, run *verify.Run, reported int) {
+	t.Helper()
+	var gone harness.Record
+	editLines(t, newestFile(t, run.Sinks[0].Folder), func(lines []string) []string {
+		harness.Must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &gone))
+		return without(lines, identityOf(lines[len(lines)-1]))
+	})
+	run.Damage = &verify.Damage{Messages: []acklog.Identity{gone.Identity()}, Undecided: map[string]int64{"archive": 1}}
+	sqlTampering("UPDATE ledger SET quarantined = 1")(t, run)
+	if reported > 0 {
+		const quarantined = 3
+		sqlTampering(fmt.Sprintf(insertLoss, "archive", quarantined, reported, "{}"))(t, run)
+		sqlTampering(fmt.Sprintf("UPDATE sink SET delivered = delivered - %d, discarded = discarded + %[1]d WHERE name = 'archive'", reported))(t, run)
+	}
+}
 
 // copyEvidence copies what a run has left into a folder of its own.
 func copyEvidence(t *testing.T, run verify.Run) verify.Run {

@@ -76,6 +76,11 @@ func (f *fleet) message(name, bootID string, sequence uint64) (*device, uint32, 
 	return device, uint32(number), number < uint64(len(device.stored))
 }
 
+// identity names a message.
+func (f *fleet) identity(device *device, message uint32) acklog.Identity {
+	return f.header.Identity(acklog.Entry{Device: uint32(device.index), Message: message})
+}
+
 // expected returns payload and metrics of a message, until the next call.
 func (d *device) expected(message uint32) (payload, metrics []byte) {
 	d.series.Fill(d.payload, message)

@@ -17,9 +17,27 @@ import (
 	_ "modernc.org/sqlite" // the driver
 )
 
-// readQueue opens a copy of the file, so that looking at the evidence does not
-// change it: opening a file after a crash recovers its WAL.
+// readQueue judges the file.
 func (c *check) readQueue() error {
+	return WithCopy(c.run.Queue, func(db *sql.DB) error {
+		file := &queueFile{check: c, db: db, dense: true}
+		if empty, err := file.isEmpty(); err != nil || empty {
+			return err
+		}
+		for _, read := range []func() error{
+			file.integrity, file.readSinks, file.readSets, file.readApart, file.readFrames, file.readDead, file.readLosses, file.readDamage, file.judge,
+		} {
+			if err := read(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// WithCopy opens a copy of a database file with its WAL, so that looking at the
+// evidence does not change it: opening a file after a crash recovers its WAL.
+func WithCopy(original string, look func(db *sql.DB) error) error {
 	folder, err := os.MkdirTemp("", "verify-")
 	if err != nil {
 		return err
@@ -27,7 +45,7 @@ func (c *check) readQueue() error {
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "queue.db")
 	for _, suffix := range []string{"", "-wal"} {
-		if err := copyFile(c.run.Queue+suffix, path+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+		if err := copyFile(original+suffix, path+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}
@@ -37,16 +55,7 @@ func (c *check) readQueue() error {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	file := &queueFile{check: c, db: db, dense: true}
-	if empty, err := file.isEmpty(); err != nil || empty {
-		return err
-	}
-	for _, read := range []func() error{file.integrity, file.readSinks, file.readSets, file.readFrames, file.readDead, file.readLosses, file.readDamage, file.judge} {
-		if err := read(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return look(db)
 }
 
 func copyFile(from, to string) error {
@@ -69,9 +78,10 @@ type queueFile struct {
 	db       *sql.DB
 	sinks    []*sinkRow
 	sets     map[int64]map[int64]bool
-	first    int64 // position in the oldest frame
-	next     int64 // behind the newest frame
-	dense    bool  // no position is missing between
+	apart    [][2]int64 // positions that were set aside; the end does not belong to them
+	first    int64      // position in the oldest frame
+	next     int64      // behind the newest frame
+	dense    bool       // no position is missing between
 	unrouted int64
 }
 
@@ -133,8 +143,8 @@ func (f *queueFile) integrity() error {
 }
 
 // each runs a query.
-func (f *queueFile) each(query string, take func(row *sql.Rows) error) error {
-	rows, err := f.db.Query(query)
+func (f *queueFile) each(query string, take func(row *sql.Rows) error, arguments ...any) error {
+	rows, err := f.db.Query(query, arguments...)
 	if err != nil {
 		return err
 	}
@@ -205,6 +215,7 @@ func (f *queueFile) readFrames() error {
 		if f.next == 0 {
 			f.first, f.next = first, first
 		}
+		f.skipApart()
 		f.dense = f.dense && first == f.next
 		f.next = first + count
 		records, err := readFrame(first, count, body)
@@ -216,6 +227,25 @@ func (f *queueFile) readFrames() error {
 		}
 		return nil
 	})
+}
+
+// readApart takes the positions that the file knows to be gone.
+func (f *queueFile) readApart() error {
+	return f.each("SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY position", func(row *sql.Rows) error {
+		var first, count int64
+		err := row.Scan(&first, &count)
+		f.apart = append(f.apart, [2]int64{first, first + count})
+		return err
+	})
+}
+
+// skipApart goes on behind positions that were set aside.
+func (f *queueFile) skipApart() {
+	for _, gone := range f.apart {
+		if gone[0] <= f.next && f.next < gone[1] {
+			f.next = gone[1]
+		}
+	}
 }
 
 // takeRecord accounts for one stored record.
@@ -232,16 +262,11 @@ func (f *queueFile) takeRecord(position int64, record *frameRecord) {
 			f.find("I3", "", "%s message %d is stored again at position %d", device.name, message, position)
 		}
 	}
-	set := f.sets[record.owed]
-	if len(set) == 0 {
+	if len(f.sets[record.owed]) == 0 {
 		f.unrouted++
 	}
 	for _, sink := range f.sinks {
-		owed := set[sink.id]
-		if position < sink.start {
-			owed = position >= sink.backlogFrom
-		}
-		if !owed {
+		if !f.owes(sink, position, record) {
 			continue
 		}
 		sink.owedStored++
@@ -256,6 +281,14 @@ func (f *queueFile) takeRecord(position int64, record *frameRecord) {
 			sink.arrivals.states[device.index][message] |= pendingHere
 		}
 	}
+}
+
+// owes reports whether a record is owed to a sink, decided or not.
+func (f *queueFile) owes(sink *sinkRow, position int64, record *frameRecord) bool {
+	if position < sink.start {
+		return position >= sink.backlogFrom
+	}
+	return f.sets[record.owed][sink.id]
 }
 
 func (f *queueFile) readDead() error {
@@ -294,7 +327,9 @@ func (f *queueFile) readLosses() error {
 		if err := row.Scan(&id, &kind, &reason, &count, &text); err != nil {
 			return err
 		}
-		f.givenUp(id, "%d messages were given up (%s)", count, reason)
+		if f.run.Damage == nil || kind != lossQuarantined {
+			f.givenUp(id, "%d messages were given up (%s)", count, reason)
+		}
 		counts := map[string]int{}
 		if err := json.Unmarshal([]byte(text), &counts); err != nil {
 			return err
@@ -311,6 +346,9 @@ func (f *queueFile) readLosses() error {
 			if sink.arrivals == nil {
 				continue
 			}
+			if kind == lossQuarantined {
+				sink.arrivals.quarantined += count
+			}
 			for device, count := range counts {
 				sink.arrivals.givenUp[device] += count
 			}
@@ -319,8 +357,10 @@ func (f *queueFile) readLosses() error {
 	})
 }
 
-// lossExpired is the kind of a loss by age or size.
-const lossExpired = 2
+const (
+	lossExpired     = 2 // the kind of a loss by age or size
+	lossQuarantined = 3 // of one by damage
+)
 
 // readDamage takes what the file says was set aside, or left behind with a file
 // before it.
@@ -328,6 +368,12 @@ func (f *queueFile) readDamage() error {
 	var rows, quarantined, salvaged int64
 	if err := f.db.QueryRow("SELECT (SELECT count(*) FROM quarantine), quarantined, salvaged FROM ledger").Scan(&rows, &quarantined, &salvaged); err != nil {
 		return err
+	}
+	if damage := f.run.Damage; damage != nil {
+		if want := int64(len(damage.Messages)); quarantined != want {
+			f.find("I5", "", "%d messages were damaged, the ledger says %d", want, quarantined)
+		}
+		return nil
 	}
 	if rows+quarantined+salvaged > 0 && !f.run.MayGiveUp {
 		f.find("I1", "", "%d rows were set aside as damaged, with %d messages, and %d files were salvaged", rows, quarantined, salvaged)
@@ -350,20 +396,21 @@ func (f *queueFile) givenUp(id int64, format string, arguments ...any) {
 
 // judge compares counters with what was read.
 func (f *queueFile) judge() error {
-	var counted, accepted, unrouted int64
-	if err := f.db.QueryRow("SELECT counted, accepted, unrouted FROM ledger").Scan(&counted, &accepted, &unrouted); err != nil {
+	var counted, accepted, skipped, unrouted int64
+	if err := f.db.QueryRow("SELECT counted, accepted, skipped, unrouted FROM ledger").Scan(&counted, &accepted, &skipped, &unrouted); err != nil {
 		return err
 	}
+	f.skipApart()
 	if !f.dense {
 		f.find("I5", "", "positions are missing between %d and %d", f.first, f.next)
 	}
-	if accepted != counted {
-		f.find("I5", "", "%d records were accepted up to position %d", accepted, counted)
+	if accepted+skipped != counted {
+		f.find("I5", "", "%d records were accepted and %d positions skipped up to position %d", accepted, skipped, counted)
 	}
 	if f.next > 0 && f.next <= counted {
 		f.find("I5", "", "the records up to position %d are counted, and the last frame ends before %d", counted, f.next)
 	}
-	whole := f.first == 1 // nothing was removed yet
+	whole := f.first == 1 && len(f.apart) == 0 // nothing was removed yet
 	if whole && f.next == counted+1 && unrouted != f.unrouted {
 		f.find("I5", "", "%d records are owed to nobody, the ledger says %d", f.unrouted, unrouted)
 	}
@@ -404,7 +451,7 @@ func (f *queueFile) judge() error {
 func (f *queueFile) judgeDelivered(sink *sinkRow) {
 	arrived := int64(sink.arrivals.Distinct)
 	final := !f.run.Killed && !f.run.MayGiveUp && sink.pendingAll == 0
-	if sink.delivered > arrived || final && sink.delivered < arrived {
+	if sink.delivered > arrived || final && sink.delivered+sink.arrivals.quarantined < arrived {
 		f.find("I5", sink.name, "%d messages have arrived, the ledger says that %d were delivered", arrived, sink.delivered)
 	}
 }

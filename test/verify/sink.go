@@ -26,6 +26,8 @@ type arrivals struct {
 	keys    [][]uint32 // of the first arrival, with SameKey
 	keyID   map[string]uint32
 	givenUp map[string]int // messages by device, from the file's loss report
+	// quarantined is how many messages the loss report says that damage has taken.
+	quarantined int64
 
 	crash    int               // how many were before the line that is read
 	repeated map[int]*repeated // by the crash before it; 0 is before the first

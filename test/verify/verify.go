@@ -8,7 +8,8 @@
 //	I1   what was acknowledged was delivered to each sink, or waits for it in the
 //	     file. What the gateway itself says that it has set aside, given up or
 //	     salvaged is a finding, too, unless the run allows it: then a dead letter
-//	     and a loss that is reported account for a message
+//	     and a loss that is reported account for a message. Of a run whose file was
+//	     damaged, the messages that were damaged are pardoned, and no other
 //	I2   what was delivered or stored was sent, and is what was sent
 //	I3   a message is stored once; what a sink received again after one crash is at
 //	     most one batch for each of its slots, under the same key where there is one
@@ -39,6 +40,7 @@ type Run struct {
 	// MayGiveUp says that the run has dead letters, limits that drop records, or
 	// damage. A gateway that loses what it writes down as lost is pardoned only then.
 	MayGiveUp bool
+	Damage    *Damage // that was done to the queue's file; nil when there was none
 	// Killed says that the gateway was not started again after the last crash: the
 	// file sink may hold an unfinished line, which counts as nothing.
 	Killed bool
@@ -53,6 +55,17 @@ type Crash map[string]int64
 type Interval struct {
 	From, To time.Duration
 	Wall     time.Time // at From
+}
+
+// Damage is what was destroyed in the queue's file while no gateway ran. The
+// messages are pardoned, and nothing else is: what a sink has not got of them has to
+// be in the loss report, and the ledger counts each of them once.
+type Damage struct {
+	Messages []acklog.Identity // none when all that was stored is whole
+	// Undecided is how many of them the file said that a sink was still owed, by the
+	// sink's name. So many are reported, though some may have arrived: what a crash
+	// has kept the gateway from writing down it cannot know.
+	Undecided map[string]int64
 }
 
 // Sink is one destination. It has a folder or a file.
@@ -137,7 +150,12 @@ func (r *Report) String() string {
 // Check reads all of the evidence and judges it. An error says that some of it
 // could not be read at all.
 func Check(run Run) (*Report, error) {
-	c := &check{run: &run, findings: map[findingKey]*Finding{}}
+	c := &check{run: &run, findings: map[findingKey]*Finding{}, damaged: map[acklog.Identity]bool{}}
+	if run.Damage != nil {
+		for _, message := range run.Damage.Messages {
+			c.damaged[message] = true
+		}
+	}
 	if err := c.readLog(); err != nil {
 		return nil, err
 	}
@@ -159,6 +177,7 @@ type check struct {
 	fleet    fleet
 	arrivals []*arrivals // of each sink of the run
 	stored   int
+	damaged  map[acklog.Identity]bool
 	findings map[findingKey]*Finding
 }
 
@@ -181,6 +200,7 @@ func (c *check) judge() {
 		for _, device := range c.fleet.devices {
 			c.judgePromises(arrived, device)
 		}
+		c.judgeDamage(arrived)
 	}
 }
 
@@ -214,8 +234,29 @@ func (c *check) judgePromises(arrived *arrivals, device *device) {
 			given--
 			continue
 		}
+		if c.damaged[c.fleet.identity(device, uint32(number))] {
+			continue
+		}
 		c.find("I1", arrived.sink.Name, "%s message %d was acknowledged %v after the generator's first; it was neither delivered nor is it kept (stored %d times)",
 			device.name, number, device.promisedAt(uint32(number), c.fleet.firstAt), device.stored[number])
+	}
+}
+
+// judgeDamage compares what damage has taken from a sink with what the loss report
+// says.
+func (c *check) judgeDamage(arrived *arrivals) {
+	if c.run.Damage == nil {
+		return
+	}
+	missing := int64(0)
+	for identity := range c.damaged {
+		device, message, known := c.fleet.message(identity.Device, identity.BootID, identity.Sequence)
+		if known && !arrived.accounts(device, message) {
+			missing++
+		}
+	}
+	if want := c.run.Damage.Undecided[arrived.sink.Name]; arrived.quarantined != want || missing > want {
+		c.find("I5", arrived.sink.Name, "%d messages in damaged frames were still owed, and %d did not arrive; the loss report says %d", want, missing, arrived.quarantined)
 	}
 }
 
