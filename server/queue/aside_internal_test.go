@@ -95,7 +95,7 @@ func TestMend(t *testing.T) {
 			}
 			q, stop := run(t, Settings{Path: path})
 			defer stop()
-			got := positionsOf(leaseAll(t, q, q.registry.all()[0].id))
+			got := PositionsOf(leaseAll(t, q, q.registry.all()[0].id))
 			if undecided := []edge.Position{4, 5, 6}; !test.kept && !slices.Equal(got, undecided) {
 				t.Errorf("leased %v, want %v", got, undecided)
 			}

@@ -12,7 +12,7 @@ type bounds struct {
 	walSoft int64 // a checkpoint runs beside the committer
 	walHard int64 // the committer runs one itself
 	pending int64 // records that are taken but not answered
-	reserve int64 // of the file that is given back when a write finds no room; see reserve.go
+	reserve int64 // of the file that is given back when a write finds no room; see queuefile.Reserve
 	assess  int64 // written between two assessments of the disk
 }
 

@@ -171,12 +171,12 @@ func requeueALeaseIsForgottenInACrash(t *testing.T) {
 	q.requeue(t, 0, key(1, 1))
 	leased := q.lease(t, 1, 2)
 	q.Release(1, leased[:1])
-	if diff := cmp.Diff([]edge.Position{1, 3}, positions(q.lease(t, 1, 2))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{1, 3}, queue.PositionsOf(q.lease(t, 1, 2))); diff != "" {
 		t.Error(diff)
 	}
 	q.idle(t, 1)
 	q = start(t, queue.Settings{Path: q.crash(t)}, 1)
-	if diff := cmp.Diff([]edge.Position{1, 2, 3}, positions(q.lease(t, 1, 3))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{1, 2, 3}, queue.PositionsOf(q.lease(t, 1, 3))); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -149,7 +149,7 @@ func expireTooMuch(t *testing.T) {
 	for position := losses[0].Last + 1; position <= 2000; position++ {
 		want = append(want, position)
 	}
-	if diff := cmp.Diff(want, positions(q.lease(t, 1, len(want)))); diff != "" {
+	if diff := cmp.Diff(want, queue.PositionsOf(q.lease(t, 1, len(want)))); diff != "" {
 		t.Error(diff)
 	}
 	q.recount(t)
@@ -161,14 +161,14 @@ func expireLeased(t *testing.T) {
 	leased := q.lease(t, 1, 9)
 	arriving, failing, waiting := q.Begin(1, leased[1:3]), q.Begin(1, leased[4:6]), leased[7:]
 	<-time.After(2 * time.Minute)
-	if diff := cmp.Diff([]edge.Position{2, 3, 5, 6}, positions(slices.Concat(arriving, failing))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{2, 3, 5, 6}, queue.PositionsOf(slices.Concat(arriving, failing))); diff != "" {
 		t.Error(diff)
 	}
 	if got := q.sink(1); got.Expired != 8 || got.InFlight != 4 || got.Pending != 4 {
 		t.Errorf("got %+v, want everything expired that is not under way", got)
 	}
 	if got := q.Begin(1, waiting); len(got) != 0 {
-		t.Errorf("positions %v are due, want none", positions(got))
+		t.Errorf("positions %v are due, want none", queue.PositionsOf(got))
 	}
 	before := q.sink(1)
 	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: waiting}); err == nil {
@@ -185,7 +185,7 @@ func expireLeased(t *testing.T) {
 		t.Errorf("got %+v, want what failed expired as well", got)
 	}
 	if got := q.Begin(1, failing); len(got) != 0 {
-		t.Errorf("positions %v are due, want none", positions(got))
+		t.Errorf("positions %v are due, want none", queue.PositionsOf(got))
 	}
 	if got := q.lost(t); len(got) != 1 || got[0].Count != 10 || got[0].First != 1 || got[0].Last != 12 {
 		t.Errorf("got %+v", got)

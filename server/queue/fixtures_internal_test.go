@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,24 +20,30 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-// begin opens and runs a queue with one sink. Whoever cancels it reads from done
-// how it ended.
-func begin(t *testing.T, settings Settings) (q *Queue, cancel context.CancelFunc, done <-chan error) {
+// Begin opens and runs a queue with sinks, for the tests of both packages. Whoever
+// cancels it reads from done how it ended. Without a path it gets one of its own.
+func Begin(t testing.TB, settings Settings, observer *observe.Observer, sinks ...SinkSpec) (q *Queue, cancel context.CancelFunc, done <-chan error) {
 	t.Helper()
 	if settings.Path == "" {
 		settings.Path = filepath.Join(t.TempDir(), "queue.db")
 	}
-	q, err := Open(t.Context(), settings, observe.NewDiscard())
+	q, err := Open(t.Context(), settings, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
+	if _, err := q.EnsureSinks(t.Context(), sinks); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- q.Run(ctx) }()
 	return q, cancel, ended
+}
+
+// begin is Begin with one sink.
+func begin(t *testing.T, settings Settings) (q *Queue, cancel context.CancelFunc, done <-chan error) {
+	t.Helper()
+	return Begin(t, settings, observe.NewDiscard(), SinkSpec{Name: "sink-1", Kind: "test"})
 }
 
 // opened begins a queue that ends with the test, however it ends.
@@ -122,20 +130,27 @@ func bubble(t *testing.T, name string, test func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }
 
-// crashed returns the path of a copy of the files as they are now.
-func crashed(t *testing.T, q *Queue) string {
+// Crashed returns the path of a copy of the files as they are now, as a crash would
+// leave them: nothing is closed or checkpointed. Nothing may be written meanwhile.
+func Crashed(t testing.TB, path string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "queue.db")
+	copied := filepath.Join(t.TempDir(), "queue.db")
 	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(q.settings.Path + suffix)
-		if err != nil {
+		content, err := os.ReadFile(path + suffix)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path+suffix, content, 0o600); err != nil {
+		if err := os.WriteFile(copied+suffix, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return path
+	return copied
+}
+
+// crashed is Crashed for the files of a queue.
+func crashed(t *testing.T, q *Queue) string {
+	t.Helper()
+	return Crashed(t, q.settings.Path)
 }
 
 // deadLetter settles deliveries of sink 1 as dead.
@@ -191,8 +206,8 @@ func leaseAll(t *testing.T, q *Queue, sink edge.SinkID) (leased []edge.Delivery)
 	}
 }
 
-// positionsOf lists where the records of deliveries lie.
-func positionsOf(deliveries []edge.Delivery) (positions []edge.Position) {
+// PositionsOf lists where the records of deliveries lie.
+func PositionsOf(deliveries []edge.Delivery) (positions []edge.Position) {
 	for i := range deliveries {
 		positions = append(positions, deliveries[i].Record.Position)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -31,7 +29,7 @@ type running struct {
 	path     string
 	observed *observe.Observer
 	stop     context.CancelFunc
-	done     chan error
+	done     <-chan error
 }
 
 // start opens and runs a queue with sinks named sink-1, sink-2 and so on. It is
@@ -47,17 +45,8 @@ func startWith(t testing.TB, settings queue.Settings, sinks ...queue.SinkSpec) *
 	if settings.Path == "" {
 		settings.Path = filepath.Join(t.TempDir(), "queue.db")
 	}
-	observer := observe.NewDiscard()
-	q, err := queue.Open(t.Context(), settings, observer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := q.EnsureSinks(t.Context(), sinks); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Queue: q, path: settings.Path, observed: observer, stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- q.Run(ctx) }()
+	r := &running{path: settings.Path, observed: observe.NewDiscard()}
+	r.Queue, r.stop, r.done = queue.Begin(t, settings, r.observed, sinks...)
 	t.Cleanup(func() { r.close(t) })
 	return r
 }
@@ -83,22 +72,11 @@ func (r *running) close(t testing.TB) {
 	r.done = nil
 }
 
-// crash returns the path of a copy of the files as they are now, as a crash
-// would leave them: nothing is closed or checkpointed. Nothing may be written
-// meanwhile.
+// crash returns the path of a copy of the files as they are now; see
+// [queue.Crashed].
 func (r *running) crash(t testing.TB) string {
 	t.Helper()
-	folder := t.TempDir()
-	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(r.path + suffix)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(folder, "queue.db"+suffix), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(folder, "queue.db")
+	return queue.Crashed(t, r.path)
 }
 
 // restart closes the queue and starts it again on the same file.
@@ -189,15 +167,6 @@ func (r *running) sink(id edge.SinkID) edge.SinkStats {
 		}
 	}
 	return edge.SinkStats{}
-}
-
-// positions lists the positions of deliveries.
-func positions(deliveries []edge.Delivery) []edge.Position {
-	var all []edge.Position
-	for _, delivery := range deliveries {
-		all = append(all, delivery.Record.Position)
-	}
-	return all
 }
 
 // code returns the code of an error that is shown to callers.

@@ -49,7 +49,7 @@ func TestQueue_HiddenAtTheCursor(t *testing.T) {
 			}
 			q, stop = run(t, Settings{Path: path})
 			defer stop()
-			if diff := cmp.Diff(test.want, positionsOf(leaseAll(t, q, 1))); diff != "" {
+			if diff := cmp.Diff(test.want, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 				t.Error(diff)
 			}
 			expectBalance(t, q, int64(len(test.want)))

@@ -38,7 +38,7 @@ func TestQueue_countMixed(t *testing.T) {
 			accepted(t, q, append(owedTo(large(6, 1), 2), owedTo(large(7, 1), 1)...))
 			leased, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 1, Bytes: 1 << 30})
 			if err != nil || len(leased) != 1 || leased[0].Record.Position != 3 {
-				t.Fatalf("leased %v, %v", positionsOf(leased), err)
+				t.Fatalf("leased %v, %v", PositionsOf(leased), err)
 			}
 			damage(t, q, 3)
 			q.cache = frameCache{}

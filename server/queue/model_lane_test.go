@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queue"
 )
 
 // lease expects exactly the first deliveries that are due.
@@ -49,12 +50,12 @@ func (m *machine) leaseSome(t *rapid.T, sink edge.SinkID, records int) {
 	if len(want) == 0 {
 		defer m.observe(t) // time has passed
 		if len(got) > 0 || !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("sink %d: leased %v, %v; want nothing due", sink, positions(got), err)
+			t.Fatalf("sink %d: leased %v, %v; want nothing due", sink, queue.PositionsOf(got), err)
 		}
 		return
 	}
-	if err != nil || !slices.Equal(positions(got), want) {
-		t.Fatalf("sink %d: leased %v, %v; want %v", sink, positions(got), err, want)
+	if err != nil || !slices.Equal(queue.PositionsOf(got), want) {
+		t.Fatalf("sink %d: leased %v, %v; want %v", sink, queue.PositionsOf(got), err, want)
 	}
 	for i := range got {
 		kind := edge.Live
@@ -132,8 +133,8 @@ func (m *machine) begin(t *rapid.T, sink edge.SinkID) {
 	batch := m.withBatches(sink, m.drawLeased(t, sink, isLive))
 	slices.SortFunc(batch, byPosition)
 	got := m.queue.Begin(sink, slices.Concat(m.stale[sink], batch))
-	if !slices.Equal(positions(got), positions(batch)) {
-		t.Fatalf("sink %d: began %v, want %v without %v", sink, positions(got), positions(batch), positions(m.stale[sink]))
+	if !slices.Equal(queue.PositionsOf(got), queue.PositionsOf(batch)) {
+		t.Fatalf("sink %d: began %v, want %v without %v", sink, queue.PositionsOf(got), queue.PositionsOf(batch), queue.PositionsOf(m.stale[sink]))
 	}
 	m.begun[sink], m.stale[sink] = append(m.begun[sink], batch), nil
 }

@@ -45,7 +45,7 @@ func (s *modelState) discard() {
 func (m *machine) underWay(sink edge.SinkID) map[edge.Position]bool {
 	carried := map[edge.Position]bool{}
 	for _, batch := range m.begun[sink] {
-		for _, position := range positions(batch) {
+		for _, position := range queue.PositionsOf(batch) {
 			carried[position] = true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queue"
 )
 
 // sealedDue returns the first sealed batch that is to come again as a whole.
@@ -61,7 +62,7 @@ func (m *machine) seal(t *rapid.T, sink edge.SinkID) {
 		t.Fatalf("Seal: %v", err)
 	}
 	synctest.Wait()
-	members := positions(batch)
+	members := queue.PositionsOf(batch)
 	lane.seal(members)
 	for i := range lane.unsaved { // a crash does not undo it
 		lane.unsaved[i].seal(members)

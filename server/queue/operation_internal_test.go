@@ -57,7 +57,7 @@ func TestCompact(t *testing.T) {
 	}
 	q, stop = run(t, Settings{Path: crashed})
 	defer stop()
-	if diff := cmp.Diff(positionsOf(leased[390:]), positionsOf(leaseAll(t, q, 1))); diff != "" {
+	if diff := cmp.Diff(PositionsOf(leased[390:]), PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -141,7 +141,7 @@ func TestRepair(t *testing.T) {
 	}
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
-	if diff := cmp.Diff([]edge.Position{4}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{4}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
 	expectBalance(t, q, 4)
@@ -196,7 +196,7 @@ func TestOperations_PowerCut(t *testing.T) {
 	inFile(t, damaged, "UPDATE ledger SET counted = 2")
 	restoring := onSimulated(t, stopped(t), path)
 	maps.Copy(restoring, onSimulated(t, whole, backup))
-	all := positionsOf(leased[1:])
+	all := PositionsOf(leased[1:])
 	for name, test := range map[string]operation{
 		"Compact": {onSimulated(t, whole, path), func(disk sqlite.Disk) error {
 			_, err := queuefile.Compact(context.Background(), disk, path)
@@ -316,7 +316,7 @@ func servedFrom(files map[string][]byte, path string) (waiting []edge.Position, 
 		if err != nil || len(leased) == 0 {
 			return waiting, err
 		}
-		waiting = append(waiting, positionsOf(leased)...)
+		waiting = append(waiting, PositionsOf(leased)...)
 	}
 	return nil, errors.New("the sink is gone")
 }

@@ -15,7 +15,7 @@ import (
 // damaged names a frame or a dead letter that somebody could not read, on its way
 // to the committer.
 type damaged struct {
-	sink     int64 // frameSink when it is a frame
+	sink     int64 // queuefile.FrameSink when it is a frame
 	position edge.Position
 }
 

@@ -44,13 +44,13 @@ func TestQueue_Quarantine(t *testing.T) {
 		q.cache = frameCache{}
 		want := []edge.Position{1, 2, 3, 4, 7, 8, 9, 10}
 		leased := leaseAll(t, q, 1)
-		if diff := cmp.Diff(want, positionsOf(leased)); diff != "" {
+		if diff := cmp.Diff(want, PositionsOf(leased)); diff != "" {
 			t.Error(diff)
 		}
 		if diff := cmp.Diff([]lossRow{{1, int64(edge.LossQuarantined), 5, 6, 2}, {2, int64(edge.LossQuarantined), 5, 6, 2}}, lossRows(t, q)); diff != "" {
 			t.Error(diff)
 		}
-		if diff := cmp.Diff(want, positionsOf(leaseAll(t, q, 2))); diff != "" {
+		if diff := cmp.Diff(want, PositionsOf(leaseAll(t, q, 2))); diff != "" {
 			t.Error(diff)
 		}
 		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased}); err != nil {
@@ -75,7 +75,7 @@ func TestQueue_Quarantine(t *testing.T) {
 		damage(t, q, 3)
 		q.cache = frameCache{}
 		leased := leaseAll(t, q, 1)
-		if diff := cmp.Diff([]edge.Position{1, 2, 8}, positionsOf(leased)); diff != "" {
+		if diff := cmp.Diff([]edge.Position{1, 2, 8}, PositionsOf(leased)); diff != "" {
 			t.Error(diff)
 		}
 		if diff := cmp.Diff([]lossRow{{1, int64(edge.LossQuarantined), 3, 6, 3}, {2, int64(edge.LossQuarantined), 3, 6, 1}}, lossRows(t, q)); diff != "" {
@@ -98,14 +98,14 @@ func quarantineLeased(t *testing.T) {
 	damage(t, q, 1)
 	q.cache = frameCache{}
 	if more := leaseAll(t, q, 2); len(more) > 0 {
-		t.Errorf("leased %v of a damaged frame", positionsOf(more))
+		t.Errorf("leased %v of a damaged frame", PositionsOf(more))
 	}
 	if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: leased[:1]}); err != nil {
 		t.Fatal(err)
 	}
 	q.Release(1, leased[1:]) // its bytes are gone
 	if more := leaseAll(t, q, 1); len(more) > 0 {
-		t.Errorf("leased %v of a damaged frame", positionsOf(more))
+		t.Errorf("leased %v of a damaged frame", PositionsOf(more))
 	}
 	expectBalance(t, q, 0)
 	if sink := q.Stats().Sinks[0]; sink.Delivered != 1 || sink.Discarded != 3 || sink.Pending != 0 || sink.Cursor != 5 {
@@ -130,7 +130,7 @@ func TestOpen_Damage(t *testing.T) {
 		damageIn(t, path, 3, 5)
 		q, stop = run(t, Settings{Path: path})
 		accepted(t, q, large(6, 2))
-		if diff := cmp.Diff([]edge.Position{1, 2, 7, 8}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+		if diff := cmp.Diff([]edge.Position{1, 2, 7, 8}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 			t.Error(diff)
 		}
 		expectBalance(t, q, 4)
@@ -177,7 +177,7 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 	}
 	sendBack(t, q, 3)
 	spoil("sink = 1 AND position = 3")
-	if diff := cmp.Diff([]edge.Position{1, 4}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{1, 4}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
 	expectBalance(t, q, 4)
@@ -222,7 +222,7 @@ func TestQueue_Quarantine_BodyIsNoBlob(t *testing.T) {
 	})
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
-	if diff := cmp.Diff([]edge.Position{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
 	if totals := q.ledger.read(); totals.Quarantined != 0 || totals.Salvaged != 0 {
@@ -254,7 +254,7 @@ func TestQueue_Quarantine_RowIsHidden(t *testing.T) {
 	}
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
-	if diff := cmp.Diff([]edge.Position{1, 2, 5, 6, 7, 8, 9, 10}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{1, 2, 5, 6, 7, 8, 9, 10}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
 	// The position in the row is all that is known of where it stood, so those in

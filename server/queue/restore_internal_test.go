@@ -62,12 +62,12 @@ func TestRestore(t *testing.T) {
 	}
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
-	if diff := cmp.Diff([]edge.Position{4, 5, 6, 7}, positionsOf(leaseAll(t, q, 1))); diff != "" {
+	if diff := cmp.Diff([]edge.Position{4, 5, 6, 7}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
 	note(large(200, 20), q)
 	if got := leaseAll(t, q, 1); len(got) != 20 || got[0].Record.Position < 1<<39 || got[0].Record.Correlation.Log() == original.logs.Current {
-		t.Errorf("leased %v", positionsOf(got))
+		t.Errorf("leased %v", PositionsOf(got))
 	}
 	reply := answers(t, q, large(5, 1))[0] // its device has not heard the answer
 	if journey, err := q.Journey(t.Context(), reply.Receipt.Correlation); err != nil || !reply.Receipt.Duplicate || journey.Record.Position != 6 {
@@ -128,7 +128,7 @@ func TestRestore_OverNewerSchema(t *testing.T) {
 	q, stop := run(t, Settings{Path: path})
 	defer stop()
 	accepted(t, q, large(50, 1))
-	if got := positionsOf(leaseAll(t, q, 1)); len(got) != 5 || got[4] < 1<<39 {
+	if got := PositionsOf(leaseAll(t, q, 1)); len(got) != 5 || got[4] < 1<<39 {
 		t.Errorf("leased %v, want four from before and one far above", got)
 	}
 }

@@ -104,7 +104,7 @@ func TestOpen_WholeFile(t *testing.T) {
 			// Rows that a statement has changed may still stand in free space, so what
 			// is known of a sink may be more than the damage has left.
 			got := leaseAll(t, q, q.registry.all()[0].id)
-			if positions := positionsOf(got); !slices.Equal(positions, test.want) && !(name == "SinkRow" && slices.Equal(positions, undecided)) {
+			if positions := PositionsOf(got); !slices.Equal(positions, test.want) && !(name == "SinkRow" && slices.Equal(positions, undecided)) {
 				t.Errorf("leased %v, want %v", positions, test.want)
 			}
 			for _, delivery := range got {
@@ -124,7 +124,7 @@ func TestOpen_WholeFile(t *testing.T) {
 			}
 			accepted(t, q, owedTo(large(20, 2), q.registry.all()[0].id))
 			if more := leaseAll(t, q, q.registry.all()[0].id); len(more) != 2 {
-				t.Errorf("leased %v of what came after", positionsOf(more))
+				t.Errorf("leased %v of what came after", PositionsOf(more))
 			}
 			if verification, err := queuefile.VerifyOpen(t.Context(), path, q.db); err != nil || verification.Found > 0 {
 				t.Errorf("verify: %+v, %v", verification, err)
@@ -178,7 +178,7 @@ func TestReplacement_interrupted(t *testing.T) {
 		q, stop := run(t, Settings{Path: path})
 		source := crashed(t, q) // with a WAL
 		stop()
-		other := crashed(t, &Queue{settings: Settings{Path: source}})
+		other := Crashed(t, source)
 		if _, _, err := queuefile.SalvageFile(t.Context(), sqlite.Disk{}, other); err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestReplacement_interrupted(t *testing.T) {
 			}
 		}
 		q, stop = run(t, Settings{Path: source})
-		if got := positionsOf(leaseAll(t, q, 1)); !slices.Equal(got, []edge.Position{4, 5, 6}) {
+		if got := PositionsOf(leaseAll(t, q, 1)); !slices.Equal(got, []edge.Position{4, 5, 6}) {
 			t.Errorf("after %d steps: leased %v", done, got)
 		}
 		if salvaged := q.ledger.read().Salvaged; (salvaged == 1) != (done > 0) {
@@ -296,7 +296,7 @@ func TestOpen_EndIsGone(t *testing.T) {
 			inFile(t, path, "DELETE FROM frame WHERE "+test.gone)
 			q, stop := run(t, Settings{Path: path})
 			defer stop()
-			if diff := cmp.Diff(test.want, positionsOf(leaseAll(t, q, 1))); diff != "" {
+			if diff := cmp.Diff(test.want, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 				t.Error(diff)
 			}
 			if stats := q.Stats(); stats.Salvaged != 1 || stats.Quarantined == 0 {
@@ -332,6 +332,6 @@ func TestOpen_RowIsHidden(t *testing.T) {
 	q, stop = run(t, Settings{Path: path})
 	defer stop()
 	if got := leaseAll(t, q, 1); len(got) != records || q.Stats().Salvaged != 1 {
-		t.Errorf("leased %v of %d, %d files salvaged", positionsOf(got), records, q.Stats().Salvaged)
+		t.Errorf("leased %v of %d, %d files salvaged", PositionsOf(got), records, q.Stats().Salvaged)
 	}
 }

@@ -40,7 +40,7 @@ func settleHolesSurviveACrash(t *testing.T) {
 	if diff := cmp.Diff(want, q.sink(1)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(positions(open), positions(q.lease(t, 1, len(open)))); diff != "" {
+	if diff := cmp.Diff(queue.PositionsOf(open), queue.PositionsOf(q.lease(t, 1, len(open)))); diff != "" {
 		t.Error(diff)
 	}
 	q.idle(t, 1)

@@ -43,7 +43,7 @@ func MendFound(ctx context.Context, disk sqlite.Disk, path string) (Salvaged, er
 // mendFile mends a file in place whose frames are whole, instead of copying them
 // all: what a salvage would write into a new file takes the place of the damaged
 // rows, in one transaction, after it was verified. Where something would be given
-// up by that, nothing is changed, and the error is errNotMended: a salvage keeps
+// up by that, nothing is changed, and the error is ErrNotMended: a salvage keeps
 // the old file. Nobody may work with the file meanwhile.
 func mendFile(ctx context.Context, disk sqlite.Disk, path string, found *Verification) (report Salvaged, err error) {
 	if !found.onlyRows() {

@@ -14,7 +14,7 @@ type StoredSink struct {
 	ID          edge.SinkID
 	Name        string // without what a deletion has added to it
 	Kind        string
-	Removed     int64 // sinkServed, sinkRemoved or sinkDeleted
+	Removed     int64 // SinkServed, SinkRemoved or SinkDeleted
 	Start       edge.Position
 	BacklogFrom edge.Position
 	Cursor      edge.Position

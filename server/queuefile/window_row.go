@@ -54,7 +54,7 @@ func DeleteDevice(conn *sqlite.Conn, name edge.DeviceID) error {
 	return conn.Exec("DELETE FROM identity_window WHERE device = ?", string(name))
 }
 
-// DeviceWriter writes the body of a row: boot, its sequences, endBoot, and so on,
+// DeviceWriter writes the body of a row: boot, its sequences, EndBoot, and so on,
 // then messages.
 type DeviceWriter struct {
 	content []byte

@@ -1,7 +1,7 @@
 -- What is needed to keep the queue's word when clocks, disks and room fail.
 
 -- Gateway time, saved together with the clocks that lead on from it after a
--- restart; see clock.go. All in Unix microseconds, and 0 while unknown. From now
+-- restart; see server/queue/clock.go. All in Unix microseconds, and 0 while unknown. From now
 -- on frame.committed and attempt.id are gateway time; they were the wall clock,
 -- where gateway time begins.
 ALTER TABLE ledger ADD COLUMN gateway_time INTEGER NOT NULL DEFAULT 0;
