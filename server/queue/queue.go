@@ -27,9 +27,10 @@
 // that somebody has set, and that is durable; then for Settings.RetentionDelivered
 // after its commit, as long as new records do not need its room. A sink's cursor
 // moves in one transaction with the dead letters and the losses that it passed
-// over; every record that is given up is in exactly one stretch of the loss report. After a crash at most
-// what was leased or settled within the last 50 ms is delivered again; nothing
-// is lost, and the start reads what the last commits wrote, not the backlog.
+// over; every record that is given up is in exactly one stretch of the loss report.
+// After a crash at most what was leased or settled within the last 50 ms is
+// delivered again; nothing is lost, and the start reads what the last commits
+// wrote, not the backlog.
 //
 // A disk that is full, or takes no more for another reason that will pass, ends
 // nothing: records are refused, with an error that names the sink which holds the
@@ -41,7 +42,8 @@
 // # What it does not do
 //
 // It does not look into payloads, decide where a record goes, retry, or send
-// anything.
+// anything. What the file contains, and how one is checked and mended that nobody
+// works with, is package queuefile.
 //
 // # Concurrency and tests
 //

@@ -10,7 +10,7 @@ import (
 )
 
 // Renew brings a copy to where its last commits lead, as a start does, and lets it
-// go on far above, with a log of its own. It is what [Restore] needs.
+// go on far above, with a log of its own. [queuefile.Restore] needs it.
 func Renew(ctx context.Context, db *sqlite.DB, renewal queuefile.Renewal) error {
 	settings := Settings{Path: renewal.Path, RetentionDelivered: math.MaxInt64} // nothing is removed
 	q := newQueue(settings, observe.NewDiscard(), db, newBounds(0, unbounded, pendingDefault), nil)

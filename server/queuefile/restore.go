@@ -35,8 +35,9 @@ var ErrExists = errors.New("there is a queue already")
 // It fails with [ErrExists], with a [*DamagedError] when the backup has problems,
 // and with a [*sqlite.RoomError]; then nothing was changed.
 //
-// Renew brings the copy to where its last commits lead, as a start does, and saves
-// it as it then is behind the position next, after [Renewal.Write].
+// The caller says how to renew the copy: to bring it to where its last commits
+// lead, as a start does, and to save it as it then is behind [Renewal.Next], once
+// [Renewal.Write] has given it another log.
 func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force bool, renew func(context.Context, *sqlite.DB, Renewal) error) (done Restored, err error) {
 	if from, err = filepath.Abs(from); err != nil {
 		return done, err
