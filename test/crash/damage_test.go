@@ -208,10 +208,28 @@ func spoilPage(r *rig) verify.Damage {
 	r.begin()
 	r.awaitAcknowledged(r.load.Progress().Acknowledged, backlogMin)
 	r.kill()
-	size, newer := pagesOfWAL(t, r.queueFile()+"-wal")
-	var listing []int64
+	if info, err := os.Stat(r.queueFile() + "-wal"); err != nil || info.Size() == 0 {
+		t.Fatalf("there is no WAL: %v", err)
+	}
+	pages, size := r.listing()
+	page := pages[r.random.IntN(len(pages))]
+	t.Logf("page %d is spoilt", page)
+	r.overwrite((page-1)*size, []byte{0xFF})
+	harness.Must(t, os.WriteFile(r.queueFile()+".suspect", []byte("database disk image is malformed\n"), 0o600))
+	return verify.Damage{}
+}
+
+// listing returns the pages that list frames and of which the WAL has no newer
+// version, in the order of frames, and how large a page is.
+func (r *rig) listing() (pages []int64, size int64) {
+	t := r.t
+	t.Helper()
+	newer := pagesOfWAL(t, r.queueFile()+"-wal")
 	harness.Must(t, verify.WithCopy(r.queueFile(), func(db *sql.DB) error {
-		rows, err := db.Query("SELECT pageno FROM dbstat WHERE name = 'frame' AND pagetype = 'leaf'")
+		if err := db.QueryRow("PRAGMA page_size").Scan(&size); err != nil {
+			return err
+		}
+		rows, err := db.Query("SELECT pageno FROM dbstat WHERE name = 'frame' AND pagetype = 'leaf' ORDER BY path")
 		if err != nil {
 			return err
 		}
@@ -222,37 +240,34 @@ func spoilPage(r *rig) verify.Damage {
 				return err
 			}
 			if !newer[page] {
-				listing = append(listing, page)
+				pages = append(pages, page)
 			}
 		}
 		return rows.Err()
 	}))
-	if len(listing) == 0 {
+	if len(pages) == 0 {
 		t.Fatal("the WAL has every page that lists frames")
 	}
-	page := listing[r.random.IntN(len(listing))]
-	t.Logf("page %d is spoilt", page)
-	r.overwrite((page-1)*size, []byte{0xFF})
-	harness.Must(t, os.WriteFile(r.queueFile()+".suspect", []byte("database disk image is malformed\n"), 0o600))
-	return verify.Damage{}
+	return pages, size
 }
 
-// pagesOfWAL returns the size of a page, and the pages that a WAL holds.
-func pagesOfWAL(t *testing.T, path string) (size int64, pages map[int64]bool) {
+// pagesOfWAL returns the pages that a WAL holds; none when there is no WAL.
+func pagesOfWAL(t *testing.T, path string) map[int64]bool {
 	t.Helper()
 	const headerBytes, frameBytes = 32, 24
 	wal, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		harness.Must(t, err)
 	}
+	pages := map[int64]bool{}
 	if len(wal) < headerBytes {
-		t.Fatal("there is no WAL")
+		return pages
 	}
-	size, pages = int64(binary.BigEndian.Uint32(wal[8:])), map[int64]bool{}
-	for rest := wal[headerBytes:]; int64(len(rest)) >= frameBytes+size; rest = rest[frameBytes+size:] {
+	size := int(binary.BigEndian.Uint32(wal[8:]))
+	for rest := wal[headerBytes:]; len(rest) >= frameBytes+size; rest = rest[frameBytes+size:] {
 		pages[int64(binary.BigEndian.Uint32(rest))] = true
 	}
-	return size, pages
+	return pages
 }
 
 func (r *rig) overwrite(offset int64, with []byte) {
