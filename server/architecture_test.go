@@ -69,7 +69,7 @@ var allowed = map[string]place{
 	"server/sim/overlay": {0, nil},
 	"server/sim": {4, []string{
 		"server/edge", "server/observe", "server/wire", "server/ingest", "server/queue", "server/dispatch",
-		"server/sqlite/simdisk",
+		"server/queuefile", "server/sqlite/simdisk",
 	}},
 
 	// Flags, signals, exit codes.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,6 +88,35 @@ func TestOpen_BadSectorPasses(t *testing.T) {
 			t.Error("a repair has given up a whole WAL")
 		}
 		disk.Heal()
+		serveAll(t, disk, records)
+	})
+}
+
+// A whole file stays where it is, though both looks at it have misread it.
+func TestOpen_Misread(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		const records, starts = 4, 300
+		disk := simulated(t, 0)
+		q, stop := run(t, simulatedSettings(disk))
+		for i := range records {
+			accepted(t, q, owedTo(large(i, 1), 1))
+		}
+		stop()
+		random := rand.New(rand.NewPCG(1, 2))
+		for range starts {
+			for range 2 {
+				disk.Inject(simdisk.Fault{Calls: simdisk.Read, Skip: random.IntN(60), Times: 1, Flip: true})
+			}
+			if q, err := Open(t.Context(), simulatedSettings(disk), observe.NewDiscard()); err != nil {
+				t.Errorf("two wrong bits: %v", err)
+			} else if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+			disk.Heal()
+		}
+		if kept, err := queuefile.KeptFiles(disk.Port(), simulatedSettings(disk).Path); err != nil || len(kept) > 0 {
+			t.Errorf("a whole file was set aside: %v, %v", kept, err)
+		}
 		serveAll(t, disk, records)
 	})
 }

@@ -47,6 +47,14 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 func repairAndOpen(ctx context.Context, settings Settings, observer *observe.Observer, why error) (*Queue, error) {
 	disk, path := settings.Disk, settings.Path
 	report, err := queuefile.MendFound(ctx, disk, path)
+	if errors.Is(err, queuefile.ErrWhole) {
+		observer.Log.Error("the disk has twice given back what is not in the queue's file", "error", why.Error(), "hint", "look at dmesg and smartctl; docs/runbooks/disk-errors.md")
+		q, again := lookAndOpen(ctx, settings, observer)
+		if !queuefile.IsDamage(again) {
+			return q, again
+		}
+		why, err = again, queuefile.ErrNotMended // a start must not fail for ever
+	}
 	if err == nil {
 		observer.Log.Error("rows of the queue's file were damaged, and were mended in place: no message is lost", "error", why.Error(),
 			"messages", report.Records, "dead_letters", report.DeadLetters, "everything_is_sent_again", report.CursorsLost,

@@ -189,6 +189,8 @@ func (w *window) forgetAbove(head edge.Position) {
 		if d.messages != nil {
 			w.forgetSlotsAbove(d.messages.slots, head)
 		}
+		// What takes those positions has to be saved, or read again, from there on.
+		d.dirtyFrom = min(d.dirtyFrom, head+1)
 	}
 	clear(w.replaced)
 }

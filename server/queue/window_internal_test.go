@@ -15,6 +15,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -156,7 +157,12 @@ func TestWindow_Save(t *testing.T) {
 	}
 	defer q.Close()
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWindow(rapid.SampledFrom([]int{20_000, windowBytesMax}).Draw(t, "bound"))
+		// What was put and is not stored has made the window forget in another order.
+		bound, boots, rewinds := rapid.SampledFrom([]int{20_000, windowBytesMax}).Draw(t, "bound"), 6, rapid.Bool().Draw(t, "rewinds")
+		if rewinds {
+			bound, boots = windowBytesMax, queuefile.MaxBoots
+		}
+		w := newWindow(bound)
 		if err := clearWindow(t, q); err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +173,7 @@ func TestWindow_Save(t *testing.T) {
 			for range random.IntN(300) {
 				record := byMessage(random.IntN(9), random.IntN(2000))
 				if random.IntN(2) == 0 {
-					record = bySequence(random.IntN(9), string(rune('a'+random.IntN(6))), uint64(random.IntN(100)+len(log)/2))
+					record = bySequence(random.IntN(9), string(rune('a'+random.IntN(boots))), uint64(random.IntN(100)+len(log)/2))
 				}
 				log = append(log, record)
 				record.Position = edge.Position(len(log))
@@ -187,6 +193,10 @@ func TestWindow_Save(t *testing.T) {
 				t.Fatal(err)
 			}
 			replayFrom = from
+			if rewinds && random.IntN(3) == 0 { // the group behind it is not stored, and other records take its positions
+				w.forgetAbove(head)
+				log = log[:head]
+			}
 		}
 		w.forgetAbove(head)
 		expectRestored(t, q, w, log[:head], replayFrom)

@@ -13,6 +13,9 @@ import (
 // ErrNotMended says that a file is more than its rows, and has to be salvaged.
 var ErrNotMended = errors.New("the rows cannot be mended where they are")
 
+// ErrWhole says that nothing is wrong with a file, whatever it was taken for.
+var ErrWhole = errors.New("nothing is wrong with the file")
+
 // mendBytes bounds what mending writes: the rows of sinks, sets and totals.
 const mendBytes = 1 << 20
 
@@ -28,7 +31,8 @@ func (v *Verification) onlyRows() bool {
 	return v.Found > 0 && v.Found == int64(len(v.Problems))
 }
 
-// MendFound looks at a file and mends it.
+// MendFound looks at a file and mends it. The error is [ErrWhole] when there is
+// nothing to mend, and [ErrNotMended] when that is not enough.
 func MendFound(ctx context.Context, disk sqlite.Disk, path string) (Salvaged, error) {
 	found, err := Verify(ctx, disk, path)
 	if err != nil {
@@ -36,6 +40,9 @@ func MendFound(ctx context.Context, disk sqlite.Disk, path string) (Salvaged, er
 			return Salvaged{}, err
 		}
 		return Salvaged{}, fmt.Errorf("%w: %w", ErrNotMended, err)
+	}
+	if found.Found == 0 {
+		return Salvaged{}, ErrWhole
 	}
 	return mendFile(ctx, disk, path, &found)
 }

@@ -11,6 +11,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/ingest"
 	"combotto.io/gateway/server/queue"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
@@ -83,7 +84,7 @@ func (w *world) ensureLife() {
 // start does what the gateway does at its start, in the same order.
 func (w *world) start() error {
 	ctx := context.Background()
-	before, flipped := w.faults(), w.flipped()
+	before, misreads := w.faults(), w.misreads()
 	q, err := queue.Open(ctx, queue.Settings{
 		Path: dataPath, Disk: w.disk.Port(),
 		CommitInterval: w.settings.CommitInterval, MaxBytes: w.settings.MaxBytes, RetentionDelivered: w.settings.Retention,
@@ -115,15 +116,15 @@ func (w *world) start() error {
 	go func() { l.dispatched <- dispatcher.Run(dispatchCtx); ends <- struct{}{} }()
 	go func() { <-ends; close(l.ended); <-ends }()
 	w.life = l
-	w.judgeSalvage(w.flipped() - flipped)
+	w.judgeSalvage(w.misreads() - misreads)
 	w.note("process %d serves, head %d", l.number, q.Head())
 	return nil
 }
 
 // judgeSalvage looks at the file that this start has set aside, if it has. A file
-// that can be served from another disk was whole. A start looks twice, so that one
-// wrong bit must not matter; two may.
-func (w *world) judgeSalvage(flipped int) {
+// in which nothing is found on another disk was whole. A start looks three times, so
+// that two reads that go wrong must not matter.
+func (w *world) judgeSalvage(misreads int) {
 	var aside []string
 	name := "" // of the one that is new; older ones may have gone for it
 	for _, file := range w.disk.Names() {
@@ -139,10 +140,10 @@ func (w *world) judgeSalvage(flipped int) {
 		return
 	}
 	w.count("salvage")
-	if flipped > 1 {
+	if misreads > 2 {
 		return
 	}
-	files := map[string][]byte{dataPath + ".suspect": {}} // the mark of an open that looks at everything
+	files := map[string][]byte{}
 	for from, to := range map[string]string{name: dataPath, name + "-wal": dataPath + "-wal"} {
 		if content, err := w.disk.Content(from); err == nil {
 			files[to] = content
@@ -150,11 +151,7 @@ func (w *world) judgeSalvage(flipped int) {
 	}
 	disk := simdisk.New(simdisk.Settings{Files: files})
 	defer disk.Close()
-	q, err := queue.Open(context.Background(), queue.Settings{Path: dataPath, Disk: disk.Port()}, w.observer)
-	if err == nil {
-		err = q.Close()
-	}
-	if err != nil || !slices.ContainsFunc(disk.Names(), func(name string) bool { return strings.Contains(name, ".damaged-") }) {
+	if found, err := queuefile.Verify(context.Background(), disk.Port(), dataPath); err != nil || found.Found == 0 {
 		w.fail("%s was set aside, though nothing is wrong with it: %v", name, err)
 	}
 	disk.Kill()

@@ -40,6 +40,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,8 +194,11 @@ func (w *world) note(format string, args ...any) {
 // misread reports whether SQLite has read a page wrongly, so that less is promised.
 func (w *world) misread() bool { return w.flips && w.disk.Fired()[simdisk.PageFlipped] > 0 }
 
-// flipped returns how many reads returned a wrong bit.
-func (w *world) flipped() int { return w.disk.Fired()["read with flipped bit"] }
+// misreads returns how many reads returned a wrong bit, or nothing.
+func (w *world) misreads() int {
+	fired := w.disk.Fired()
+	return fired["read with flipped bit"] + fired["read with "+syscall.EIO.Error()]
+}
 
 // count notes that a fault has struck.
 func (w *world) count(fault string) {
