@@ -335,3 +335,32 @@ func TestOpen_RowIsHidden(t *testing.T) {
 		t.Errorf("leased %v of %d, %d files salvaged", PositionsOf(got), records, q.Stats().Salvaged)
 	}
 }
+
+// TestOpen_QuarantinedOnce replaces a file again and again that has lost a frame: the
+// frame is counted when it is found, and never again.
+func TestOpen_QuarantinedOnce(t *testing.T) {
+	spoilHeader := func(t *testing.T, path string) {
+		rewrite(t, path, func(content []byte) []byte {
+			copy(content, bytes.Repeat([]byte{0xFF}, 64))
+			return content
+		})
+	}
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"FoundByALane": func(*testing.T, string) {}, "FoundByTheSalvage": spoilHeader,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := stopped(t)
+			inFile(t, path, "UPDATE frame SET body = zeroblob(length(body)) WHERE id = 5")
+			spoil(t, path)
+			for range 3 {
+				q, stop := run(t, Settings{Path: path})
+				leased := leaseAll(t, q, 1)
+				if quarantined := q.Stats().Quarantined; quarantined != 2 || len(leased) != 1 {
+					t.Errorf("%d records are quarantined and %d leased, want 2 and 1", quarantined, len(leased))
+				}
+				stop()
+				spoilHeader(t, path)
+			}
+		})
+	}
+}

@@ -170,11 +170,3 @@ func countLetters(conn *sqlite.Conn) (count int64, err error) {
 	_, err = conn.One("SELECT count(*) FROM dead", func(row sqlite.Row) { count = row.Int(0) })
 	return count, err
 }
-
-// countApart counts what was in quarantine before, and is counted there.
-func (r *rebuild) countApart(conn *sqlite.Conn) (err error) {
-	if r.ledger.found {
-		r.apart, err = r.undecidedApart(conn)
-	}
-	return err
-}

@@ -113,7 +113,7 @@ type rebuild struct {
 	lastSet uint32
 	head    edge.Position
 	lost    int64 // records at positions that some sink had not decided
-	apart   int64 // of these, counted before
+	apart   int64 // of these, in quarantine before
 	skipped int64 // positions between head and what is stored next
 }
 
@@ -126,7 +126,7 @@ type sinkCount struct {
 
 func (r *rebuild) run(conn *sqlite.Conn) error {
 	for _, step := range []func(*sqlite.Conn) error{
-		r.unite, r.openSinks, r.dropStale, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
+		r.unite, r.openSinks, r.dropStale, r.countApart, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
 	} {
 		if err := step(conn); err != nil {
 			return err
@@ -292,7 +292,7 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 			return err
 		}
 	}
-	apart, err := r.undecidedApart(conn)
+	apart, err := r.undecidedApart(conn, "")
 	r.lost = apart - r.apart
 	r.head, r.skipped = highest, positionsSkipped
 	if !r.ledger.found {
@@ -304,10 +304,22 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 	return err
 }
 
+// countApart counts what was in quarantine before, which the ledger has counted. What
+// is found only now has no time yet, and gets it.
+func (r *rebuild) countApart(conn *sqlite.Conn) (err error) {
+	if r.ledger.found {
+		r.apart, err = r.undecidedApart(conn, " AND found <> 0")
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Exec("UPDATE quarantine SET found = ? WHERE found = 0", time.Now().UnixMicro())
+}
+
 // undecidedApart returns how many records are in quarantine that some sink has not
 // decided.
-func (r *rebuild) undecidedApart(conn *sqlite.Conn) (count int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?",
+func (r *rebuild) undecidedApart(conn *sqlite.Conn, condition string) (count int64, err error) {
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?"+condition,
 		func(row sqlite.Row) { count = row.Int(0) }, int64(r.undecided()), reasonSkipped)
 	return count, err
 }
