@@ -84,7 +84,7 @@ func (w *world) ensureLife() {
 // start does what the gateway does at its start, in the same order.
 func (w *world) start() error {
 	ctx := context.Background()
-	before, misreads := w.faults(), w.misreads()
+	before, badReads := w.faults(), w.badReads()
 	q, err := queue.Open(ctx, queue.Settings{
 		Path: dataPath, Disk: w.disk.Port(),
 		CommitInterval: w.settings.CommitInterval, MaxBytes: w.settings.MaxBytes, RetentionDelivered: w.settings.Retention,
@@ -116,7 +116,7 @@ func (w *world) start() error {
 	go func() { l.dispatched <- dispatcher.Run(dispatchCtx); ends <- struct{}{} }()
 	go func() { <-ends; close(l.ended); <-ends }()
 	w.life = l
-	w.judgeSalvage(w.misreads() - misreads)
+	w.judgeSalvage(w.badReads() - badReads)
 	w.note("process %d serves, head %d", l.number, q.Head())
 	return nil
 }
@@ -124,7 +124,7 @@ func (w *world) start() error {
 // judgeSalvage looks at the file that this start has set aside, if it has. A file
 // in which nothing is found on another disk was whole. A start looks three times, so
 // that two reads that go wrong must not matter.
-func (w *world) judgeSalvage(misreads int) {
+func (w *world) judgeSalvage(badReads int) {
 	var aside []string
 	name := "" // of the one that is new; older ones may have gone for it
 	for _, file := range w.disk.Names() {
@@ -140,7 +140,7 @@ func (w *world) judgeSalvage(misreads int) {
 		return
 	}
 	w.count("salvage")
-	if misreads > 2 {
+	if badReads > 2 {
 		return
 	}
 	files := map[string][]byte{}

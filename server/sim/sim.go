@@ -194,8 +194,8 @@ func (w *world) note(format string, args ...any) {
 // misread reports whether SQLite has read a page wrongly, so that less is promised.
 func (w *world) misread() bool { return w.flips && w.disk.Fired()[simdisk.PageFlipped] > 0 }
 
-// misreads returns how many reads returned a wrong bit, or nothing.
-func (w *world) misreads() int {
+// badReads returns how many reads returned a wrong bit, or nothing.
+func (w *world) badReads() int {
 	fired := w.disk.Fired()
 	return fired["read with flipped bit"] + fired["read with "+syscall.EIO.Error()]
 }
