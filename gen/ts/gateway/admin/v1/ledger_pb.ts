@@ -194,14 +194,15 @@ export type Loss = Message<"gateway.admin.v1.Loss"> & {
   lossId: string;
 
   /**
-   * Sink. A decimal number of at most 10 digits.
+   * Sink. A decimal number of at most 10 digits; 0 is `_ingress`: what a damaged
+   * file held of which nothing could be read, for sinks that nobody knows.
    *
    * @generated from field: string sink_id = 2;
    */
   sinkId: string;
 
   /**
-   * Its name at the time of reading. At most 63 characters.
+   * Its name at the time of reading, or `_ingress`. At most 63 characters.
    *
    * @generated from field: string sink_name = 3;
    */
