@@ -11,8 +11,9 @@ import (
 )
 
 // BackupFile copies a queue into a file that is not there yet, and verifies the
-// copy. Nobody may work with the queue meanwhile, which is left as it is. It fails with fs.ErrExist when there is a file of that name, and with a
-// [*DamagedError] when the queue has problems.
+// copy. Nobody may work with the queue meanwhile, which is left as it is. It fails
+// with fs.ErrExist when there is a file of that name, and with a [*DamagedError]
+// when the queue has problems.
 func BackupFile(ctx context.Context, disk sqlite.Disk, path, to string) (Verification, error) {
 	to, err := filepath.Abs(to)
 	if err != nil {
