@@ -15,6 +15,9 @@ import (
 // modelDevices are all that ever send.
 var modelDevices = []edge.DeviceID{"dev-1", "dev-2", "dev-3"}
 
+// modelBoots are the boots of a device besides the one of most messages.
+var modelBoots = []string{"boot-2", "boot-3", "boot-4", "boot-5", "boot-6"}
+
 // append stores some entries at once.
 func (m *machine) append(t *rapid.T, _ edge.SinkID) {
 	entries := make([]edge.Entry, rapid.SampledFrom([]int{1, 1, 2, 3, 5, 30}).Draw(t, "entries"))
@@ -74,12 +77,14 @@ func (m *machine) appendEntries(t *rapid.T, entries ...edge.Entry) {
 func (m *machine) entry(t *rapid.T) edge.Entry {
 	entry := m.newEntry(t)
 	record := &entry.Record
-	kind := rapid.SampledFrom([]string{"new", "new", "named", "anonymous", "duplicate", "conflict", "explicit", "refused"}).Draw(t, "kind")
+	kind := rapid.SampledFrom([]string{"new", "new", "named", "anonymous", "rebooted", "duplicate", "conflict", "explicit", "refused"}).Draw(t, "kind")
 	switch kind {
 	case "named":
-		record.Identity = edge.Identity{MessageID: fmt.Sprintf("message-%d", m.sent), Explicit: rapid.Bool().Draw(t, "explicit")}
+		record.Identity = m.newName(rapid.Bool().Draw(t, "explicit"))
 	case "anonymous":
 		record.Identity = edge.Identity{}
+	case "rebooted":
+		record.Identity.BootID = rapid.SampledFrom(modelBoots).Draw(t, "boot")
 	case "refused":
 		entry.Refusal = edge.Refuse(edge.Invalid, edge.ReasonMissingField, "metrics", "at least one metric is required")
 	case "duplicate", "conflict", "explicit":
@@ -88,12 +93,20 @@ func (m *machine) entry(t *rapid.T) edge.Entry {
 		}
 		known := &m.model.records[rapid.IntRange(0, len(m.model.records)-1).Draw(t, "known")].record
 		record.Device, record.Identity = known.Device, known.Identity
+		if why := m.model.window(known.Device).forgotten(&known.Identity); why != "" {
+			m.total.add(why, 1)
+		}
 		record.Identity.Explicit = kind == "explicit"
 		if kind == "duplicate" {
 			record.Payload = known.Payload
 		}
 	}
 	return entry
+}
+
+// newName is the identity of a message that names itself.
+func (m *machine) newName(explicit bool) edge.Identity {
+	return edge.Identity{MessageID: fmt.Sprintf("message-%d", m.sent), Explicit: explicit}
 }
 
 // drawOwed draws some of the sinks that are served: often all, and sometimes none.

@@ -193,7 +193,15 @@ func (m *machine) settleForeign(t *rapid.T, sink edge.SinkID) {
 // release gives back some of what is leased, in any order.
 func (m *machine) release(t *rapid.T, sink edge.SinkID) {
 	taken := m.withBatches(sink, m.drawLeased(t, sink, anyKind))
-	m.releaseTaken(sink, rapid.Permutation(taken).Draw(t, "order"))
+	indexes := make([]int, len(taken))
+	for i := range indexes {
+		indexes[i] = i
+	}
+	mixed := make([]edge.Delivery, 0, len(taken))
+	for _, index := range rapid.Permutation(indexes).Draw(t, "order") { // rapid prints what is drawn, and cannot read lines of 64 KiB again
+		mixed = append(mixed, taken[index])
+	}
+	m.releaseTaken(sink, mixed)
 }
 
 func (m *machine) releaseTaken(sink edge.SinkID, taken []edge.Delivery) {

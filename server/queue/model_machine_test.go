@@ -88,6 +88,7 @@ func (c *tally) print(t *testing.T) {
 var outcomes = []string{
 	"expired", "expired while leased", "discarded by an operator", "discarded by a policy", "dead letters discarded",
 	"removed by retention", "merged frame", "settlements undone by a crash",
+	"repeated after too many other sequences", "repeated after too many other boots", "repeated after too many other message ids",
 }
 
 // modelRetention is short, so that a day of housekeeping does not have to pass.
@@ -121,6 +122,9 @@ func newMachine(t *rapid.T, folder string, total *tally) *machine {
 	m.model.lanes[2] = newModelLane("sink-2", drawLimits(t))
 	m.forget()
 	m.start(t)
+	if messages := rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, talkative}).Draw(t, "talked"); messages > 0 {
+		m.talk(t, messages)
+	}
 	return m
 }
 
@@ -182,6 +186,7 @@ var actions = []action{
 	{name: "seal", weight: 2, do: (*machine).seal, can: (*machine).hasLive},
 	{name: "wait longer", weight: 2, do: (*machine).waitLonger},
 	{name: "append much", weight: 1, do: (*machine).appendMuch},
+	{name: "skip", weight: 1, do: (*machine).skip},
 	{name: "append and merge", weight: 1, do: (*machine).appendAndMerge},
 	{name: "add sink", weight: 1, do: (*machine).addSink, can: (*machine).canAdd},
 	{name: "remove sink", weight: 1, do: (*machine).removeSink, can: (*machine).canRemove},

@@ -14,7 +14,7 @@ import (
 // absence can be judged.
 type model struct {
 	records []modelRecord // by position, from 1
-	known   map[modelIdentity]int
+	windows map[edge.DeviceID]*modelWindow
 	refused []edge.Entry // messages refused at the door, in order
 	lanes   map[edge.SinkID]*modelLane
 	limits  modelLimits
@@ -35,26 +35,11 @@ type modelRecord struct {
 	first, last edge.Position // of its commit
 }
 
-// modelIdentity tells messages apart.
-type modelIdentity struct {
-	device   edge.DeviceID
-	message  string
-	boot     string
-	sequence uint64
-}
-
-func identityOf(record *edge.Record) modelIdentity {
-	if record.Identity.MessageID != "" {
-		return modelIdentity{device: record.Device, message: record.Identity.MessageID}
-	}
-	return modelIdentity{device: record.Device, boot: record.Identity.BootID, sequence: record.Identity.Sequence}
-}
-
 // at returns the record at a position.
 func (m *model) at(position edge.Position) *modelRecord { return &m.records[position-1] }
 
 func newModel() *model {
-	return &model{known: map[modelIdentity]int{}, lanes: map[edge.SinkID]*modelLane{}}
+	return &model{windows: map[edge.DeviceID]*modelWindow{}, lanes: map[edge.SinkID]*modelLane{}}
 }
 
 // expected is what an entry has to be answered with.
@@ -74,8 +59,11 @@ func (m *model) append(entry *edge.Entry, now time.Time) expected {
 		return expected{refused: true}
 	}
 	record := &entry.Record
-	index, found := m.known[identityOf(record)]
-	found = found && record.Identity.Identifies()
+	window := m.window(record.Device)
+	index, found := 0, false
+	if record.Identity.Identifies() {
+		index, found = window.find(&record.Identity)
+	}
 	same := found && string(m.records[index].record.Payload) == string(record.Payload)
 	switch {
 	case same:
@@ -87,7 +75,7 @@ func (m *model) append(entry *edge.Entry, now time.Time) expected {
 	stored.record.Position = edge.Position(len(m.records) + 1)
 	m.records = append(m.records, stored)
 	if record.Identity.Identifies() {
-		m.known[identityOf(record)] = len(m.records) - 1
+		window.put(&record.Identity, len(m.records)-1)
 	}
 	for _, sink := range entry.Owed {
 		lane := m.lanes[sink]
