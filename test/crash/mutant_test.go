@@ -1,6 +1,7 @@
 package crash_test
 
 import (
+	"slices"
 	"testing"
 
 	"combotto.io/gateway/test/harness"
@@ -62,6 +63,18 @@ var killMutants = []mutant{
 		name: "seal-forgotten", finds: "I3",
 		changes: []harness.Change{{File: "server/queuefile/seal.go", Old: "\tfor len(rest.rest) > 0 {\n\t\tmembers, err", New: "\tfor false {\n\t\tmembers, err"}},
 	},
+}
+
+// TestOverlays compiles what this package changes in the product, also what only
+// tests that need root or a loop device would build.
+func TestOverlays(t *testing.T) {
+	overlays := map[string]harness.Overlay{"points": pointsOverlay()}
+	for _, mutant := range slices.Concat(killMutants, powerMutants) {
+		overlays[mutant.name] = harness.Overlay{Changes: mutant.changes}
+	}
+	for name, overlay := range overlays {
+		t.Run(name, func(t *testing.T) { harness.Must(t, harness.CompileOverlay(t.Context(), overlay)) })
+	}
 }
 
 // mutantCycles is how many kills a mutant may survive.

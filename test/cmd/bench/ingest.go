@@ -194,13 +194,13 @@ func (b *bench) puback(ctx context.Context) error {
 // waits for the commit of each message before it reads the next: the same
 // gateway, whose connections may have one unanswered message.
 func (b *bench) window(ctx context.Context) error {
-	blocking, err := b.buildBlocking(ctx)
+	binary, err := b.binaries.BuildOverlay(ctx, "gateway-blocking", blocking)
 	if err != nil {
 		return err
 	}
 	deferred := &subject{name: "one connection", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{}}}
 	waits := &subject{name: "one connection, blocking", durable: "yes", phases: []phase{{}}, start: func(ctx context.Context) (*server, error) {
-		return b.startBinary(ctx, blocking, b.collectors.takes)
+		return b.startBinary(ctx, binary, b.collectors.takes)
 	}}
 	if err := b.throughput(ctx, []*subject{deferred, waits}, "--connections", "1", "--window", window); err != nil {
 		return err
@@ -211,9 +211,7 @@ func (b *bench) window(ctx context.Context) error {
 	return nil
 }
 
-// buildBlocking builds a gateway that is the same but for one number.
-func (b *bench) buildBlocking(ctx context.Context) (string, error) {
-	return b.binaries.BuildOverlay(ctx, "gateway-blocking", harness.Overlay{Changes: []harness.Change{{
-		File: "server/broker/settings.go", Old: "MaxUnanswered:            1024,", New: "MaxUnanswered:            1,",
-	}}})
-}
+// blocking makes a gateway that is the same but for one number.
+var blocking = harness.Overlay{Changes: []harness.Change{{
+	File: "server/broker/settings.go", Old: "MaxUnanswered:            1024,", New: "MaxUnanswered:            1,",
+}}}
