@@ -91,7 +91,7 @@ func (m *machine) entry(t *rapid.T) edge.Entry {
 		if len(m.model.records) == 0 {
 			break
 		}
-		known := &m.model.records[rapid.IntRange(0, len(m.model.records)-1).Draw(t, "known")].record
+		known := &m.model.records[m.drawKnown(t)].record
 		record.Device, record.Identity = known.Device, known.Identity
 		if why := m.model.window(known.Device).forgotten(&known.Identity); why != "" {
 			m.total.add(why, 1)
@@ -102,6 +102,17 @@ func (m *machine) entry(t *rapid.T) edge.Entry {
 		}
 	}
 	return entry
+}
+
+// drawKnown draws the index of a record that was stored: rapid prefers the oldest,
+// which the window may have forgotten; devices repeat the newest, which it may not
+// have saved.
+func (m *machine) drawKnown(t *rapid.T) int {
+	newest := len(m.model.records) - 1
+	if rapid.Bool().Draw(t, "recent") {
+		return max(0, newest-rapid.IntRange(0, 8).Draw(t, "back"))
+	}
+	return rapid.IntRange(0, newest).Draw(t, "known")
 }
 
 // newName is the identity of a message that names itself.
