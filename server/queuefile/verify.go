@@ -108,7 +108,8 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	return v, cmp.Or(v.run(ctx, db, pace), db.Close())
+	err = errors.Join(v.run(ctx, db, pace), db.Close())
+	return v, err
 }
 
 // lookForUnfinished finds a replacement that a crash has interrupted: the next
@@ -150,7 +151,8 @@ func (v *Verification) lookAtWAL(disk sqlite.Disk) (readable bool, err error) {
 // VerifyOpen is Verify for a file that is open and that nobody writes to.
 func VerifyOpen(ctx context.Context, path string, db *sqlite.DB) (Verification, error) {
 	v := Verification{Path: path, Problems: []Problem{}}
-	return v, v.run(ctx, db, nil)
+	err := v.run(ctx, db, nil)
+	return v, err
 }
 
 // verifier is one look at a file, in one snapshot per check.
