@@ -215,3 +215,57 @@ func TestOpen_SalvageOfMostOfTheDisk(t *testing.T) {
 		t.Errorf("leased %d of %d, %d files salvaged", len(got), records, q.Stats().Salvaged)
 	}
 }
+
+// A repair needs room for what is in use, as a start does, and not for free pages in
+// which there is nothing. It gives the reserve when it has to; a dry run does not.
+func TestRepair_MostlyFree(t *testing.T) {
+	disk := simulated(t, 64<<20)
+	settings := simulatedSettings(disk)
+	q, stop := run(t, settings)
+	for records := 0; disk.UsedBytes() < 11<<20; records += 100 {
+		accepted(t, q, random(records, 100))
+	}
+	stop()
+	wipeFrames(t, disk, 100)
+	before := disk.UsedBytes()
+	reserve, err := settings.Disk.Size(settings.Path + "-reserve")
+	if err != nil || reserve < 64<<10 {
+		t.Fatalf("a reserve of %d bytes, %v", reserve, err)
+	}
+	needs, err := sqlite.UsedBytes(settings.Disk, settings.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.SetCapacity(before + 2*needs - 64<<10)
+	if dry, err := queuefile.Repair(t.Context(), settings.Disk, settings.Path, false); !isRoomError(err) || disk.UsedBytes() != before {
+		t.Errorf("a dry run: %+v, %v, and %d bytes, %d before", dry, err, disk.UsedBytes(), before)
+	}
+	disk.SetCapacity(before + 2*needs + 256<<10)
+	if dry, err := queuefile.Repair(t.Context(), settings.Disk, settings.Path, false); err != nil || disk.UsedBytes() != before {
+		t.Errorf("a dry run with room: %+v, %v, and %d bytes, %d before", dry, err, disk.UsedBytes(), before)
+	}
+	disk.SetCapacity(before + 2*needs - 64<<10)
+	if done, err := queuefile.Repair(t.Context(), settings.Disk, settings.Path, true); err != nil || done.Kept == "" {
+		t.Errorf("got %+v, %v", done, err)
+	}
+}
+
+// wipeFrames removes the frames behind a position, but the last one, and leaves
+// nothing of them in the pages that are free then.
+func wipeFrames(t *testing.T, disk *simdisk.Disk, behind edge.Position) {
+	t.Helper()
+	settings := simulatedSettings(disk)
+	db, err := queuefile.Open(t.Context(), settings.Disk, settings.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		if err := conn.Query("PRAGMA secure_delete = ON", func(sqlite.Row) error { return nil }); err != nil {
+			return err
+		}
+		return conn.Exec("DELETE FROM frame WHERE id > ? AND id < (SELECT max(id) FROM frame)", int64(behind))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -24,7 +24,8 @@ type Repaired struct {
 // wrong that follow from others, they are mended in place. A crash at any
 // moment leaves one or the other. A file without problems is left alone.
 //
-// Nobody may work with the file meanwhile. There has to be room for a second one.
+// Nobody may work with the file meanwhile. There has to be room for what is in use
+// of it a second time; with apply the reserve is given for that.
 func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (done Repaired, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -44,10 +45,10 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 			return done, fmt.Errorf("repair: %w", err)
 		}
 	}
-	building := path + suffixBuilding
-	if err := roomFor(disk, path, &done.Found); err != nil {
+	if err := roomToSalvage(disk, path, apply); err != nil {
 		return done, fmt.Errorf("repair: %w", err)
 	}
+	building := path + suffixBuilding
 	if done.Salvaged, err = salvage(ctx, disk, path, building); err != nil {
 		return done, errors.Join(fmt.Errorf("repair: %w", err), removeDatabase(disk, building))
 	}
@@ -64,18 +65,4 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	}
 	done.Kept, done.Removed = old.Kept, old.Removed
 	return done, ClearSuspect(disk, path)
-}
-
-// roomFor makes sure that there is room for a file as large as one that was looked
-// at.
-func roomFor(disk sqlite.Disk, path string, v *Verification) error {
-	folder := filepath.Dir(path)
-	system, err := disk.Stat(folder)
-	if err != nil {
-		return err
-	}
-	if needs := v.Bytes + v.WALBytes; needs > system.Free {
-		return &sqlite.RoomError{Path: path, Folder: folder, Needs: needs, Free: system.Free}
-	}
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"combotto.io/gateway/server/sqlite"
@@ -118,11 +117,7 @@ func removeDatabase(disk sqlite.Disk, path string) error {
 // one when not even that works. The damaged one is kept beside it.
 func SalvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, old OldFiles, err error) {
 	building := path + suffixBuilding
-	needs, err := salvageBytes(disk, path)
-	if err != nil {
-		return report, old, err
-	}
-	if err := makeRoom(disk, path, needs); err != nil {
+	if err := roomToSalvage(disk, path, true); err != nil {
 		return report, old, err
 	}
 	report, failure := salvage(ctx, disk, path, building)
@@ -145,35 +140,6 @@ func SalvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Sal
 		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
 	}
 	return report, old, errors.Join(err, failure)
-}
-
-// salvageBytes returns how much room a salvage needs: for all that is in use, and
-// for the WAL of the new file, which holds a step of it at a time.
-func salvageBytes(disk sqlite.Disk, path string) (int64, error) {
-	used, err := sqlite.UsedBytes(disk, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	return used + min(used, 2*findingsBytes), err
-}
-
-// makeRoom makes sure that so much can be written beside a damaged file, and gives
-// the reserve for that when it has to. Otherwise every start would fill the disk,
-// and fail.
-func makeRoom(disk sqlite.Disk, path string, needs int64) error {
-	folder := filepath.Dir(path)
-	system, err := disk.Stat(folder)
-	if err != nil || needs <= system.Free {
-		return err
-	}
-	kept, err := disk.Size(path + reserveSuffix)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if needs > system.Free+kept {
-		return &sqlite.RoomError{Path: path, Folder: folder, Needs: needs, Free: system.Free + kept}
-	}
-	return (&Reserve{disk: disk, Path: path + reserveSuffix, Size: kept}).Resize(0)
 }
 
 // buildEmpty makes a queue that knows it is not the first.
