@@ -152,30 +152,42 @@ func (q *Queue) readFailed(err error) error {
 	return err
 }
 
-// explain checks that positions which are in no frame are known to be gone: they
-// lie in front of all frames, or in quarantine. Otherwise the file has lost them.
-func (q *Queue) explain(ctx context.Context, gap queuefile.Span) error {
-	missing := false
+// explain checks that positions from a sink's cursor on, which are in no frame, are
+// known to be gone: they are in quarantine, or lie in front of all frames, where
+// retention removes what no sink waits for. Otherwise the file has lost them.
+func (q *Queue) explain(ctx context.Context, a *account, gap queuefile.Span) error {
+	inside, anywhere := false, false // positions are missing among the frames; or, perhaps, in front of them
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
 		front := edge.Position(0)
 		if _, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) }); err != nil {
 			return err
 		}
-		if front == 0 || front >= gap.End {
-			return nil
+		if front == 0 {
+			front = gap.End
 		}
 		var apart queuefile.Spans
 		err := conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 AND position < ?", func(row sqlite.Row) error {
 			apart.Add(queuefile.Span{First: edge.Position(row.Int(0)), End: edge.Position(row.Int(0) + row.Int(1))})
 			return nil
 		}, int64(gap.End))
-		missing = !apart.Contains(queuefile.Span{First: max(gap.First, front), End: gap.End})
+		behind := queuefile.Span{First: max(gap.First, front), End: gap.End}
+		inside = behind.First < behind.End && !apart.Contains(behind)
+		anywhere = !apart.Contains(gap)
 		return err
 	})
-	if err == nil && missing {
+	if err == nil && (inside || anywhere && a.needs(gap.First)) {
 		err = queuefile.NewRowError("positions %d to %d are in no frame", gap.First, gap.End-1)
 	}
 	return q.readFailed(err)
+}
+
+// needs reports whether a position that was undecided is so still, and the sink waits
+// for something there or behind it. Then its frame was never removed: whoever has
+// decided it meanwhile, and had it removed, has moved the cursor before.
+func (a *account) needs(position edge.Position) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.Pending() > 0 && !a.unsure && !a.decided(position)
 }
 
 // suspect lets the next start look at the whole file, when it may be damaged.

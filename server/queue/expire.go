@@ -155,7 +155,7 @@ func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why
 			break // it was removed, because it is decided
 		}
 		if frame.First > from {
-			if err = q.explain(ctx, queuefile.Span{First: from, End: frame.First}); err != nil {
+			if err = q.explain(ctx, a, queuefile.Span{First: from, End: frame.First}); err != nil {
 				break // what is in no frame is not given up as if it had been there
 			}
 		}

@@ -100,7 +100,7 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 			gap.End = frame.First
 		}
 		if err == nil && gap.First < gap.End {
-			if err := q.explain(ctx, gap); err != nil {
+			if err := q.explain(ctx, a, gap); err != nil {
 				return nil, fmt.Errorf("lease for %s: %w", a.name, err)
 			}
 		}

@@ -116,10 +116,17 @@ func (e *FatalError) Error() string {
 
 // hint tells an operator what to check after an error of the file.
 func hint(err error) string {
-	if text := sqlite.Hint(err); text != "" {
+	if text := hintOf(err); text != "" {
 		return "; hint: " + text
 	}
 	return ""
+}
+
+func hintOf(err error) string {
+	if errors.Is(err, queuefile.ErrRow) {
+		return "start again: the next start looks at the whole file, and serves what is whole; docs/runbooks/damaged-queue.md"
+	}
+	return sqlite.Hint(err)
 }
 
 // Unwrap returns the failed write.

@@ -92,6 +92,9 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	if err := q.replay(conn); err != nil {
 		return err
 	}
+	if err := q.checkFront(conn, counted); err != nil {
+		return err
+	}
 	if err := q.checkEnd(conn, counted); err != nil {
 		return err
 	}
@@ -168,6 +171,36 @@ func (q *Queue) checkEnd(conn *sqlite.Conn, counted edge.Position) error {
 	}
 	if missing {
 		return queuefile.NewRowError("positions %d to %d are in no frame", end, counted)
+	}
+	return nil
+}
+
+// checkFront makes sure that the frames begin where somebody needs them at the
+// latest: a sink that waits for something, from its cursor on, and this start, behind
+// what was counted before. Retention has removed none of these.
+func (q *Queue) checkFront(conn *sqlite.Conn, counted edge.Position) error {
+	front := edge.Position(0)
+	found, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
+	if err != nil || !found {
+		return err
+	}
+	apart, err := queuefile.QuarantinedSpans(conn)
+	if err != nil {
+		return err
+	}
+	if gap := (queuefile.Span{First: counted + 1, End: front}); gap.First < gap.End && !apart.Contains(gap) {
+		return queuefile.NewRowError("positions %d to %d are in no frame", gap.First, gap.End-1)
+	}
+	for _, account := range q.registry.all() {
+		gap := queuefile.Span{First: account.cursor, End: front}
+		switch {
+		case gap.First >= gap.End || account.Pending() == 0 && !account.unsure:
+		case account.unsure: // nobody can tell whether it waited for anything there
+			account.decide(gap)
+			account.next, account.frontier = account.cursor, max(account.frontier, account.cursor)
+		case !apart.Contains(gap):
+			return queuefile.NewRowError("positions %d to %d, of which sink %s waits for some, are in no frame", gap.First, gap.End-1, account.name)
+		}
 	}
 	return nil
 }

@@ -251,6 +251,8 @@ func loadSinks(conn *sqlite.Conn) ([]*account, error) {
 
 // loadSink makes the account of a stored sink.
 func loadSink(stored queuefile.StoredSink) (*account, error) {
+	placeHolds := stored.PlaceHolds()
+	stored.Advance()
 	loaded := newAccount(stored.ID, stored.Name, stored.Kind)
 	loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = stored.Removed != queuefile.SinkServed, stored.Removed == queuefile.SinkDeleted, stored.RemovedAt, stored.RemovedBy
 	loaded.start, loaded.backlogFrom, loaded.cursor = stored.Start, stored.BacklogFrom, stored.Cursor
@@ -262,7 +264,7 @@ func loadSink(stored queuefile.StoredSink) (*account, error) {
 	if loaded.settled = settled; len(settled) > 0 {
 		loaded.frontier = settled[len(settled)-1].End
 	}
-	if !stored.PlaceHolds() {
+	if !placeHolds {
 		return nil, queuefile.NewRowError("sink %d, %q", loaded.id, loaded.name)
 	}
 	loaded.SinkCounts, loaded.unsure = stored.SinkCounts, !stored.CountsHold()

@@ -58,6 +58,20 @@ func (s *foundSink) decided(position edge.Position) bool {
 	return position < s.Cursor || s.ranges.Contains(Span{position, position + 1})
 }
 
+// advance moves a sink that waits for nothing behind all that it has counted.
+func (s *foundSink) advance() {
+	if s.Advance(); len(s.Settled) == 0 {
+		s.ranges = nil
+	}
+}
+
+// goOnAt decides everything below a position above the cursor.
+func (s *foundSink) goOnAt(position edge.Position) {
+	s.ranges.Add(Span{s.Cursor, position})
+	s.Cursor, s.ranges = s.ranges[0].End, s.ranges[1:]
+	s.Settled = s.ranges.AppendTo(nil, s.Cursor)
+}
+
 func newFindings(ctx context.Context, fresh *sqlite.DB) (*findings, error) {
 	f := &findings{
 		columns: make(map[string][]string), sinks: make(map[edge.SinkID]*foundSink),

@@ -182,6 +182,7 @@ func (r *rebuild) openSinks(*sqlite.Conn) error {
 		}
 	}
 	for _, sink := range r.foundSinks() {
+		sink.advance()
 		r.sinks = append(r.sinks, &sinkCount{foundSink: sink})
 		r.report.Sinks = append(r.report.Sinks, sink.Name)
 		delete(named, sink.ID)
@@ -266,9 +267,12 @@ func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
 // nameHoles puts the positions that are gone into quarantine, so that whoever
 // comes to them knows that nothing is to be looked for.
 func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
-	var holes Spans
+	holes, err := r.hiddenInFront(conn)
+	if err != nil {
+		return err
+	}
 	end := edge.Position(0)
-	err := conn.Query(`SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY 1`, func(row sqlite.Row) error {
+	err = conn.Query(`SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY 1`, func(row sqlite.Row) error {
 		first := edge.Position(row.Int(0))
 		if end > 0 && first > end {
 			holes = append(holes, Span{end, first})
@@ -302,6 +306,28 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 		}
 	}
 	return err
+}
+
+// hiddenInFront returns the positions in front of all frames that some sink waits for,
+// from its cursor on. One whose counters say nothing goes on where the frames begin.
+func (r *rebuild) hiddenInFront(conn *sqlite.Conn) (hidden Spans, err error) {
+	front := edge.Position(0)
+	_, err = conn.One(`SELECT min(first) FROM (SELECT min(id) AS first FROM frame UNION ALL SELECT min(position) FROM quarantine WHERE sink = -1)`,
+		func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
+	needed := front
+	for _, sink := range r.sinks {
+		switch {
+		case sink.Cursor >= front:
+		case sink.unsure:
+			sink.goOnAt(front)
+		default:
+			needed = min(needed, sink.Cursor)
+		}
+	}
+	if needed < front {
+		hidden.Add(Span{needed, front})
+	}
+	return hidden, err
 }
 
 // countApart counts what was in quarantine before, which the ledger has counted. What

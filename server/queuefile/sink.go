@@ -111,6 +111,15 @@ func SaveDeleted(conn *sqlite.Conn, id edge.SinkID, actor string) error {
 		int64(SinkDeleted), actor, int64(id), int64(sinkRemoved))
 }
 
+// Advance moves the cursor of a sink that waits for nothing behind everything that it
+// has counted. What it was not owed there is kept for nobody, and may be gone; what a
+// sink waits for from its cursor on never is.
+func (s *StoredSink) Advance() {
+	if s.CountsHold() && s.Pending() == 0 && s.Counted >= s.Cursor {
+		s.Cursor, s.Settled = s.Counted+1, nil
+	}
+}
+
 func boolean(value bool) int64 {
 	if value {
 		return 1

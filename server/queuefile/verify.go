@@ -162,7 +162,15 @@ type verifier struct {
 	decoder *Decoder
 	names   map[edge.SinkID]string
 	head    edge.Position // highest that any believed row knows
+	needed  []need
 	pace    *pacer
+}
+
+// need is a position from which on everything has to be stored, in frames or in
+// quarantine: retention removes only what lies in front of all of them.
+type need struct {
+	first edge.Position
+	sink  string // that waits for it; empty when a start reads it
 }
 
 // run makes the checks. It fails only when it could not look.
@@ -221,6 +229,7 @@ func (v *verifier) ledgerRow() error {
 		v.add(Problem{Kind: ProblemRow, Detail: "ledger: where the file is, is not what was written"})
 	default:
 		v.head = stored.Counted
+		v.needed = append(v.needed, need{first: stored.Counted + 1})
 	}
 	if _, err := LoadLogs(v.conn, uint16(stored.Log)); errors.Is(err, ErrRow) {
 		v.add(Problem{Kind: ProblemRow, Detail: err.Error()})
@@ -253,6 +262,9 @@ func (v *verifier) sinks() error {
 			v.add(Problem{Kind: ProblemRow, Position: stored.Cursor, Sink: stored.Name, Detail: "the cursor and ranges of the sink are not what was written"})
 		} else {
 			v.head = max(v.head, stored.Cursor-1)
+			if stored.CountsHold() && stored.Pending() > 0 {
+				v.needed = append(v.needed, need{stored.Cursor, stored.Name})
+			}
 		}
 		if !stored.CountsHold() {
 			v.add(Problem{Kind: ProblemLedger, Sink: stored.Name, Detail: "the counters of the sink are not what was written"})
@@ -280,7 +292,9 @@ func (v *verifier) frames() error {
 			return err
 		}
 		stored := ReadFrame(row)
-		v.Frames++
+		if v.Frames++; v.Frames == 1 {
+			v.front(stored.First, apart)
+		}
 		gap(stored.First)
 		if stored.First < next {
 			v.add(Problem{Kind: ProblemGap, Position: stored.First, Detail: fmt.Sprintf("messages %d to %d are in two frames", stored.First, next-1)})
@@ -293,10 +307,23 @@ func (v *verifier) frames() error {
 		v.Records += int64(stored.Count)
 		return nil
 	})
-	if err == nil {
-		gap(v.head + 1)
+	if err != nil {
+		return err
 	}
-	return err
+	if v.Frames == 0 {
+		v.front(v.head+1, apart)
+	}
+	gap(v.head + 1)
+	return nil
+}
+
+// front looks for positions in front of all frames that retention cannot have removed.
+func (v *verifier) front(first edge.Position, apart Spans) {
+	for _, need := range v.needed {
+		if need.first < first && !apart.Contains(Span{need.first, first}) {
+			v.add(Problem{Kind: ProblemGap, Position: need.first, Sink: need.sink, Detail: fmt.Sprintf("messages from %d on are needed, and the first that is stored is %d", need.first, first)})
+		}
+	}
 }
 
 func (v *verifier) letters() error {
