@@ -72,6 +72,7 @@ type account struct {
 	unsure      bool // the counters were found to be wrong: nothing is decided by them
 	deathsDirty bool // deaths have changed without a letter
 	unsaved     unsaved
+	leaving     unsaved // what a transaction that has not ended yet saves, for whoever looks
 }
 
 func newAccount(id edge.SinkID, name, kind string) *account {
@@ -144,9 +145,7 @@ func (a *account) state(position edge.Position) edge.State {
 	switch {
 	case a.leased.Contains(queuefile.Span{First: position, End: position + 1}):
 		return edge.InFlight
-	case slices.ContainsFunc(a.unsaved.letters, func(change letterChange) bool {
-		return change.position == position && change.kind == letterBorn
-	}):
+	case a.unsaved.bears(position), a.leaving.bears(position):
 		return edge.Dead
 	case a.decided(position):
 		return edge.Acked

@@ -70,13 +70,18 @@ type trip struct {
 	position edge.Position
 	journey  edge.Journey // without a record when its frame is gone
 	owed     []edge.SinkID
+	lost     map[edge.SinkID]edge.State // what the loss report says where it covers the position
 }
 
 func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 	stages := map[edge.SinkID]*edge.Stage{}
+	t.lost = map[edge.SinkID]edge.State{}
 	for _, account := range t.q.registry.all() {
 		if t.journey.Frame > 0 && account.owes(t.position, t.owed) {
 			stages[account.id] = &edge.Stage{Sink: account.id, State: account.state(t.position), Attempts: account.attemptsOf(&t.journey.Record)}
+			if lost, covered := account.lostState(t.position); covered {
+				t.lost[account.id] = lost
+			}
 		}
 	}
 	err := t.q.read(ctx, func(conn *sqlite.Conn) error {
@@ -108,25 +113,94 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 	}
 	for _, account := range t.q.registry.all() { // in order of id
 		if stage := stages[account.id]; stage != nil {
+			if err := t.judgeLoss(ctx, account, stage); err != nil {
+				return edge.Journey{}, err
+			}
 			t.journey.Sinks = append(t.journey.Sinks, *stage)
 		}
 	}
 	return t.journey, nil
 }
 
-// addLoss says that a record was given up, when a stretch of its sink's losses
-// covers it and no attempt that is still known has delivered it.
+// addLoss reads what the loss report of a stage's sink says of the position.
 func (t *trip) addLoss(conn *sqlite.Conn, stage *edge.Stage) error {
-	delivered := func(attempt edge.Attempt) bool { return attempt.Class == edge.Delivered }
-	if stage.State != edge.Acked || slices.ContainsFunc(stage.Attempts, delivered) {
-		return nil
-	}
 	_, err := conn.One("SELECT kind FROM loss WHERE sink = ? AND first <= ? AND last >= ? ORDER BY id DESC LIMIT 1", func(row sqlite.Row) {
-		if stage.State = edge.Discarded; edge.LossKind(row.Int(0)) == edge.LossExpired {
-			stage.State = edge.Expired
-		}
+		t.lost[stage.Sink] = stateOfLoss(edge.LossKind(row.Int(0)))
 	}, int64(stage.Sink), int64(t.position), int64(t.position))
 	return err
+}
+
+func stateOfLoss(kind edge.LossKind) edge.State {
+	if kind == edge.LossExpired {
+		return edge.Expired
+	}
+	return edge.Discarded
+}
+
+// lostState is what the losses say that are not saved yet.
+func (a *account) lostState(position edge.Position) (lost edge.State, covered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, report := range []lossReport{a.leaving.losses, a.unsaved.losses} {
+		for _, loss := range report {
+			if loss.First <= position && position <= loss.Last {
+				lost, covered = stateOfLoss(loss.Kind), true
+			}
+		}
+	}
+	return lost, covered
+}
+
+// judgeLoss says that a decided record was given up, when a stretch of its sink's
+// losses covers it and no attempt that is still known has delivered it. A stretch may
+// cover what was delivered, and so may an attempt what it did not carry.
+func (t *trip) judgeLoss(ctx context.Context, account *account, stage *edge.Stage) error {
+	lost, covered := t.lost[stage.Sink]
+	if !covered || stage.State != edge.Acked {
+		return nil
+	}
+	for i := range stage.Attempts {
+		if stage.Attempts[i].Class != edge.Delivered {
+			continue
+		}
+		if carried, err := t.carried(ctx, account, &stage.Attempts[i]); err != nil || carried {
+			return err
+		}
+	}
+	stage.State = lost
+	return nil
+}
+
+// carriedFrames bounds what is read to tell whether an attempt carried a record.
+const carriedFrames = 256
+
+// carried reports whether an attempt that covers the record must have carried it: it
+// carried as many as its slot has between its first and its last one. Where that
+// cannot be told it says no.
+func (t *trip) carried(ctx context.Context, account *account, attempt *edge.Attempt) (bool, error) {
+	if t.position == attempt.First || t.position == attempt.Last || attempt.Records == int(attempt.Last-attempt.First)+1 {
+		return true, nil
+	}
+	found := 0
+	for next, frames := attempt.First, 0; next <= attempt.Last; frames++ {
+		if frames == carriedFrames {
+			return false, nil
+		}
+		frame, err := t.q.frameAt(ctx, next)
+		if err != nil {
+			return false, fmt.Errorf("read what an attempt carried: %w", err)
+		}
+		if frame == nil || frame.First > next {
+			return false, nil
+		}
+		for ; next <= attempt.Last && next < frame.End(); next++ {
+			index := next - frame.First
+			if account.owes(next, t.q.sets.sinks(frame.Owed[index])) && edge.SlotOf(frame.Records[index].Device, attempt.Slots) == attempt.Slot {
+				found++
+			}
+		}
+	}
+	return found == attempt.Records, nil
 }
 
 // addLetter adds what a sink's dead letter says, if there is one. It may be all

@@ -2,11 +2,49 @@ package queue
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 )
+
+// A full disk keeps what expires from being saved. It was given up all the same.
+func TestQueue_Journey_lossIsNotSaved(t *testing.T) { synctest.Test(t, journeyLossIsNotSaved) }
+
+func journeyLossIsNotSaved(t *testing.T) {
+	q, _, disk := onDisk(t, Settings{RetentionUndelivered: time.Minute})
+	replies := answers(t, q, large(0, 3))
+	fill(disk)
+	<-time.After(2 * time.Minute)
+	journey, err := q.Journey(t.Context(), replies[1].Receipt.Correlation)
+	if err != nil || len(journey.Sinks) != 1 || journey.Sinks[0].State != edge.Expired {
+		t.Errorf("got %+v, %v; want it expired", journey.Sinks, err)
+	}
+}
+
+// What a transaction is about to save is neither in memory nor in the file.
+func TestAccount_lostState(t *testing.T) {
+	a := newAccount(1, "sink-1", "test")
+	a.Owed = 1
+	why := queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}
+	a.unsaved.losses.add(why, time.Unix(1, 0), queuefile.Span{First: 5, End: 6}, 1, time.Unix(1, 0), "dev-1")
+	a.lose(why, 1)
+	var taken accountSave
+	for _, step := range []func(taken *accountSave) bool{
+		func(*accountSave) bool { return true },
+		func(taken *accountSave) bool { *taken, _ = a.takeUnsaved(); return true },
+		func(taken *accountSave) bool { a.restoreUnsaved(&taken.unsaved); return true },
+		func(taken *accountSave) bool { *taken, _ = a.takeUnsaved(); a.saved(taken); return false }, // the file tells
+	} {
+		want := step(&taken)
+		if state, covered := a.lostState(5); covered != want || want && state != edge.Expired {
+			t.Errorf("got %v, %v; want %v", state, covered, want)
+		}
+	}
+}
 
 // TestAccount_LetterState follows a requeued dead letter whose settlement is not
 // saved yet, as on a full disk.

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,5 +62,48 @@ func TestQueue_Journey(t *testing.T) {
 	}
 	if _, err := q.JourneyByIdentity(t.Context(), "dev-0", edge.Identity{MessageID: "m-4"}); code(err) != edge.NotFound {
 		t.Errorf("unknown identity: %v, want NotFound", err)
+	}
+}
+
+// A requeued batch spans records that have expired and that it did not carry; and a
+// loss spans records that another slot has delivered. Each is told what became of it.
+func TestQueue_Journey_lossAndDelivery(t *testing.T) { synctest.Test(t, journeyLossAndDelivery) }
+
+func journeyLossAndDelivery(t *testing.T) {
+	q := start(t, queue.Settings{RetentionUndelivered: time.Minute}, 1)
+	entries := edgetest.Entries(9, 3, 1)
+	receipts := edgetest.Append(t, q, entries...)
+	leased := q.lease(t, 1, 9)
+	q.reject(t, 1, []edge.Delivery{leased[0], leased[8]})
+	slot := edge.SlotOf(leased[3].Record.Device, 2)
+	var of []edge.Delivery // all of one slot between two of its records
+	for _, delivery := range leased[3:7] {
+		if edge.SlotOf(delivery.Record.Device, 2) == slot {
+			of = append(of, delivery)
+		}
+	}
+	delivered := attempt(of, edge.Delivered)
+	delivered.Slot, delivered.Slots = slot, 2
+	q.settle(t, 1, edge.Settlement{Attempt: delivered, Acked: of})
+	<-time.After(2 * time.Minute)
+	q.requeue(t, 2, key(1, 1), key(1, 9))
+	again := q.lease(t, 1, 2)
+	q.settle(t, 1, edge.Settlement{Attempt: attempt(again, edge.Delivered), Acked: again})
+	want := map[edge.Position]edge.State{1: edge.Acked, 9: edge.Acked}
+	for _, delivery := range of {
+		want[delivery.Record.Position] = edge.Acked
+	}
+	for i, receipt := range receipts {
+		position := edge.Position(i + 1)
+		if want[position] == 0 {
+			want[position] = edge.Expired
+		}
+		journey, err := q.Journey(t.Context(), receipt.Correlation)
+		if err != nil || journey.Sinks[0].State != want[position] {
+			t.Errorf("record %d: %+v, %v; want %v", position, journey.Sinks, err, want[position])
+		}
+	}
+	if len(of) < 3 || len(of) == 4 {
+		t.Fatalf("the slot has %d of four records: choose other devices", len(of))
 	}
 }

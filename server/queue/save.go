@@ -55,7 +55,7 @@ func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	}
 	changed = a.dirty
 	a.saving = changed
-	a.unsaved, a.dirty, a.deathsDirty = unsaved{}, false, false
+	a.leaving, a.unsaved, a.dirty, a.deathsDirty = a.unsaved, unsaved{}, false, false
 	return taken, changed
 }
 
@@ -118,13 +118,13 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 		failed.losses.join(later)
 	}
 	a.unsaved.losses = failed.losses
-	a.dirty, a.deathsDirty, a.saving = true, true, false
+	a.leaving, a.dirty, a.deathsDirty, a.saving = unsaved{}, true, true, false
 }
 
 func (a *account) saved(taken *accountSave) {
 	letters := taken.unsaved.letters
 	a.mu.Lock()
-	a.durable, a.saving = max(a.durable, taken.row.Cursor), false
+	a.durable, a.saving, a.leaving = max(a.durable, taken.row.Cursor), false, unsaved{}
 	for i := range letters {
 		if letter := &letters[i]; letter.kind != letterBorn && (letter.kind != letterDiscarded || letter.requeued) {
 			a.requeue.saved(letter.position)

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/queuefile"
@@ -23,6 +24,13 @@ type unsaved struct {
 	attempts []edge.Attempt
 	letters  []letterChange
 	losses   lossReport
+}
+
+// bears reports whether a position becomes a dead letter.
+func (u *unsaved) bears(position edge.Position) bool {
+	return slices.ContainsFunc(u.letters, func(change letterChange) bool {
+		return change.position == position && change.kind == letterBorn
+	})
 }
 
 // letterChange is what becomes of one dead letter.
