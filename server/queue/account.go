@@ -55,6 +55,7 @@ type account struct {
 	leased   queuefile.Spans
 	orphans  queuefile.Spans                   // leased, and their frame is gone since
 	attempts map[edge.Position][]edge.Delivery // of what is leased, by the first position of each: under way to the sink
+	paused   bool                              // nothing is leased until a transaction has ended
 	inFlight int                               // positions in leased, and leased dead letters
 	requeue  requeue
 	sealed   []*sealedBatch

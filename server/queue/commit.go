@@ -176,9 +176,7 @@ func (c *committer) transact(tx *transaction) error {
 	c.endSave(tx.save, err)
 	if err != nil {
 		c.q.window.putBack(tx.window)
-		if tx.undo != nil {
-			tx.undo()
-		}
+		tx.end(false)
 		return err
 	}
 	if tx.retention.removed > c.retention.removed {
@@ -197,6 +195,7 @@ func (c *committer) transact(tx *transaction) error {
 	}
 	c.q.ledger.replace(tx.totals)
 	c.q.durable.letters.Store(tx.totals.Refused)
+	tx.end(true)
 	if tx.group != nil {
 		c.publish(tx.group, began)
 	}

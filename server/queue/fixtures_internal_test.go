@@ -195,14 +195,21 @@ func leaseAll(t *testing.T, q *Queue, sink edge.SinkID) (leased []edge.Delivery)
 		t.Fatal(err)
 	}
 	for {
+		due := account.due.changed()
 		deliveries, err := q.leaseNow(t.Context(), account, edge.LeaseLimit{Records: 3, Bytes: 1 << 30})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(deliveries) == 0 {
+		if leased = append(leased, deliveries...); len(deliveries) > 0 {
+			continue
+		}
+		account.mu.Lock()
+		paused := account.paused
+		account.mu.Unlock()
+		if !paused {
 			return leased
 		}
-		leased = append(leased, deliveries...)
+		<-due
 	}
 }
 

@@ -119,7 +119,7 @@ func (a *account) looksAt(head edge.Position) (edge.Position, bool) {
 
 // capacity returns how many deliveries may still be leased.
 func (a *account) capacity() int {
-	if len(a.settled) >= settledMax {
+	if a.paused || len(a.settled) >= settledMax {
 		return 0
 	}
 	return edge.MaxLeased - a.inFlight

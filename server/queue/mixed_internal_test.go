@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -72,5 +74,51 @@ func TestQueue_countMixed_removed(t *testing.T) {
 	account.mu.Unlock()
 	if counts, err := q.countMixed(t.Context(), 3); counts != nil || err != nil {
 		t.Errorf("got %v, %v; want no count", counts, err)
+	}
+}
+
+// TestQueue_Quarantine_noRoom meets a damaged frame on a full disk: it cannot be set
+// aside, and nothing of it is given up. The next look finds it whole, because the disk
+// had only misread it, and all of it is delivered, in order.
+func TestQueue_Quarantine_noRoom(t *testing.T) {
+	for name, setAside := range map[string]func(q *Queue) error{
+		"ByALane": func(q *Queue) error {
+			return q.setAside(context.Background(), damaged{sink: queuefile.FrameSink, position: 3})
+		},
+		"ByAStart": func(q *Queue) error { // which has not counted what it must have held
+			report := damageReport{damaged: damaged{sink: queuefile.FrameSink, position: 3}, done: make(chan error, 1)}
+			q.damaged <- report
+			return <-report.done
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			q, _, disk := onDisk(t, Settings{})
+			accepted(t, q, large(0, 2))
+			accepted(t, q, append(large(2, 3), owedTo(large(5, 1))...)) // several sets, in one commit
+			accepted(t, q, large(6, 2))
+			if _, err := q.Lease(t.Context(), 1, edge.LeaseLimit{Records: 3, Bytes: 1 << 30}); err != nil {
+				t.Fatal(err)
+			}
+			before := q.Stats().Sinks[0]
+			damage(t, q, 3)
+			fill(disk)
+			if err := setAside(q); edge.AsError(err) == nil || edge.AsError(err).Code != edge.Full {
+				t.Fatalf("set aside: %v, want no room", err)
+			}
+			if diff := cmp.Diff(before, q.Stats().Sinks[0]); diff != "" {
+				t.Error(diff)
+			}
+			disk.Heal()
+			<-time.After(5 * time.Second) // until the queue has found out
+			damage(t, q, 3)               // back to what it was
+			q.cache = frameCache{}
+			if diff := cmp.Diff([]edge.Position{4, 5, 7, 8}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
+				t.Error(diff)
+			}
+			if got := lossRows(t, q); len(got) != 0 {
+				t.Errorf("the loss report is %+v", got)
+			}
+			expectBalance(t, q, 8)
+		})
 	}
 }

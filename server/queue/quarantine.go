@@ -85,7 +85,7 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 		return err
 	}
 	for _, account := range c.q.registry.all() {
-		if err := c.q.lose(conn, account, row, tx.damaged.counts); err != nil {
+		if err := c.q.lose(conn, account, row, tx); err != nil {
 			return fmt.Errorf("count what sink %s lost: %w", account.name, err)
 		}
 	}
@@ -93,8 +93,12 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 		return err
 	}
 	tx.totals.Quarantined += int64(row.Count)
-	c.q.observer.Log.Error("stored messages are damaged and were set aside; everything else is served",
-		"frame", row.First, "messages", row.Count, "error", row.Reason, "hint", hintDamaged)
+	tx.ended = append(tx.ended, func(held bool) {
+		if held {
+			c.q.observer.Log.Error("stored messages are damaged and were set aside; everything else is served",
+				"frame", row.First, "messages", row.Count, "error", row.Reason, "hint", hintDamaged)
+		}
+	})
 	return conn.Exec("DELETE FROM frame WHERE id = ?", int64(row.First))
 }
 
@@ -108,10 +112,11 @@ func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	if err != nil || row == nil {
 		return err
 	}
-	if _, err = c.q.decoder.DecodeLetter(row); err == nil {
+	_, reason := c.q.decoder.DecodeLetter(row)
+	if reason == nil {
 		return nil
 	}
-	moved := queuefile.DamagedFrame{StoredFrame: queuefile.StoredFrame{First: row.Position, Count: 1, CommittedAt: row.LastAt, Body: row.Body}, Reason: err}
+	moved := queuefile.DamagedFrame{StoredFrame: queuefile.StoredFrame{First: row.Position, Count: 1, CommittedAt: row.LastAt, Body: row.Body}, Reason: reason}
 	if err := moved.Insert(conn, what.sink, tx.now); err != nil {
 		return err
 	}
@@ -119,7 +124,11 @@ func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 		return err
 	}
 	tx.totals.Quarantined++
-	c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.Position, "error", err, "hint", hintDamaged)
+	tx.ended = append(tx.ended, func(held bool) {
+		if held {
+			c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.Position, "error", reason, "hint", hintDamaged)
+		}
+	})
 	return queuefile.DeleteLetter(conn, row.Sink, row.Position)
 }
 
@@ -145,59 +154,112 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 		account.requeue.saved(row.Position)
 	}
 	account.deathsDirty = true
-	account.loseDamaged(queuefile.Span{First: row.Position, End: row.Position + 1}, 1, row.LastAt, tx.now)
-	tx.undo = func() {
+	lost := account.loseDamaged(queuefile.Span{First: row.Position, End: row.Position + 1}, 1, row.LastAt, tx.now)
+	tx.ended = append(tx.ended, func(held bool) {
+		if held {
+			return
+		}
 		account.mu.Lock()
 		defer account.mu.Unlock()
 		account.Dead++
-		account.lose(queuefile.DamagedReason, -1)
 		countDeath(account.deaths, row.Reason, 1, 0)
-		account.unsaved.losses = slices.DeleteFunc(account.unsaved.losses, func(loss *queuefile.Stretch) bool {
-			return loss.LossReason == queuefile.DamagedReason && loss.First == row.Position
-		})
+		account.takeBack(lost)
 		if row.Requeued {
 			account.requeue.marked(1)
 		}
-	}
+	})
 	return nil
 }
 
 // lose decides the positions of a damaged frame for one sink, and counts how
 // many records of it the sink was owed and will not get. What is leased was read
-// before the damage and is still delivered.
-func (q *Queue) lose(conn *sqlite.Conn, a *account, row *queuefile.DamagedFrame, counts map[edge.SinkID]mixedCount) (err error) {
+// before the damage and is still delivered. Nothing more is leased until the
+// transaction has ended: when it fails, all of that is taken back, because the next
+// look may find the frame whole, and it must not come behind later ones.
+func (q *Queue) lose(conn *sqlite.Conn, a *account, row *queuefile.DamagedFrame, tx *transaction) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	undecided, leased := int64(0), int64(0)
+	var undecided, leased queuefile.Spans
 	for position := row.First; position < row.End(); position++ {
 		here := queuefile.Span{First: position, End: position + 1}
 		switch {
 		case a.leased.Contains(here):
-			leased++
+			leased.Add(here)
 		case !a.decided(position):
-			undecided++
+			undecided.Add(here)
 		}
 	}
 	// Nothing of it was decided since it was counted: then that still holds, whatever
 	// was leased or came back.
 	var lost int64
-	if count, known := counts[a.id]; known && count.undecided == undecided+leased {
-		lost = min(undecided, max(0, count.owed-leased))
-	} else if lost, err = q.owedUndecided(conn, a, row, undecided, leased); err != nil {
+	if count, known := tx.damaged.counts[a.id]; known && count.undecided == undecided.Count()+leased.Count() {
+		lost = min(undecided.Count(), max(0, count.owed-leased.Count()))
+	} else if lost, err = q.owedUndecided(conn, a, row, undecided.Count(), leased.Count()); err != nil {
 		return err
 	}
-	a.decideUnleased(queuefile.Span{First: row.First, End: row.End()})
+	gone := queuefile.Span{First: row.First, End: row.End()}
+	a.decideUnleased(gone)
+	var stretch *queuefile.Stretch
 	if lost > 0 {
-		a.loseDamaged(queuefile.Span{First: row.First, End: row.End()}, lost, row.CommittedAt, q.clock.now())
+		stretch = a.loseDamaged(gone, lost, row.CommittedAt, q.clock.now())
 	}
+	a.paused = true
+	tx.ended = append(tx.ended, func(held bool) {
+		a.endLose(held, undecided, leased, stretch)
+		a.due.broadcast()
+	})
 	return nil
+}
+
+// endLose lets leases go on, and takes back what lose has done unless that has held.
+func (a *account) endLose(held bool, undecided, orphaned queuefile.Spans, lost *queuefile.Stretch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.paused = false
+	if held {
+		return
+	}
+	a.undecide(undecided)
+	for _, span := range orphaned {
+		a.orphans.RemoveAll(span)
+	}
+	if lost != nil {
+		a.takeBack(lost)
+	}
+}
+
+// undecide makes decided positions due again. What lies behind them stays as it is.
+func (a *account) undecide(positions queuefile.Spans) {
+	if len(positions) == 0 {
+		return
+	}
+	a.frontier = max(a.frontier, a.next)
+	if first := positions[0].First; first < a.cursor {
+		a.settled.Add(queuefile.Span{First: first, End: a.cursor})
+		a.cursor = first
+	}
+	for _, span := range positions {
+		a.settled.Remove(span)
+	}
+	a.next = min(a.next, positions[0].First)
+	a.dirty = true
 }
 
 // loseDamaged counts and reports a loss by damage. It is a stretch of its own
 // until it is saved, so that it can be taken back.
-func (a *account) loseDamaged(positions queuefile.Span, count int64, committedAt, at time.Time) {
+func (a *account) loseDamaged(positions queuefile.Span, count int64, committedAt, at time.Time) *queuefile.Stretch {
 	a.lose(queuefile.DamagedReason, count)
-	a.unsaved.losses = append(a.unsaved.losses, queuefile.NewStretch(queuefile.DamagedReason, at, positions, count, committedAt, queuefile.Unnamed))
+	lost := queuefile.NewStretch(queuefile.DamagedReason, at, positions, count, committedAt, queuefile.Unnamed)
+	a.unsaved.losses = append(a.unsaved.losses, lost)
+	return lost
+}
+
+// takeBack makes undone a loss that was not saved.
+func (a *account) takeBack(lost *queuefile.Stretch) {
+	if a.lose(lost.LossReason, -lost.Count); a.losses[lost.LossReason] == 0 {
+		delete(a.losses, lost.LossReason)
+	}
+	a.unsaved.losses = slices.DeleteFunc(a.unsaved.losses, func(loss *queuefile.Stretch) bool { return loss == lost })
 }
 
 // decideUnleased decides the positions of a span that are not leased, and lets

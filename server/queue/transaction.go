@@ -41,7 +41,9 @@ type transaction struct {
 	// damaged is what is to be set aside, if anything.
 	damaged *damageReport
 	merged  *merged // takes the place of small frames; nil when none does
-	undo    func()  // takes back what the transaction has counted in memory; nil when nothing
+	// ended is called with whether the transaction has held: it takes back what was
+	// counted in memory, or tells of it.
+	ended []func(held bool)
 
 	sets       int
 	ingress    ingressKept
@@ -54,6 +56,13 @@ type transaction struct {
 	clock      bool         // was saved
 	written    int64        // bytes that the transactions before have added to the WAL
 	usage      sqlite.Usage // of the file; zero when nobody asked
+}
+
+// end tells what became of the transaction.
+func (tx *transaction) end(held bool) {
+	for _, ended := range tx.ended {
+		ended(held)
+	}
 }
 
 // write fills the transaction.

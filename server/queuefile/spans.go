@@ -36,6 +36,14 @@ func (s Spans) Contains(wanted Span) bool {
 	return index < len(s) && s[index].First <= wanted.First && wanted.End <= s[index].End
 }
 
+// Count returns how many positions are in the set.
+func (s Spans) Count() (count int64) {
+	for _, span := range s {
+		count += int64(span.End - span.First)
+	}
+	return count
+}
+
 // Add puts the positions of a span that are not in the set into it.
 func (s *Spans) Add(added Span) {
 	set := *s
