@@ -113,9 +113,7 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 	}
 	for _, account := range t.q.registry.all() { // in order of id
 		if stage := stages[account.id]; stage != nil {
-			if err := t.judgeLoss(ctx, account, stage); err != nil {
-				return edge.Journey{}, err
-			}
+			t.judgeLoss(stage)
 			t.journey.Sinks = append(t.journey.Sinks, *stage)
 		}
 	}
@@ -152,55 +150,23 @@ func (a *account) lostState(position edge.Position) (lost edge.State, covered bo
 }
 
 // judgeLoss says that a decided record was given up, when a stretch of its sink's
-// losses covers it and no attempt that is still known has delivered it. A stretch may
-// cover what was delivered, and so may an attempt what it did not carry.
-func (t *trip) judgeLoss(ctx context.Context, account *account, stage *edge.Stage) error {
+// losses covers it and no attempt that is still known has delivered it. A stretch also
+// covers what was delivered; where an attempt says so, it is believed.
+func (t *trip) judgeLoss(stage *edge.Stage) {
 	lost, covered := t.lost[stage.Sink]
 	if !covered || stage.State != edge.Acked {
-		return nil
+		return
 	}
-	for i := range stage.Attempts {
-		if stage.Attempts[i].Class != edge.Delivered {
-			continue
-		}
-		if carried, err := t.carried(ctx, account, &stage.Attempts[i]); err != nil || carried {
-			return err
-		}
+	if !slices.ContainsFunc(stage.Attempts, t.mayHaveDelivered) {
+		stage.State = lost
 	}
-	stage.State = lost
-	return nil
 }
 
-// carriedFrames bounds what is read to tell whether an attempt carried a record.
-const carriedFrames = 256
-
-// carried reports whether an attempt that covers the record must have carried it: it
-// carried as many as its slot has between its first and its last one. Where that
-// cannot be told it says no.
-func (t *trip) carried(ctx context.Context, account *account, attempt *edge.Attempt) (bool, error) {
-	if t.position == attempt.First || t.position == attempt.Last || attempt.Records == int(attempt.Last-attempt.First)+1 {
-		return true, nil
-	}
-	found := 0
-	for next, frames := attempt.First, 0; next <= attempt.Last; frames++ {
-		if frames == carriedFrames {
-			return false, nil
-		}
-		frame, err := t.q.frameAt(ctx, next)
-		if err != nil {
-			return false, fmt.Errorf("read what an attempt carried: %w", err)
-		}
-		if frame == nil || frame.First > next {
-			return false, nil
-		}
-		for ; next <= attempt.Last && next < frame.End(); next++ {
-			index := next - frame.First
-			if account.owes(next, t.q.sets.sinks(frame.Owed[index])) && edge.SlotOf(frame.Records[index].Device, attempt.Slots) == attempt.Slot {
-				found++
-			}
-		}
-	}
-	return found == attempt.Records, nil
+// mayHaveDelivered reports whether an attempt that covers the record can be what has
+// delivered it. One of two records, as of requeued dead letters, has carried nothing
+// between them.
+func (t *trip) mayHaveDelivered(attempt edge.Attempt) bool {
+	return attempt.Class == edge.Delivered && (t.position == attempt.First || t.position == attempt.Last || attempt.Records > 2)
 }
 
 // addLetter adds what a sink's dead letter says, if there is one. It may be all

@@ -65,8 +65,8 @@ func TestQueue_Journey(t *testing.T) {
 	}
 }
 
-// A requeued batch spans records that have expired and that it did not carry; and a
-// loss spans records that another slot has delivered. Each is told what became of it.
+// A batch of two requeued letters spans records that have expired; and a loss spans
+// records that another slot has delivered. Each is told what became of it.
 func TestQueue_Journey_lossAndDelivery(t *testing.T) { synctest.Test(t, journeyLossAndDelivery) }
 
 func journeyLossAndDelivery(t *testing.T) {

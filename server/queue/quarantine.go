@@ -150,7 +150,8 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 	defer account.mu.Unlock()
 	account.Dead--
 	countDeath(account.deaths, row.Reason, -1, 0)
-	if row.Requeued && account.requeue.out[row.Position] == nil {
+	waited := row.Requeued && account.requeue.out[row.Position] == nil
+	if waited {
 		account.requeue.saved(row.Position)
 	}
 	account.deathsDirty = true
@@ -164,7 +165,7 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 		account.Dead++
 		countDeath(account.deaths, row.Reason, 1, 0)
 		account.takeBack(lost)
-		if row.Requeued {
+		if waited {
 			account.requeue.marked(1)
 		}
 	})
