@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +56,7 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 		return edge.Backup{}, &edge.Error{Code: edge.Precondition, Message: "a backup is being made already", Hint: "try again when it is done"}
 	}
 	defer q.backups.making.Unlock()
+	to = filepath.Clean(to) // what is looked at is what is written
 	if err := q.checkTarget(to); err != nil {
 		return edge.Backup{}, err
 	}
@@ -92,13 +92,6 @@ func (q *Queue) checkTarget(to string) error {
 	if !filepath.IsAbs(to) {
 		return refuse("must be absolute")
 	}
-	own, err := filepath.Abs(q.settings.Path)
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(filepath.Clean(to), own) {
-		return refuse("is a name that the queue itself may use: choose another")
-	}
 	switch _, err := q.settings.Disk.Stat(to); {
 	case err == nil:
 		return &edge.Error{Code: edge.Precondition, Message: "there is a file of that name already", Hint: "name each backup anew, or remove the old one first"}
@@ -108,6 +101,12 @@ func (q *Queue) checkTarget(to string) error {
 	switch _, err := q.settings.Disk.Stat(filepath.Dir(to)); {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse("is in a folder that does not exist on the gateway's machine")
+	case err != nil:
+		return refuse("is in a folder that cannot be looked at by the gateway")
+	}
+	switch err := queuefile.CheckName(q.settings.Disk, q.settings.Path, to); {
+	case errors.Is(err, queuefile.ErrOwnName):
+		return refuse("is a name that the queue itself may use: choose another")
 	case err != nil:
 		return refuse("is in a folder that cannot be looked at by the gateway")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"combotto.io/gateway/server/edge"
@@ -75,6 +76,12 @@ func TestQueue_Backup_Refused(t *testing.T) {
 	}
 	refused("backup.db", edge.Invalid)
 	refused(q.settings.Path+".salvaged", edge.Invalid)
+	alias := filepath.Join(folder, "alias") // a start would take the backup for the rest of a compaction
+	if err := os.Symlink(filepath.Dir(q.settings.Path), alias); err != nil {
+		t.Fatal(err)
+	}
+	refused(filepath.Join(alias, "queue.db.compacted"), edge.Invalid)
+	refused(filepath.Join(alias, "QUEUE.DB.compacted"), edge.Invalid)
 	refused(filepath.Join(folder, "none", "backup.db"), edge.Invalid)
 	refused(taken, edge.Precondition)
 	to := filepath.Join(folder, "backup.db")
@@ -90,11 +97,34 @@ func TestQueue_Backup_Refused(t *testing.T) {
 	refused(to, edge.Precondition)
 	stop()
 	refused(to, edge.Stopping)
-	if names := leftBeside(t, to); len(names) != 1 || names[0] != "taken.db" {
+	if names := leftBeside(t, to); !slices.Equal(names, []string{"alias", "taken.db"}) {
 		t.Errorf("%v is left", names)
 	}
 	if content, err := os.ReadFile(taken); err != nil || string(content) != "something" {
 		t.Errorf("a file that was there is %q now, %v", content, err)
+	}
+}
+
+// A copy of a stopped queue gets none of the names either under which a start takes
+// a file for its own, whatever the folder is called.
+func TestBackupFile_Refused(t *testing.T) {
+	_, path := backedUp(t)
+	alias := filepath.Join(t.TempDir(), "alias")
+	if err := os.Symlink(filepath.Dir(path), alias); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Base(path)
+	for _, to := range []string{path + "-wal", path + ".building", filepath.Join(alias, own+".compacted"), filepath.Join(alias, ".", own+".restored")} {
+		if _, err := queuefile.BackupFile(t.Context(), sqlite.Disk{}, path, to); !errors.Is(err, queuefile.ErrOwnName) {
+			t.Errorf("%s: got %v", to, err)
+		}
+		if isThere(t, to) {
+			t.Errorf("%s was made", to)
+		}
+	}
+	beside := filepath.Join(alias, "copy.db")
+	if _, err := queuefile.BackupFile(t.Context(), sqlite.Disk{}, path, beside); err != nil {
+		t.Errorf("another name in the same folder: %v", err)
 	}
 }
 

@@ -60,6 +60,23 @@ type File interface {
 	Sync() error
 }
 
+// SameFolder reports whether two paths lead to one folder: links, mounts and
+// spellings give it several. A simulated disk has none of these.
+func (d Disk) SameFolder(one, other string) (bool, error) {
+	if d.Files != nil {
+		return filepath.Clean(one) == filepath.Clean(other), nil
+	}
+	first, err := os.Stat(one)
+	if err != nil {
+		return false, err
+	}
+	second, err := os.Stat(other)
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(first, second), nil
+}
+
 // Open opens a file as Files.Open does.
 func (d Disk) Open(path string, flag int) (File, error) { return d.files().Open(path, flag) }
 
