@@ -31,14 +31,8 @@ func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
 	db := &DB{path: path, disk: settings.Disk, reading: roleInspector, writer: make(chan *Conn, 1), readers: make(chan *Conn, 1), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
 	db.writer <- nil
 	db.readers <- nil
-	if settings.Disk.Files == nil {
-		used, err := inUse(path)
-		if err == nil && used {
-			err = &InUseError{Path: path}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("open database %s: %w", path, err)
-		}
+	if err := checkUnused(settings.Disk, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	if err := db.checkSchema(ctx, settings.Migrations); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())

@@ -48,9 +48,10 @@ const readersDefault = 4
 type DB struct {
 	path    string
 	disk    Disk
-	reading role       // of the readers
-	writer  chan *Conn // holds the writer while nobody writes
-	readers chan *Conn // holds the readers that are free; nil stands for one that is not open yet
+	reading role         // of the readers
+	files   []openedFile // none of a database that is only looked at
+	writer  chan *Conn   // holds the writer while nobody writes
+	readers chan *Conn   // holds the readers that are free; nil stands for one that is not open yet
 	closing atomic.Bool
 	closed  chan struct{} // closed when Close begins
 
@@ -73,6 +74,9 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	}
 	path, err := filepath.Abs(settings.Path)
 	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := checkUnused(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if err := createFile(settings.Disk, path); err != nil {
@@ -107,7 +111,11 @@ func (db *DB) connect(ctx context.Context, migrations *Migrations, frames int64)
 	if db.checkpointer, err = openConn(db.disk, db.path, roleWriter); err != nil {
 		return err
 	}
-	// By now the WAL is there. SQLite syncs the folder with the first sync of a
+	// By now the WAL is there.
+	if db.files, err = openedFiles(db.disk, db.path); err != nil {
+		return err
+	}
+	// SQLite syncs the folder with the first sync of a
 	// new WAL, but does not look at the result; a WAL without a durable name would
 	// be gone after a power cut, with everything in it.
 	return db.disk.SyncFolder(filepath.Dir(db.path))
@@ -139,7 +147,7 @@ func name(disk Disk, path string, settings url.Values) string {
 }
 
 // Close checkpoints, removes the WAL and closes every connection. It waits for
-// those that are lent. After a failed write the process must end without it,
+// those that are lent. Where a file was taken away ([DB.InPlace]) it removes nothing. After a failed write the process must end without it,
 // because a checkpoint would move pages whose sync has failed. A second call does
 // nothing.
 func (db *DB) Close() error {
@@ -147,11 +155,11 @@ func (db *DB) Close() error {
 		return nil
 	}
 	close(db.closed)
-	var errs []error
+	var readers []*Conn
 	for range cap(db.readers) {
-		errs = append(errs, (<-db.readers).close())
+		readers = append(readers, <-db.readers)
 	}
-	errs = append(errs, db.checkpointer.close(), (<-db.writer).close())
+	errs := []error{db.closeAll(<-db.writer, readers)}
 	if db.reading == roleInspector {
 		errs = append(errs, db.removeIndex())
 	}

@@ -19,6 +19,18 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("another process has %s open: end it first (lsof %s names it)", e.Path, e.Path)
 }
 
+// checkUnused fails with an [*InUseError] when another process has a database open.
+func checkUnused(disk Disk, path string) error {
+	if disk.Files != nil {
+		return nil
+	}
+	used, err := inUse(path)
+	if err == nil && used {
+		err = &InUseError{Path: path}
+	}
+	return err
+}
+
 // renewWAL makes durable what a start is going to read, before SQLite reads it.
 //
 // A process that ends without Close leaves a WAL. When it ended because a sync
@@ -45,15 +57,6 @@ func renewWAL(disk Disk, path string) (frames int64, err error) {
 	}
 	if err != nil {
 		return 0, err
-	}
-	if disk.Files == nil {
-		used, err := inUse(path)
-		if err == nil && used {
-			err = &InUseError{Path: path}
-		}
-		if err != nil {
-			return 0, err
-		}
 	}
 	frames, err = copyWAL(disk, wal, fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
