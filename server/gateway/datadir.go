@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/sqlite"
 )
 
 // ErrInUse says that another process works on the data folder.
@@ -61,6 +62,22 @@ func (d *dataDir) gatewayID(configured string) (edge.GatewayID, error) {
 		return "", fmt.Errorf("read gateway id: %s holds %.80q, which is not an id: restore it, or set --gateway-id", path, id)
 	}
 	return edge.GatewayID(id), nil
+}
+
+// inPlace fails when the folder no longer holds the lock: another process would
+// take the folder for free.
+func (d *dataDir) inPlace() error {
+	held, err := d.lock.Stat()
+	if err != nil {
+		return nil // nothing is known
+	}
+	path := filepath.Join(d.path, lockFile)
+	found, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(held, found) {
+		err := &sqlite.TakenAwayError{Path: path}
+		return fmt.Errorf("%w; hint: %s", err, sqlite.Hint(err))
+	}
+	return nil
 }
 
 // close gives the folder back.

@@ -71,13 +71,14 @@ func Run(ctx context.Context, options Options) error {
 		return err
 	}
 	defer func() { _ = observer.Shutdown(context.WithoutCancel(ctx)) }()
-	g := &gateway{Options: options, id: id, startedAt: time.Now().UTC(), observer: observer}
+	g := &gateway{Options: options, folder: folder, id: id, startedAt: time.Now().UTC(), observer: observer}
 	return g.run(ctx)
 }
 
 // gateway holds the parts while they are built and run.
 type gateway struct {
 	Options
+	folder    *dataDir
 	id        edge.GatewayID
 	startedAt time.Time
 	observer  *observe.Observer
@@ -190,6 +191,7 @@ func (g *gateway) parts() []string {
 func (g *gateway) stages() []stage {
 	stages := []stage{
 		{"queue", g.reporting(partQueue, g.queueHealth, g.queue.Run)},
+		{"files", g.watchFiles},
 		{"dispatch", g.reporting(partDispatch, g.dispatchHealth, g.dispatcher.Run)},
 		{"broker", g.reporting(partBroker, brokerHealth, func(ctx context.Context) error { return g.doors.serveMQTT(ctx, g.broker) })},
 		{"http", func(ctx context.Context) error { return g.doors.http.serve(ctx, g.rpc.StopStreams) }},

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"path/filepath"
 	"syscall"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -26,6 +27,9 @@ func Hint(err error) string {
 	}
 	if room, ok := errors.AsType[*RoomError](err); ok {
 		return "make so much room on the file system of " + room.Folder + "; nothing was changed"
+	}
+	if taken, ok := errors.AsType[*TakenAwayError](err); ok {
+		return "nothing but the gateway may touch " + filepath.Dir(taken.Path) + ": see what did (a cleaner, a backup or reset script), and start the gateway again"
 	}
 	if wal, ok := errors.AsType[*WALUnreadableError](err); ok {
 		return "look at dmesg, and start again when the disk is back; only when it stays, gatewayctl queue repair " + wal.Path + " shows what is left without these pages; docs/runbooks/disk-errors.md"
