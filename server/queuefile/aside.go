@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"combotto.io/gateway/server/sqlite"
 )
@@ -52,7 +54,25 @@ func (a *asideNames) take(disk sqlite.Disk, path string) (old OldFiles, err erro
 		}
 	}
 	old.Kept = kept
+	if err := keepPlace(disk, kept); err != nil {
+		return old, err
+	}
 	return old, disk.Remove(path + "-shm")
+}
+
+// keepPlace gives a WAL whose database is gone an empty one. Otherwise the next
+// database that is set aside would get its name, and be read with a WAL that is not
+// its own.
+func keepPlace(disk sqlite.Disk, kept string) error {
+	wal, err := exists(disk, kept+"-wal")
+	if err != nil || !wal {
+		return err
+	}
+	database, err := disk.Open(kept, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	return errors.Join(database.Close(), disk.SyncFolder(filepath.Dir(kept)))
 }
 
 // choose returns the number that the files get, and that of those which have to go

@@ -86,9 +86,14 @@ func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force boo
 // highestKnown returns the highest position that a file has handed out, as far as
 // that can be read, and -1 when there is no file.
 func highestKnown(ctx context.Context, disk sqlite.Disk, path string) (edge.Position, error) {
-	if _, err := disk.Size(path); errors.Is(err, fs.ErrNotExist) {
+	_, err := disk.Size(path)
+	if errors.Is(err, fs.ErrNotExist) { // a WAL alone is what is left of a file
+		_, err = disk.Size(path + "-wal")
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return -1, nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return 0, err
 	}
 	db, err := sqlite.OpenReadOnly(ctx, sqlite.Settings{Path: path, Migrations: migrations, Disk: disk})

@@ -88,7 +88,7 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	path = v.Path
-	if v.Bytes, err = disk.Size(path); err != nil {
+	if v.Bytes, err = disk.Size(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // a WAL alone is damage
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	if v.WALBytes, err = disk.Size(path + "-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {

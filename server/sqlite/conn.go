@@ -48,6 +48,9 @@ func (r Row) Bytes(column int) []byte {
 
 // openConn opens a connection and verifies its settings.
 func openConn(disk Disk, path string, role role) (*Conn, error) {
+	if err := checkOrphan(disk, path); err != nil { // somebody may have emptied the file since the first one
+		return nil, err
+	}
 	uri := dsn(disk, path)
 	if role == roleInspector {
 		uri = inspectorDSN(disk, path)

@@ -25,6 +25,9 @@ func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	if err := checkOrphan(settings.Disk, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
 	if _, err := settings.Disk.Size(path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

@@ -79,6 +79,9 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err := checkUnused(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	if err := checkOrphan(settings.Disk, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
 	if err := createFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

@@ -31,6 +31,24 @@ func checkUnused(disk Disk, path string) error {
 	return err
 }
 
+// checkOrphan refuses a database without a page that has a WAL: it was cut off, or
+// removed. SQLite would take it for a new one and remove the WAL, with all that was
+// committed there, even where it may only read.
+func checkOrphan(disk Disk, path string) error {
+	size, err := disk.Size(path)
+	if size > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	wal, err := disk.Size(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && wal <= walHeaderBytes {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &Error{Statement: "open", Code: sqlite3.SQLITE_CORRUPT, Err: fmt.Errorf("the file is empty or gone, and %d bytes of commits lie in the WAL beside it", wal)}
+}
+
 // renewWAL makes durable what a start is going to read, before SQLite reads it.
 //
 // A process that ends without Close leaves a WAL. When it ended because a sync

@@ -1,9 +1,12 @@
 package sqlite_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -246,5 +249,40 @@ func TestOpen_InUse(t *testing.T) {
 	}
 	if err := first.Write(t.Context(), insert("second")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOpen_WALWithoutDatabase finds a WAL beside a file that was cut off to nothing,
+// or that is gone. SQLite removes such a WAL, whoever opens the file.
+func TestOpen_WALWithoutDatabase(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"Empty": func(path string) error { return os.Truncate(path, 0) },
+		"Gone":  os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "notes.db")
+			running := open(t, sqlite.Settings{Path: path, Migrations: notes})
+			wal, err := os.ReadFile(path + "-wal")
+			if err != nil {
+				t.Fatal(err)
+			}
+			killed := filepath.Join(t.TempDir(), "notes.db")
+			if err := errors.Join(running.Close(), os.WriteFile(killed, make([]byte, sqlite.PageBytes), 0o600), spoil(killed), os.WriteFile(killed+"-wal", wal, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			for _, open := range []func(context.Context, sqlite.Settings) (*sqlite.DB, error){sqlite.Open, sqlite.OpenReadOnly} {
+				db, err := open(t.Context(), sqlite.Settings{Path: killed, Migrations: notes})
+				if failure, ok := errors.AsType[*sqlite.Error](err); !ok || !failure.IsCorrupt() {
+					t.Errorf("opened with %v, want damage", err)
+				}
+				if err == nil {
+					_ = db.Close()
+				}
+			}
+			left, err := os.ReadFile(killed + "-wal")
+			if err != nil || !bytes.Equal(left, wal) {
+				t.Errorf("the WAL has %d bytes and %v, want the %d that were committed", len(left), err, len(wal))
+			}
+		})
 	}
 }
