@@ -149,7 +149,7 @@ func (g *gateway) abandon() error {
 
 // build makes the parts, innermost first.
 func (g *gateway) build(ctx context.Context) (err error) {
-	if g.queue, err = g.openQueue(ctx); queuefile.IsNewer(err) {
+	if g.queue, err = g.openQueue(ctx); queuefile.IsNewer(err) || queuefile.IsLink(err) {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
 	} else if queuefile.IsInUse(err) {
 		return fmt.Errorf("%w: %w", ErrInUse, err)

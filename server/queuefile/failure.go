@@ -43,6 +43,13 @@ func IsNewer(err error) bool {
 	return newer
 }
 
+// IsLink reports whether Open has refused a file because its name is a symbolic
+// link. Starting again is useless then, too.
+func IsLink(err error) bool {
+	_, link := errors.AsType[*sqlite.LinkError](err)
+	return link
+}
+
 // IsDamage reports whether an error on opening a file says that what is in it
 // makes no sense. Everything is taken for that which is not known to be
 // something else: a start must not fail for ever.

@@ -48,7 +48,7 @@ func (r Row) Bytes(column int) []byte {
 
 // openConn opens a connection and verifies its settings.
 func openConn(disk Disk, path string, role role) (*Conn, error) {
-	if err := checkOrphan(disk, path); err != nil { // somebody may have emptied the file since the first one
+	if err := checkFile(disk, path); err != nil { // somebody may have emptied the file since it was opened first
 		return nil, err
 	}
 	uri := dsn(disk, path)

@@ -115,6 +115,28 @@ func (d Disk) SyncFolder(path string) error { return d.files().SyncFolder(path) 
 // belong to the process.
 func (d Disk) Stat(path string) (Stat, error) { return d.files().Stat(path) }
 
+// LinkError says that a database's name is a symbolic link. SQLite follows it and
+// keeps the WAL beside the file that it leads to, while whoever goes by the name looks
+// for it beside the link, and takes the database without it.
+type LinkError struct{ Path string }
+
+func (e *LinkError) Error() string { return e.Path + " is a symbolic link" }
+
+// checkLink fails with a [*LinkError]. Links to folders are no matter.
+func (d Disk) checkLink(path string) error {
+	if d.Files != nil { // a simulated disk has none
+		return nil
+	}
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		err = &LinkError{Path: path}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func (d Disk) files() Files {
 	if d.Files == nil {
 		return systemFiles{}

@@ -34,6 +34,10 @@ func Hint(err error) string {
 	if wal, ok := errors.AsType[*WALUnreadableError](err); ok {
 		return "look at dmesg, and start again when the disk is back; only when it stays, gatewayctl queue repair " + wal.Path + " shows what is left without these pages; docs/runbooks/disk-errors.md"
 	}
+	if link, ok := errors.AsType[*LinkError](err); ok {
+		return "name the file itself; a gateway's queue lies in its data folder: stop the gateway, move the file that " + link.Path +
+			" leads to there together with its -wal file, or let --data-dir lead to that volume"
+	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return ""

@@ -33,8 +33,12 @@ type Image struct {
 	Fault         error            // of the program: the first page that it could not look at; see carve
 }
 
-// OpenImage opens the files of a database. A file that is missing is empty.
+// OpenImage opens the files of a database. A file that is missing is empty. It fails
+// with a [*LinkError].
 func OpenImage(disk Disk, path string) (*Image, error) {
+	if err := disk.checkLink(path); err != nil {
+		return nil, err
+	}
 	image := &Image{latest: make(map[uint32]int64), suspect: make(map[uint32]int64), content: make(map[place]bool)}
 	database, size, err := image.open(disk, path)
 	if err != nil {

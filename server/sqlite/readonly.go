@@ -18,14 +18,17 @@ var ErrReadOnly = errors.New("database was opened to be read only")
 // Read and Close may be called.
 //
 // It fails with fs.ErrNotExist when there is no file, with an [*InUseError] when
-// some process has it open, and with a [*SchemaError] when it is not of the newest
-// schema that the migrations make.
+// some process has it open, with a [*SchemaError] when it is not of the newest
+// schema that the migrations make, and with a [*LinkError].
 func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
 	path, err := filepath.Abs(settings.Path)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := checkOrphan(settings.Disk, path); err != nil {
+	if err := checkUnused(settings.Disk, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	if err := checkFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	if _, err := settings.Disk.Size(path); err != nil {
@@ -34,9 +37,6 @@ func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
 	db := &DB{path: path, disk: settings.Disk, reading: roleInspector, writer: make(chan *Conn, 1), readers: make(chan *Conn, 1), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
 	db.writer <- nil
 	db.readers <- nil
-	if err := checkUnused(settings.Disk, path); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
 	if err := db.checkSchema(ctx, settings.Migrations); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}

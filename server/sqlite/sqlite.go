@@ -61,8 +61,8 @@ type DB struct {
 
 // Open opens or creates the file and brings its schema up to date. Whatever it
 // finds is durable when it returns, even after a process whose last sync failed.
-// It fails with a [*SchemaError] when a newer program has written the file, and
-// with an [*InUseError] when another process may still write to it.
+// It fails with a [*SchemaError] when a newer program has written the file, with an
+// [*InUseError] when another process may still write to it, and with a [*LinkError].
 func Open(ctx context.Context, settings Settings) (*DB, error) {
 	// OFD locks survive when some other code of this process opens and closes
 	// the file; POSIX locks would silently be gone. Where the system has none
@@ -79,7 +79,7 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err := checkUnused(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := checkOrphan(settings.Disk, path); err != nil {
+	if err := checkFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	if err := createFile(settings.Disk, path); err != nil {

@@ -31,10 +31,13 @@ func checkUnused(disk Disk, path string) error {
 	return err
 }
 
-// checkOrphan refuses a database without a page that has a WAL: it was cut off, or
-// removed. SQLite would take it for a new one and remove the WAL, with all that was
-// committed there, even where it may only read.
-func checkOrphan(disk Disk, path string) error {
+// checkFile refuses a database that is a link, and one without a page that has a WAL:
+// it was cut off, or removed. SQLite would take it for a new one and remove the WAL,
+// with all that was committed there, even where it may only read.
+func checkFile(disk Disk, path string) error {
+	if err := disk.checkLink(path); err != nil {
+		return err
+	}
 	size, err := disk.Size(path)
 	if size > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -285,4 +286,39 @@ func TestOpen_WALWithoutDatabase(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOpen_Link meets a database whose WAL lies beside another name of it.
+func TestOpen_Link(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notes.db")
+	running := open(t, sqlite.Settings{Path: path, Migrations: notes})
+	if err := running.Close(); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "notes.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	for name, open := range map[string]func() (io.Closer, error){
+		"Open": func() (io.Closer, error) {
+			return sqlite.Open(t.Context(), sqlite.Settings{Path: link, Migrations: notes})
+		},
+		"OpenReadOnly": func() (io.Closer, error) {
+			return sqlite.OpenReadOnly(t.Context(), sqlite.Settings{Path: link, Migrations: notes})
+		},
+		"OpenImage": func() (io.Closer, error) { return sqlite.OpenImage(sqlite.Disk{}, link) },
+	} {
+		file, err := open()
+		if err == nil {
+			_ = file.Close()
+		}
+		if _, ok := errors.AsType[*sqlite.LinkError](err); !ok || sqlite.Hint(err) == "" {
+			t.Errorf("%s: %v, want a LinkError with a hint", name, err)
+		}
+	}
+	folder := filepath.Join(t.TempDir(), "linked")
+	if err := os.Symlink(filepath.Dir(path), folder); err != nil {
+		t.Fatal(err)
+	}
+	open(t, sqlite.Settings{Path: filepath.Join(folder, "notes.db"), Migrations: notes})
 }
