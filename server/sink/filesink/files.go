@@ -36,6 +36,8 @@ type files struct {
 	log  *slog.Logger
 	sync func(dir string) error // of a folder; a test puts another in its place
 
+	claimed *os.File // what others have to lock; nil when the next batch has to
+
 	file *os.File // nil when the next batch has to open one
 	path string   // of file, below dir
 	hour string   // of file
@@ -64,6 +66,9 @@ func newFiles(dir string, log *slog.Logger) *files {
 // append writes lines to the file of the hour and syncs it. It returns the
 // file's path below the folder.
 func (f *files) append(lines []byte, first edge.Position, now time.Time) (string, error) {
+	if err := f.claim(); err != nil {
+		return "", err
+	}
 	if err := f.mend(); err != nil {
 		return "", err
 	}

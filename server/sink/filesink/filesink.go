@@ -4,6 +4,7 @@
 //	DIR/2026-11-22/18-00000000000000004711.ndjson   day and hour (UTC) in which it was written,
 //	                                                position of the first record in it
 //	DIR/.current                                    names the file that is being written
+//	DIR/.lock                                       locked by whoever writes to the folder
 //
 // It promises that a batch is synced, and so is the name of its file, before it
 // counts as delivered, and that readers find whole lines: a write that fails is
@@ -17,8 +18,9 @@
 //
 // A record that cannot be written as JSON is refused as unwritable; the others
 // of its batch are written. A full or faulty disk is Unavailable; a folder that
-// may not be written, or is none, is Misconfigured. New touches no file, so that
-// a disk which is not mounted yet keeps no gateway from starting.
+// may not be written, or is none, or that another sink writes to, of this gateway
+// or of another one, is Misconfigured. New touches no file, so that a disk which is
+// not mounted yet keeps no gateway from starting.
 //
 // It does not delete, compress or limit files. Records come twice after a crash
 // and after an attempt that outlived its deadline; correlation_id tells.
@@ -122,7 +124,7 @@ func (s *Sink) render(batch []edge.Delivery) (lines []byte, refused []edge.Refus
 func (s *Sink) Close() error {
 	select {
 	case <-s.turn:
-		return s.files.close()
+		return s.files.release()
 	case <-time.After(closeTimeout):
 		return errors.New("close file sink: a write is still under way")
 	}
@@ -134,6 +136,9 @@ func outcomeOf(path string, err error) edge.Outcome {
 		return edge.Outcome{Class: edge.Delivered, Status: "synced", Excerpt: path}
 	}
 	outcome := edge.Outcome{Class: edge.Unavailable, Status: "write failed", Excerpt: err.Error()}
+	if errors.Is(err, errClaimed) {
+		outcome.Class, outcome.Status = edge.Misconfigured, "folder in use"
+	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		outcome.Status = errno.Error()
 		switch errno {

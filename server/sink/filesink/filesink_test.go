@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +57,16 @@ func deliver(t *testing.T, sink edge.Sink, first, count int) {
 	}
 }
 
+// deliverAndEnd delivers as a process does that ends behind it.
+func deliverAndEnd(t *testing.T, dir string, first, count int) {
+	t.Helper()
+	sink := filesink.New(filesink.Settings{Dir: dir, Gateway: "gw-1"}, observe.NewDiscard())
+	deliver(t, sink, first, count)
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // contents returns the sequences in each file below dir; every line has to be
 // a record.
 func contents(t *testing.T, dir string) map[string][]uint64 {
@@ -98,6 +110,42 @@ func expect(t *testing.T, dir string, want map[string][]uint64) {
 
 func TestSink_Contract(t *testing.T) {
 	edgetest.TestSink(t, func(t *testing.T) edge.Sink { return open(t, t.TempDir()) })
+}
+
+// TestSink_OneFolder lets two sinks write to one folder, which a link gives another
+// name. Only one of them may, and what it has delivered stays.
+func TestSink_OneFolder(t *testing.T) {
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	first, second := filesink.New(filesink.Settings{Dir: dir, Gateway: "gw-1"}, observe.NewDiscard()), open(t, link)
+	expectOnly := func() {
+		t.Helper()
+		outcome := second.Deliver(t.Context(), batch(100, 3))
+		if outcome.Class != edge.Misconfigured || outcome.Status != "folder in use" || !strings.Contains(outcome.Excerpt, link) {
+			t.Errorf("got %+v, want Misconfigured with the folder", outcome)
+		}
+	}
+	deliver(t, first, 1, 2)
+	expectOnly()
+	deliver(t, first, 3, 2)
+	if err := os.Remove(filepath.Join(dir, ".lock")); err != nil { // somebody tidies up
+		t.Fatal(err)
+	}
+	deliver(t, first, 5, 1)
+	expectOnly()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, second, 6, 2)
+	var got []uint64
+	for _, name := range slices.Sorted(maps.Keys(contents(t, dir))) {
+		got = append(got, contents(t, dir)[name]...)
+	}
+	if diff := cmp.Diff([]uint64{1, 2, 3, 4, 5, 6, 7}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestSink_Deliver(t *testing.T) {
@@ -191,19 +239,19 @@ func TestSink_Mend(t *testing.T) {
 		t.Run("SameHour"+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir := t.TempDir()
-				deliver(t, open(t, dir), 1, 2)
+				deliverAndEnd(t, dir, 1, 2)
 				tear(t, dir, hour+"00000000000000000001.ndjson", tail)
-				deliver(t, open(t, dir), 3, 1)
+				deliverAndEnd(t, dir, 3, 1)
 				expect(t, dir, map[string][]uint64{hour + "00000000000000000001.ndjson": {1, 2, 3}})
 			})
 		})
 		t.Run("EarlierHour"+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir := t.TempDir()
-				deliver(t, open(t, dir), 1, 2)
+				deliverAndEnd(t, dir, 1, 2)
 				tear(t, dir, hour+"00000000000000000001.ndjson", tail)
 				<-time.After(48 * time.Hour)
-				deliver(t, open(t, dir), 3, 1)
+				deliverAndEnd(t, dir, 3, 1)
 				expect(t, dir, map[string][]uint64{
 					hour + "00000000000000000001.ndjson":        {1, 2},
 					"2000-01-03/00-00000000000000000003.ndjson": {3},
@@ -220,9 +268,9 @@ func TestSink_Mend(t *testing.T) {
 func sameBatchGoesOnInItsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		deliver(t, open(t, dir), 1, 2)
+		deliverAndEnd(t, dir, 1, 2)
 		tear(t, dir, hour+"00000000000000000001.ndjson", `{"half`)
-		deliver(t, open(t, dir), 1, 3)
+		deliverAndEnd(t, dir, 1, 3)
 		expect(t, dir, map[string][]uint64{hour + "00000000000000000001.ndjson": {1, 2, 1, 2, 3}})
 	})
 }
@@ -232,14 +280,14 @@ func sameBatchGoesOnInItsFile(t *testing.T) {
 func orderOfNamesIsThatOfDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		deliver(t, open(t, dir), 3, 2)
-		deliver(t, open(t, dir), 1, 6)
+		deliverAndEnd(t, dir, 3, 2)
+		deliverAndEnd(t, dir, 1, 6)
 		expect(t, dir, map[string][]uint64{hour + "00000000000000000003.ndjson": {3, 4, 1, 2, 3, 4, 5, 6}})
 		// A file that was taken away is not begun again under its name.
 		if err := os.Remove(filepath.Join(dir, hour+"00000000000000000003.ndjson")); err != nil {
 			t.Fatal(err)
 		}
-		deliver(t, open(t, dir), 5, 2)
+		deliverAndEnd(t, dir, 5, 2)
 		expect(t, dir, map[string][]uint64{hour + "00000000000000000005.ndjson": {5, 6}})
 	})
 }
@@ -249,11 +297,11 @@ func orderOfNamesIsThatOfDelivery(t *testing.T) {
 func namedButNeverMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		deliver(t, open(t, dir), 3, 2)
+		deliverAndEnd(t, dir, 3, 2)
 		if err := os.WriteFile(filepath.Join(dir, ".current"), []byte(hour+"00000000000000000004.ndjson\n"), 0o640); err != nil {
 			t.Fatal(err)
 		}
-		deliver(t, open(t, dir), 1, 2)
+		deliverAndEnd(t, dir, 1, 2)
 		expect(t, dir, map[string][]uint64{hour + "00000000000000000003.ndjson": {3, 4}, hour + "00000000000000000005.ndjson": {1, 2}})
 	})
 }
@@ -272,7 +320,7 @@ func onlyItsOwnFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		deliver(t, open(t, dir), 1, 1)
+		deliverAndEnd(t, dir, 1, 1)
 		for _, path := range []string{outside, filepath.Join(dir, "precious.ndjson")} {
 			if text, err := os.ReadFile(path); err != nil || string(text) != "no line feed" {
 				t.Errorf(".current names %s: %s became %q, %v", name, path, text, err)
