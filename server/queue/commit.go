@@ -182,6 +182,9 @@ func (c *committer) transact(tx *transaction) error {
 	if tx.retention.removed > c.retention.removed {
 		c.q.sizes.removed(tx.retention.removed)
 	}
+	if tx.apart != (queuefile.Span{}) {
+		c.q.window.setAside(tx.apart)
+	}
 	if merged := tx.merged; merged != nil && merged.change != 0 {
 		c.q.sizes.replaced(merged.first, merged.end, merged.change)
 	}

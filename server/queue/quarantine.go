@@ -93,6 +93,7 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 		return err
 	}
 	tx.totals.Quarantined += int64(row.Count)
+	tx.apart = queuefile.Span{First: row.First, End: row.End()}
 	tx.ended = append(tx.ended, func(held bool) {
 		if held {
 			c.q.observer.Log.Error("stored messages are damaged and were set aside; everything else is served",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -262,6 +263,12 @@ func TestQueue_Quarantine_RowIsHidden(t *testing.T) {
 	if got := q.ledger.read(); got.Salvaged != 1 || got.Quarantined < 2 {
 		t.Errorf("ledger %+v, want one file salvaged and its two messages quarantined", got)
 	}
+	// What is in no frame any more can be brought back, too.
+	gone := edgetest.Entries(1, 1, 1)
+	gone[0].Record = edgetest.Record("dev", 2)
+	if got := answers(t, q, gone)[0]; got.Err != nil || got.Receipt.Duplicate {
+		t.Errorf("a lost message that is sent again: %+v, %v; want it stored", got.Receipt, got.Err)
+	}
 }
 
 // fiveFrames returns the path of a queue that was closed: five frames of two small
@@ -308,4 +315,50 @@ func inSecondRow(t *testing.T, path string, change func(row []byte)) {
 		change(cell[length:])
 		return content
 	})
+}
+
+// TestQueue_Quarantine_SentAgain sends messages again that are in quarantine, before
+// and after a start: they are stored, and recognised from then on. What is whole is
+// recognised all the time.
+func TestQueue_Quarantine_SentAgain(t *testing.T) {
+	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := run(t, settings)
+	named := large(4, 2)
+	for i := range named {
+		named[i].Record.Identity = edge.Identity{MessageID: fmt.Sprint("message-", i), Explicit: true}
+	}
+	batches := [][]edge.Entry{large(0, 2), large(2, 2), named}
+	for _, batch := range batches {
+		accepted(t, q, batch)
+	}
+	damage(t, q, 3)
+	damage(t, q, 5)
+	q.cache = frameCache{}
+	leaseAll(t, q, 1)
+	again := func(batch []edge.Entry, wants ...edge.Position) {
+		t.Helper()
+		for i, reply := range answers(t, q, batch) {
+			if got := reply.Receipt; reply.Err != nil || got.Duplicate != (wants[i] <= 6) || got.Conflict || got.Correlation.Position() != wants[i] {
+				t.Errorf("message %d: %+v, %v; want position %d", i, got, reply.Err, wants[i])
+			}
+		}
+	}
+	again(batches[0], 1, 2)
+	again(batches[1][:1], 7)
+	stop()
+	q, stop = run(t, settings)
+	defer stop()
+	again(batches[1][1:], 8)
+	named[0].Record.Payload = []byte(`{"schema_version":1,"metrics":{"t":2}}`) // what the key named is gone
+	again(named, 9, 10)
+	again(batches[0], 1, 2)
+	if diff := cmp.Diff([]edge.Position{1, 2, 7, 8, 9, 10}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
+		t.Error(diff)
+	}
+	for i, reply := range answers(t, q, append(batches[1], named...)) {
+		if position := reply.Receipt.Correlation.Position(); !reply.Receipt.Duplicate || position != edge.Position(7+i) {
+			t.Errorf("message %d once more: %+v, %v; want a duplicate of %d", i, reply.Receipt, reply.Err, 7+i)
+		}
+	}
+	expectBalance(t, q, 6)
 }

@@ -85,6 +85,9 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	if damaged > 0 {
 		q.observer.Log.Warn("the identity window of some devices was damaged: repeated messages of theirs may be stored again", "devices", damaged)
 	}
+	if q.window.apart, err = queuefile.QuarantinedSpans(conn); err != nil {
+		return err
+	}
 	if q.start.ingress, err = loadIngress(conn); err != nil {
 		return err
 	}

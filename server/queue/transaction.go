@@ -40,7 +40,8 @@ type transaction struct {
 	now         time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
 	damaged *damageReport
-	merged  *merged // takes the place of small frames; nil when none does
+	apart   queuefile.Span // positions that were set aside
+	merged  *merged        // takes the place of small frames; nil when none does
 	// ended is called with whether the transaction has held: it takes back what was
 	// counted in memory, or tells of it.
 	ended []func(held bool)

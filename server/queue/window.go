@@ -23,7 +23,9 @@ const (
 // window recognises messages that come again. It forgets what is older than
 // windowAge in gateway time, what lies more than windowRing messages of the same device back,
 // and the devices that were silent for longest when it takes too much memory.
-// What it has forgotten is stored again: a duplicate, never a loss.
+// It does not recognise what is in quarantine either, so that who still has such a
+// message can bring it back. What it does not recognise is stored again: a duplicate,
+// never a loss.
 //
 //	devices --> device --> boots [0] high 41 | ring: 38 39 40 41  34 35 36 37
 //	                             [1] ...              payload hash, position, times
@@ -43,6 +45,7 @@ type window struct {
 	// replaced is what was known of the message that the one at a position has
 	// contradicted: it still holds while that one is not durable.
 	replaced map[edge.Position]queuefile.Seen
+	apart    queuefile.Spans // in quarantine
 	bytes    int
 	now      int64 // gateway time of what is put or looked for, Unix milliseconds
 	forgot   int64 // devices that were heard last before this gateway time may be forgotten
@@ -83,7 +86,18 @@ func (w *window) find(record *edge.Record) (queuefile.Seen, bool) {
 	if known == nil || known.Position == 0 || w.now-known.Heard > windowAge.Milliseconds() {
 		return queuefile.Seen{}, false
 	}
+	if w.apart.Contains(queuefile.Span{First: known.Position, End: known.Position + 1}) {
+		return queuefile.Seen{}, false
+	}
 	return *known, true
+}
+
+// setAside is told which positions are in quarantine. What is known of them stays
+// where it is: people may ask what became of it.
+func (w *window) setAside(positions queuefile.Span) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apart.Add(positions)
 }
 
 // put remembers the message at a position; a message with the same identity is
