@@ -37,6 +37,9 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := lockFolder(lock, path); err != nil {
 		return nil, err
 	}
+	if err := (sqlite.Disk{}).GiveAway(lock.Name(), path); err != nil { // root may restore a backup here
+		return nil, errors.Join(err, lock.Close())
+	}
 	return &dataDir{path: path, lock: lock}, nil
 }
 

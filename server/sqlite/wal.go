@@ -92,6 +92,9 @@ func renewWAL(disk Disk, path string) (frames int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := disk.GiveAway(fresh, path); err != nil {
+		return 0, err
+	}
 	return frames, disk.Rename(fresh, wal)
 }
 
