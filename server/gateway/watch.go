@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -22,7 +21,10 @@ func (g *gateway) watchFiles(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := errors.Join(g.queue.CheckFiles(), g.folder.inPlace()); err != nil {
+		if err := g.queue.CheckFiles(); err != nil {
+			return err
+		}
+		if err := g.folder.inPlace(); err != nil {
 			return err
 		}
 	}

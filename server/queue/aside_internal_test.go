@@ -2,7 +2,9 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +73,22 @@ func TestOpen_KeepsOldFiles(t *testing.T) {
 	log := logged(t, Settings{Path: path})
 	if strings.Count(log, "an earlier file of the queue is kept") != 3 {
 		t.Errorf("a start that has nothing to mend does not name three files: %s", log)
+	}
+}
+
+// A start that puts another file in the place of the queue's says so: it cannot know
+// whether a crash has left it there, or somebody's hand.
+func TestOpen_TellsOfReplacement(t *testing.T) {
+	path := stopped(t)
+	if log := logged(t, Settings{Path: path}); strings.Contains(log, "has taken the place") {
+		t.Errorf("nothing was replaced: %s", log)
+	}
+	content, err := os.ReadFile(path)
+	if err := errors.Join(err, os.WriteFile(path+".compacted", content, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if log := logged(t, Settings{Path: path}); !strings.Contains(log, "has taken the place") || !strings.Contains(log, path+".compacted") {
+		t.Errorf("the log does not tell: %s", log)
 	}
 }
 

@@ -30,6 +30,9 @@ var (
 type OldFiles struct {
 	Kept    string // what the database is called now
 	Removed string // what was removed for that; empty when nothing was
+	// Finished is the file that has taken the place of the old one in a replacement
+	// which a crash had interrupted; empty when none was.
+	Finished string
 }
 
 func (a *asideNames) name(path string, n int) string { return fmt.Sprintf("%s.%s-%d", path, a.word, n) }

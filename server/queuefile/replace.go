@@ -91,6 +91,7 @@ func FinishReplacements(disk sqlite.Disk, path string) (old OldFiles, err error)
 		if old, err = replacement.finish(disk, path); err != nil {
 			return old, err
 		}
+		old.Finished = path + replacement.suffix
 	}
 	return old, nil
 }

@@ -29,7 +29,7 @@ func Hint(err error) string {
 		return "make so much room on the file system of " + room.Folder + "; nothing was changed"
 	}
 	if taken, ok := errors.AsType[*TakenAwayError](err); ok {
-		return "nothing but the gateway may touch " + filepath.Dir(taken.Path) + ": see what did (a cleaner, a backup or reset script), and start the gateway again"
+		return "nothing but the gateway may touch " + filepath.Dir(taken.Path) + ": see what did (a cleaner, a backup or reset script), and start the gateway again; a database that was only moved can be moved back before, with its -wal"
 	}
 	if wal, ok := errors.AsType[*WALUnreadableError](err); ok {
 		return "look at dmesg, and start again when the disk is back; only when it stays, gatewayctl queue repair " + wal.Path + " shows what is left without these pages; docs/runbooks/disk-errors.md"
