@@ -1,10 +1,20 @@
 package rpc_test
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"combotto.io/gateway/gen/go/gateway/telemetry/v1"
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/rpc"
 )
 
 // trickle sends a body that does not end, and returns what ends it.
@@ -58,5 +68,110 @@ func TestServer_BodyBudget(t *testing.T) {
 	}
 	if got := b.do(t, "POST", "/ingest/dev-1", telemetry); got.status != http.StatusAccepted {
 		t.Errorf("after they are gone: %d %s", got.status, got.body)
+	}
+}
+
+// TestServer_BodyBudget_SlowCompressed withholds the end of a compressed body: until
+// then the server holds what has arrived, and not what that expands to.
+func TestServer_BodyBudget_SlowCompressed(t *testing.T) {
+	b := newBench(t)
+	large := "[" + telemetry + strings.Repeat(" ", edge.MaxBatchBytes-len(telemetry)-2) + "]"
+	for encoding, body := range map[string]string{"gzip": gzipped(large), "zstd": zstandard(large)} {
+		const most = 1 << 20
+		var before, then runtime.MemStats
+		end := len(body) - 8
+		slow := io.MultiReader(strings.NewReader(body[:end]), readFunc(func([]byte) (int, error) {
+			runtime.ReadMemStats(&then)
+			return 0, io.EOF
+		}), strings.NewReader(body[end:]))
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/ingest/dev-1", slow)
+		request.Header.Set("Content-Type", jsonType)
+		request.Header.Set("Content-Encoding", encoding)
+		recorder := httptest.NewRecorder()
+		runtime.ReadMemStats(&before)
+		b.server.Handler().ServeHTTP(recorder, request)
+		if recorder.Code != http.StatusAccepted {
+			t.Errorf("%s: %d %s", encoding, recorder.Code, recorder.Body)
+		}
+		if allocated := then.TotalAlloc - before.TotalAlloc; allocated > most {
+			t.Errorf("%s: %d bytes are allocated for %d that have arrived", encoding, allocated, end)
+		}
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
+// heldSubmitter takes nothing before the gate opens, and tells who has come.
+type heldSubmitter struct {
+	edge.Submitter
+	gate chan struct{}
+	come chan struct{}
+}
+
+func (s heldSubmitter) Offer(ctx context.Context, submission *edge.Submission) error {
+	select {
+	case s.come <- struct{}{}:
+	default: // everybody has come
+	}
+	<-s.gate
+	return s.Submitter.Offer(ctx, submission)
+}
+
+// TestServer_BodyBudget_Expanded sends small bodies that expand to more than the
+// budget, all at once: whoever is beyond it is told to come again.
+func TestServer_BodyBudget_Expanded(t *testing.T) {
+	const bodies, expanded = 10, 7 << 20 // all but one are within the budget
+	many := &telemetryv1.PublishRequest{}
+	for range expanded / edge.MaxPayloadBytes {
+		many.Messages = append(many.Messages, &telemetryv1.PublishMessage{DeviceId: "dev-1", Content: &telemetryv1.PublishMessage_Payload{
+			Payload: &telemetryv1.Payload{Data: make([]byte, edge.MaxPayloadBytes)}}})
+	}
+	call, err := proto.Marshal(many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, request := range map[string]struct{ path, contentType, body string }{
+		"Ingest":  {"/ingest/dev-1", jsonType, gzipped("[" + telemetry + strings.Repeat(" ", expanded-len(telemetry)-2) + "]")},
+		"Publish": {"/gateway.telemetry.v1.TelemetryService/Publish", "application/proto", gzipped(string(call))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate, come := make(chan struct{}), make(chan struct{}, bodies)
+			b := newBench(t, func(d *rpc.Dependencies) { d.Submitter = heldSubmitter{d.Submitter, gate, come} })
+			statuses := make(chan int, bodies)
+			for range bodies {
+				go func() {
+					post, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+request.path, bytes.NewReader([]byte(request.body)))
+					post.Header.Set("Content-Type", request.contentType)
+					post.Header.Set("Content-Encoding", "gzip")
+					response, err := http.DefaultClient.Do(post)
+					if err != nil {
+						statuses <- 0
+						return
+					}
+					_ = response.Body.Close()
+					statuses <- response.StatusCode
+				}()
+			}
+			for range bodies - 1 {
+				<-come
+			}
+			select {
+			case status := <-statuses:
+				if status != http.StatusServiceUnavailable {
+					t.Errorf("beyond the budget: %d, want 503", status)
+				}
+				statuses <- http.StatusOK
+			case <-come:
+				t.Error("all bodies are held at once")
+			}
+			close(gate)
+			for range bodies {
+				if status := <-statuses; status/100 != 2 {
+					t.Errorf("within the budget: %d", status)
+				}
+			}
+		})
 	}
 }

@@ -46,7 +46,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request, device edge.De
 	if err := callerOf(r.Context()).mayPublish(device); err != nil {
 		return nil, 0, false, err
 	}
-	body, err := readBody(w, r)
+	body, err := s.readBody(w, r)
 	if err != nil {
 		return nil, 0, false, err
 	}
@@ -58,27 +58,47 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request, device edge.De
 }
 
 // readBody reads the request's body and takes its content encoding off.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	var reader io.Reader = http.MaxBytesReader(w, r.Body, edge.MaxBatchBytes)
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-	case "gzip":
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	encoding := r.Header.Get("Content-Encoding")
+	switch encoding {
+	case "", "identity", "gzip", "zstd":
+	default:
+		return nil, edge.Refuse(edge.Unsupported, edge.ReasonEncoding, "", "content encoding %.40q; send identity, gzip or zstd", encoding)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, edge.MaxBatchBytes))
+	switch {
+	case err != nil:
+		return nil, bodyError(err)
+	case encoding == "" || encoding == "identity":
+		return body, nil
+	}
+	// Only now: a caller that sends slowly would hold what its body expands to.
+	if err := s.expanders.enter(r.Context()); err != nil {
+		return nil, err
+	}
+	defer s.expanders.leave()
+	return expand(encoding, body, shareOf(r.Context()))
+}
+
+// expand takes a content encoding off. What that yields is taken from the budget as
+// it comes.
+func expand(encoding string, compressed []byte, share *share) ([]byte, error) {
+	var reader io.Reader = bytes.NewReader(compressed)
+	if encoding == "gzip" {
 		decoder, err := gzip.NewReader(reader)
 		if err != nil {
 			return nil, bodyError(err)
 		}
 		reader = decoder
-	case "zstd":
+	} else {
 		decoder, err := zstd.NewReader(reader, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*edge.MaxBatchBytes), zstd.WithDecoderMaxWindow(edge.MaxBatchBytes))
 		if err != nil {
 			return nil, bodyError(err)
 		}
 		defer decoder.Close()
 		reader = decoder
-	default:
-		return nil, edge.Refuse(edge.Unsupported, edge.ReasonEncoding, "", "content encoding %.40q; send identity, gzip or zstd", encoding)
 	}
-	body, err := io.ReadAll(io.LimitReader(reader, edge.MaxBatchBytes+1))
+	body, err := io.ReadAll(io.LimitReader(charged{reader, share}, edge.MaxBatchBytes+1))
 	if err != nil {
 		return nil, bodyError(err)
 	}

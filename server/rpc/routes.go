@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"compress/gzip"
 	"context"
+	"io"
 	"net/http"
 
 	"connectrpc.com/connect"
@@ -88,7 +90,8 @@ func (s *Server) mountProbes(mux *http.ServeMux) {
 // built yet answers UNIMPLEMENTED through its generated handler.
 func (s *Server) mountServices(mux *http.ServeMux) {
 	options := []connect.HandlerOption{
-		connect.WithInterceptors(errorInterceptor{s}, builtInterceptor{}, validate.NewInterceptor()),
+		connect.WithInterceptors(errorInterceptor{s}, builtInterceptor{}, budgetInterceptor{}, validate.NewInterceptor()),
+		connect.WithCompression("gzip", s.expanders.gzip, func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
 		connect.WithReadMaxBytes(maxRequestBytes),
 		connect.WithCompressMinBytes(1024),
 		connect.WithRecover(s.recovered),

@@ -135,9 +135,10 @@ type Dependencies struct {
 type Server struct {
 	settings Settings
 	Dependencies
-	totals  []ingestTotal
-	doors   [len(edge.Sources) + 1]*observe.Door // by source
-	handler http.Handler
+	totals    []ingestTotal
+	doors     [len(edge.Sources) + 1]*observe.Door // by source
+	handler   http.Handler
+	expanders expanders
 	// stopping ends when the server begins to stop: streams watch it, because a
 	// graceful shutdown waits for them.
 	stopping context.Context
@@ -146,7 +147,7 @@ type Server struct {
 
 // New builds the handlers.
 func New(settings Settings, dependencies Dependencies) (*Server, error) {
-	s := &Server{settings: settings, Dependencies: dependencies}
+	s := &Server{settings: settings, Dependencies: dependencies, expanders: newExpanders()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.totals = ingestTotals(dependencies.Observer.Metrics)
 	for _, source := range edge.Sources {
