@@ -195,19 +195,31 @@ func leaseAll(t *testing.T, q *Queue, sink edge.SinkID) (leased []edge.Delivery)
 		t.Fatal(err)
 	}
 	for {
-		due := account.due.changed()
-		deliveries, err := q.leaseNow(t.Context(), account, edge.LeaseLimit{Records: 3, Bytes: 1 << 30})
+		deliveries, err := leaseSome(t.Context(), q, account, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if leased = append(leased, deliveries...); len(deliveries) > 0 {
-			continue
+		if len(deliveries) == 0 {
+			return leased
+		}
+		leased = append(leased, deliveries...)
+	}
+}
+
+// leaseSome leases what is due, none when nothing is. Nothing is said to be due while
+// something damaged is being set aside, so it waits for that.
+func leaseSome(ctx context.Context, q *Queue, account *account, records int) ([]edge.Delivery, error) {
+	for {
+		due := account.due.changed()
+		deliveries, err := q.leaseNow(ctx, account, edge.LeaseLimit{Records: records, Bytes: 1 << 30})
+		if len(deliveries) > 0 || err != nil {
+			return deliveries, err
 		}
 		account.mu.Lock()
 		paused := account.paused
 		account.mu.Unlock()
 		if !paused {
-			return leased
+			return nil, nil
 		}
 		<-due
 	}

@@ -372,7 +372,7 @@ func (f *flipped) drain(t *testing.T, q *Queue, sink edge.SinkID, got map[edge.P
 			return err
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		deliveries, err := q.leaseNow(ctx, account, edge.LeaseLimit{Records: 200, Bytes: 1 << 30})
+		deliveries, err := leaseSome(ctx, q, account, 200)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("lease: %w", err)
