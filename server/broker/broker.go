@@ -36,6 +36,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/mqttwire"
 	"combotto.io/gateway/server/observe"
@@ -86,9 +88,10 @@ type Broker struct {
 	started    chan struct{} // closed by Run
 	stopped    chan struct{} // closed when Run begins to stop
 
-	attached atomic.Int64   // clients whose CONNECT was accepted
-	owed     atomic.Int64   // bytes that all sessions keep for their clients
-	serving  sync.WaitGroup // goroutines of connections and wills
+	attached atomic.Int64        // clients whose CONNECT was accepted
+	large    *semaphore.Weighted // bytes of large packets under way
+	owed     atomic.Int64        // bytes that all sessions keep for their clients
+	serving  sync.WaitGroup      // goroutines of connections and wills
 
 	mu          sync.Mutex
 	stopping    bool
@@ -102,6 +105,7 @@ type Broker struct {
 func New(settings Settings, ingest edge.Submitter, authorizer Authorizer, observer *observe.Observer) *Broker {
 	b := &Broker{
 		settings:    settings,
+		large:       semaphore.NewWeighted(int64(max(settings.MaxLargeBytes, settings.MaxPacketBytes))),
 		ingest:      ingest,
 		authorizer:  authorizer,
 		log:         observer.Log,

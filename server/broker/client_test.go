@@ -89,7 +89,7 @@ func (c *client) send(data []byte) {
 // read returns the next packet that arrives within the limit.
 func (c *client) read(limit time.Duration) (mqttwire.Frame, error) {
 	_ = c.socket.SetReadDeadline(time.Now().Add(limit))
-	return mqttwire.ReadFrame(c.stream, mqttwire.MaxRemaining, func(_ mqttwire.PacketType, size int) []byte { return make([]byte, size) })
+	return mqttwire.ReadFrame(c.stream, mqttwire.MaxRemaining, func(_ mqttwire.PacketType, size int) ([]byte, error) { return make([]byte, size), nil })
 }
 
 // next returns the next packet and fails when there is none.

@@ -41,7 +41,7 @@ func (c *connection) handshake(ctx context.Context) error {
 	return nil
 }
 
-func allocate(_ mqttwire.PacketType, size int) []byte { return make([]byte, size) }
+func allocate(_ mqttwire.PacketType, size int) ([]byte, error) { return make([]byte, size), nil }
 
 // judge refuses a CONNECT that is well formed but not welcome.
 func (c *connection) judge(ctx context.Context, packet *mqttwire.ConnectPacket) error {

@@ -43,6 +43,7 @@ type connection struct {
 	will          *will // nil once DISCONNECT took it back
 	deadlineAt    time.Time
 	slab          slab
+	reserved      int64                  // bytes of the large packet under way
 	packet        mqttwire.PublishPacket // decoded into again and again
 	aliases       map[uint16]string
 	route         route

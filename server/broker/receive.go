@@ -15,15 +15,18 @@ var errGoodbye = errors.New("the client disconnected")
 // receive handles packets until the connection ends, and returns why.
 func (c *connection) receive(ctx context.Context) error {
 	limit := c.broker.settings.MaxPacketBytes
+	allocate := func(packet mqttwire.PacketType, size int) ([]byte, error) { return c.allocate(ctx, packet, size) }
+	defer c.unreserve()
 	for {
 		c.stayAlive(time.Now())
-		frame, err := mqttwire.ReadFrame(c.stream, limit, c.slab.allocate)
+		frame, err := mqttwire.ReadFrame(c.stream, limit, allocate)
 		if err != nil {
 			return err
 		}
 		if err := c.handle(ctx, frame); err != nil {
 			return err
 		}
+		c.unreserve()
 	}
 }
 
@@ -223,7 +226,8 @@ func (c *connection) disconnect(frame mqttwire.Frame) error {
 }
 
 // slab hands out small buffers from a larger one, so that small packets share an
-// allocation. A buffer belongs to whoever asked for it, for good.
+// allocation. A buffer belongs to whoever asked for it, for good. None is larger than
+// smallPacket.
 type slab struct {
 	rest []byte
 	size int
@@ -240,7 +244,7 @@ func (s *slab) allocate(packet mqttwire.PacketType, size int) []byte {
 	if size == 0 {
 		return nil
 	}
-	if packet != mqttwire.Publish || size > smallPacket {
+	if packet != mqttwire.Publish {
 		return make([]byte, size)
 	}
 	if len(s.rest) < size {

@@ -20,9 +20,14 @@ type Settings struct {
 	ConnectTimeout  time.Duration // for TLS and CONNECT together
 	MaxConnectBytes int           // of a CONNECT
 	MaxPacketBytes  int           // of any other packet, announced in CONNACK
-	WriteTimeout    time.Duration // for one write to a client that does not read
-	MaxKeepAlive    time.Duration // in seconds; a version 5 client is told, others keep theirs
-	IdleLimit       time.Duration // for a 3.1.1 client without keep-alive
+	// MaxLargeBytes bounds the packets above 2 KiB that arrive, or wait to be taken, of
+	// all connections: who sends another one waits for FullGrace at most. PacketTimeout is
+	// how long one may take to arrive. At least one packet is always admitted.
+	MaxLargeBytes int
+	PacketTimeout time.Duration
+	WriteTimeout  time.Duration // for one write to a client that does not read
+	MaxKeepAlive  time.Duration // in seconds; a version 5 client is told, others keep theirs
+	IdleLimit     time.Duration // for a 3.1.1 client without keep-alive
 
 	ReceiveMaximum    uint16 // unacknowledged PUBLISH packets of a version 5 client
 	TopicAliasMaximum uint16
@@ -73,6 +78,8 @@ func NewDefaultSettings() Settings {
 		ConnectTimeout:           10 * time.Second,
 		MaxConnectBytes:          16 << 10,
 		MaxPacketBytes:           256 << 10,
+		MaxLargeBytes:            64 << 20,
+		PacketTimeout:            2 * time.Minute,
 		WriteTimeout:             5 * time.Second,
 		MaxKeepAlive:             20 * time.Minute,
 		IdleLimit:                time.Hour,

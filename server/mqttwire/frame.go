@@ -14,9 +14,9 @@ type Frame struct {
 
 // ReadFrame reads one packet. It refuses one of more than limit bytes, header
 // included, before allocating or reading its body, with reason [PacketTooLarge]. allocate provides the body, so
-// that the caller decides who owns it and for how long. An error that is not an
-// [Error] is the stream's.
-func ReadFrame(stream *bufio.Reader, limit int, allocate func(packet PacketType, size int) []byte) (Frame, error) {
+// that the caller decides who owns it and for how long; its error ends the reading.
+// Any other error that is not an [Error] is the stream's.
+func ReadFrame(stream *bufio.Reader, limit int, allocate func(packet PacketType, size int) ([]byte, error)) (Frame, error) {
 	first, err := stream.ReadByte()
 	if err != nil {
 		return Frame{}, err
@@ -32,7 +32,9 @@ func ReadFrame(stream *bufio.Reader, limit int, allocate func(packet PacketType,
 	if 1+sizeVarint(size)+size > limit {
 		return frame, Refuse(PacketTooLarge, "packet is too large")
 	}
-	frame.Body = allocate(frame.Type, size)
+	if frame.Body, err = allocate(frame.Type, size); err != nil {
+		return frame, err
+	}
 	_, err = io.ReadFull(stream, frame.Body)
 	return frame, err
 }

@@ -122,7 +122,7 @@ func samples(version mqttwire.Version) []any {
 	return list
 }
 
-func allocate(_ mqttwire.PacketType, size int) []byte { return make([]byte, size) }
+func allocate(_ mqttwire.PacketType, size int) ([]byte, error) { return make([]byte, size), nil }
 
 func TestPackets_RoundTrip(t *testing.T) {
 	for _, version := range versions {
@@ -169,9 +169,9 @@ func TestReadFrame_Limit(t *testing.T) {
 	data := packet.Append(nil, mqttwire.Version311)
 	for limit, want := range map[int]mqttwire.ReasonCode{len(data) - 1: mqttwire.PacketTooLarge, len(data): mqttwire.Success, len(data) + 1: mqttwire.Success} {
 		asked := 0
-		_, err := mqttwire.ReadFrame(bufio.NewReader(bytes.NewReader(data)), limit, func(_ mqttwire.PacketType, size int) []byte {
+		_, err := mqttwire.ReadFrame(bufio.NewReader(bytes.NewReader(data)), limit, func(_ mqttwire.PacketType, size int) ([]byte, error) {
 			asked = size
-			return make([]byte, size)
+			return make([]byte, size), nil
 		})
 		if got := reasonOf(err); got != want || want != mqttwire.Success && asked > 0 {
 			t.Errorf("limit %d: got %v after allocating %d, want %v", limit, err, asked, want)
@@ -251,7 +251,7 @@ func ExampleReadFrame() {
 	publish := mqttwire.PublishPacket{Topic: []byte("a/b"), QoS: 1, ID: 7, Payload: []byte("hello")}
 	stream := bufio.NewReader(bytes.NewReader(publish.Append(nil, mqttwire.Version5)))
 
-	frame, err := mqttwire.ReadFrame(stream, 1024, func(_ mqttwire.PacketType, size int) []byte { return make([]byte, size) })
+	frame, err := mqttwire.ReadFrame(stream, 1024, func(_ mqttwire.PacketType, size int) ([]byte, error) { return make([]byte, size), nil })
 	if err != nil {
 		panic(err)
 	}
