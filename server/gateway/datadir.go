@@ -67,6 +67,30 @@ func (d *dataDir) gatewayID(configured string) (edge.GatewayID, error) {
 	return edge.GatewayID(id), nil
 }
 
+// queueText in the lock says that a queue was made in the folder.
+const queueText = "a queue was made here; if queue.db is gone, somebody has removed it\n"
+
+// hadQueue reports whether a queue was made in the folder before.
+func (d *dataDir) hadQueue() (bool, error) {
+	lock, err := d.lock.Stat()
+	if err != nil {
+		return false, fmt.Errorf("look whether there was a queue: %w", err)
+	}
+	return lock.Size() > 0, nil
+}
+
+// rememberQueue keeps in mind that there is a queue.
+func (d *dataDir) rememberQueue() error {
+	_, err := d.lock.WriteAt([]byte(queueText), 0)
+	if err == nil {
+		err = d.lock.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("note that there is a queue: %w", err)
+	}
+	return nil
+}
+
 // inPlace fails when the folder no longer holds the lock: another process would
 // take the folder for free.
 func (d *dataDir) inPlace() error {

@@ -249,13 +249,24 @@ func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return queue.Open(ctx, queue.Settings{
-		Path: QueuePath(g.Config.DataDir), MaxBytes: limit,
+	known, err := g.folder.hadQueue()
+	if err != nil {
+		return nil, err
+	}
+	opened, err := queue.Open(ctx, queue.Settings{
+		Path: QueuePath(g.Config.DataDir), Known: known, MaxBytes: limit,
 		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
 		RetentionDeliveredBytes: g.Config.Retention.DeliveredBytes.Of(limit), RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),
 		RetentionRemovedSink: time.Duration(g.Config.Retention.RemovedSink),
 		BuiltAt:              g.Build.time(), Uptime: queue.MachineUptime,
 	}, g.observer)
+	if err != nil || known {
+		return opened, err
+	}
+	if err := g.folder.rememberQueue(); err != nil {
+		g.observer.Log.Warn("the next start would not notice that the queue was removed", "error", err)
+	}
+	return opened, nil
 }
 
 // capacity resolves a share of the file system that folder lies on.

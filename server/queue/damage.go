@@ -29,6 +29,9 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		observer.Log.Warn("a file has taken the place of the queue's: it stood where one does when a crash interrupts a repair, a restore or a compaction", "file", old.Finished, "kept", old.Kept,
 			"hint", "when nothing of that kind was going on somebody has put it there, and what was stored since it was made is in the file that is kept, or gone; docs/how-to/backup-and-restore.md")
 	}
+	if err := noteMissing(&settings); err != nil {
+		return nil, err
+	}
 	q, err := lookAndOpen(ctx, settings, observer)
 	if queuefile.IsDamage(err) {
 		observer.Log.Error("the queue's file looks damaged: it is looked at once more", "path", path, "error", err.Error())

@@ -306,6 +306,9 @@ func servedFrom(files map[string][]byte, path string) (waiting []edge.Position, 
 	if _, err := queuefile.Verify(ctx, disk.Port(), path); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
+	if gone, err := sqlite.IsGone(disk.Port(), path); gone || err != nil {
+		return nil, fmt.Errorf("a WAL is missed that nobody has removed: %v, %w", gone, err)
+	}
 	q, err := Open(ctx, Settings{Path: path, Disk: disk.Port()}, observe.NewDiscard())
 	if err != nil {
 		return nil, err

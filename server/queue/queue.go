@@ -68,6 +68,9 @@ import (
 // Settings of a queue. Zero values are the defaults.
 type Settings struct {
 	Path string // of the database file
+	// Known says that there was a queue at Path before. If there is none, it was
+	// removed, and a new one does not begin at position 1.
+	Known bool
 	// CommitInterval is the least time between two commits. It spares flash
 	// memory and delays every answer by up to as much.
 	CommitInterval time.Duration
@@ -210,6 +213,9 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 	}
 	q := newQueue(settings, observer, db, bounds, reserve)
 	if err := tail.Append(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := goOnAbove(ctx, &settings, observer, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if err := q.recover(ctx); err != nil {

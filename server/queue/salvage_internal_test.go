@@ -115,7 +115,7 @@ func TestOpen_WholeFile(t *testing.T) {
 			if q.ledger.read().Salvaged != 1 || q.Head() < 1<<20 {
 				t.Errorf("ledger %+v, head %d: want a salvaged file that goes on far above", q.ledger.read(), q.Head())
 			}
-			want := []string{"queue.db", "queue.db-reserve", "queue.db-shm", "queue.db-wal"}
+			want := []string{"queue.db", "queue.db-reserve", "queue.db-running", "queue.db-shm", "queue.db-wal"}
 			if test.kept != "" {
 				want = append(want, "queue.db."+test.kept)
 			}

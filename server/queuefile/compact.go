@@ -1,6 +1,7 @@
 package queuefile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type Compaction struct {
 // crash at any moment leaves one or the other. Nobody may work with the file
 // meanwhile. It needs room for the second file and fails with a
 // [*sqlite.RoomError] without it, and with a [*DamagedError] when the file is
-// damaged; then nothing was changed.
+// damaged, or with [ErrGone]; then nothing was changed.
 func Compact(ctx context.Context, disk sqlite.Disk, path string) (done Compaction, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -28,6 +29,9 @@ func Compact(ctx context.Context, disk sqlite.Disk, path string) (done Compactio
 	before, err := verifyWhole(ctx, disk, path)
 	if err != nil {
 		return done, err
+	}
+	if gone, err := sqlite.IsGone(disk, path); err != nil || gone {
+		return done, fmt.Errorf("compact: %w", cmp.Or(err, ErrGone)) // for a start to see
 	}
 	if err := buildCopy(ctx, disk, path, path+suffixBuilding); err != nil {
 		return done, fmt.Errorf("compact: %w", err)

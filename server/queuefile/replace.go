@@ -58,6 +58,10 @@ func (r replacement) replace(disk sqlite.Disk, path string) (old OldFiles, err e
 
 // finish does what is left to do once the fresh file has its name.
 func (r replacement) finish(disk sqlite.Disk, path string) (old OldFiles, err error) {
+	// First, because the WAL goes too, and nobody has taken that away.
+	if err = disk.Remove(path + sqlite.RunningSuffix); err != nil {
+		return old, fmt.Errorf("replace %s: %w", path, err)
+	}
 	if r.aside.word == "" {
 		err = removeDatabase(disk, path)
 	} else {
@@ -110,7 +114,7 @@ func exists(disk sqlite.Disk, path string) (bool, error) {
 }
 
 func removeDatabase(disk sqlite.Disk, path string) error {
-	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
+	for _, suffix := range []string{sqlite.RunningSuffix, "-wal", "-shm", "-journal", ""} {
 		if err := disk.Remove(path + suffix); err != nil {
 			return err
 		}

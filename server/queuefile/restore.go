@@ -133,15 +133,28 @@ func buildRestored(ctx context.Context, disk sqlite.Disk, from, to string, highe
 // have used. At 300,000 records a second that takes it three weeks.
 const positionsSkippedMin = 1 << 39
 
-// Renewal is what gives a copy of a file an identity of its own.
+// Renewal is what gives a file an identity of its own: a copy, or one of which
+// something was removed.
 type Renewal struct {
-	Path    string // of the copy
-	highest edge.Position
+	Path    string
+	highest edge.Position // of what a copy replaces
+	lost    bool          // the file is what is left of one
 }
 
+// NewRenewal is for a file that has lost what it held last, or everything, and cannot
+// tell how far it had come.
+func NewRenewal(path string) Renewal { return Renewal{Path: path, lost: true} }
+
+// Lost reports whether messages were lost with what was removed of a file, head
+// being the last one in it.
+func (r *Renewal) Lost(head edge.Position) bool { return r.lost && head > 0 }
+
 // Next returns a position far above all that were given out, head being the last
-// one in the copy.
+// one in the file.
 func (r *Renewal) Next(head edge.Position) (edge.Position, error) {
+	if r.lost && head == 0 {
+		head = positionUnknown(time.Now())
+	}
 	next := max(head, r.highest) + positionsSkippedMin + edge.Position(rand.Int64N(positionsSkippedMin))
 	if next > MaxPosition-positionsSkippedMin {
 		return 0, fmt.Errorf("it has been restored too often: position %d leads nowhere", next)
@@ -151,14 +164,14 @@ func (r *Renewal) Next(head edge.Position) (edge.Position, error) {
 
 // Write gives the copy a log that it has not had. Nothing is stored between head
 // and next, and refused is the number of the last refused message.
-func (r *Renewal) Write(conn *sqlite.Conn, known Logs, head, next edge.Position, refused, skipped int64, at time.Time) (log uint16, err error) {
+func (r *Renewal) Write(conn *sqlite.Conn, known Logs, head, next edge.Position, refused, skipped, salvaged int64, at time.Time) (log uint16, err error) {
 	if log, err = renewLog(conn, known, head+1, refused+1, true); err != nil {
 		return 0, err
 	}
 	if err := insertHole(conn, Span{head + 1, next + 1}, reasonSkipped); err != nil {
 		return 0, err
 	}
-	if err := conn.Exec("UPDATE ledger SET log = ?, skipped = ?, restored_at = ?", int64(log), skipped, at.UnixMicro()); err != nil {
+	if err := conn.Exec("UPDATE ledger SET log = ?, skipped = ?, salvaged = ?, restored_at = ?", int64(log), skipped, salvaged, at.UnixMicro()); err != nil {
 		return 0, fmt.Errorf("renew the ledger: %w", err)
 	}
 	return log, nil

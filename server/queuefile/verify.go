@@ -94,6 +94,11 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 	if v.WALBytes, err = disk.Size(path + "-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("verify: %w", err)
 	}
+	if gone, err := sqlite.IsGone(disk, path); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	} else if gone {
+		v.Notes = append(v.Notes, ErrGone.Error())
+	}
 	if readable, err := v.lookAtWAL(disk); err != nil || !readable {
 		if err != nil {
 			err = fmt.Errorf("verify: %w", err)

@@ -75,17 +75,9 @@ var mutants = []mutant{
 	// them to lose anything; and SQLite does with its first sync of a WAL, without
 	// looking at the result, so that it also takes a sync that fails.
 	{name: "FolderNotSyncedAfterRename", changes: []overlay.Change{{
-		File: "server/sqlite/disk.go",
-		Old:  "return d.SyncFolder(filepath.Dir(to))",
-		New:  "return nil",
-	}, {
-		File: "server/sqlite/sqlite.go",
-		Old:  "return db.disk.SyncFolder(filepath.Dir(db.path))",
-		New:  "return nil",
-	}, {
-		File: "server/queuefile/reserve.go",
-		Old:  "return r.disk.SyncFolder(filepath.Dir(r.Path))",
-		New:  "return nil",
+		File: "server/sqlite/disk.go", // for every name
+		Old:  "error { return d.files().SyncFolder(path) }",
+		New:  "error { return nil }",
 	}}},
 	{name: "DuplicateWithoutPayload", quick: true, changes: []overlay.Change{{
 		File: "server/queue/assemble.go",

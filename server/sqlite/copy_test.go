@@ -35,7 +35,7 @@ func TestDB_Copy(t *testing.T) {
 		if refusal, ok := errors.AsType[*sqlite.RoomError](err); !ok || refusal.Needs <= refusal.Free || sqlite.Hint(err) == "" {
 			t.Errorf("got %v, hint %q", err, sqlite.Hint(err))
 		}
-		if diff := cmp.Diff([]string{"/data/notes.db", "/data/notes.db-wal"}, disk.Names()); diff != "" {
+		if diff := cmp.Diff([]string{"/data/notes.db", "/data/notes.db-running", "/data/notes.db-wal"}, disk.Names()); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 
 	"modernc.org/sqlite"
 )
@@ -44,13 +43,17 @@ func openedFiles(disk Disk, path string) (found []openedFile, err error) {
 // that is open: the database's own, its WAL, or the index of that. A path that
 // cannot be looked at says nothing.
 func (db *DB) InPlace() error {
-	for _, opened := range db.files {
-		found, err := os.Stat(opened.path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(opened.file, found) {
-			return &TakenAwayError{Path: opened.path}
+	for i := range db.files {
+		if db.files[i].isGone() {
+			return &TakenAwayError{Path: db.files[i].path}
 		}
 	}
 	return nil
+}
+
+func (o *openedFile) isGone() bool {
+	found, err := os.Stat(o.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(o.file, found)
 }
 
 // leave makes the last connection of a database leave what lies beside it. SQLite
@@ -70,8 +73,9 @@ func (db *DB) closeAll(writer *Conn, readers []*Conn) error {
 	if db.InPlace() != nil {
 		errs = append(errs, writer.leave())
 	}
-	for _, conn := range slices.Concat(readers, []*Conn{db.checkpointer, writer}) {
+	for _, conn := range readers {
 		errs = append(errs, conn.close())
 	}
+	errs = append(errs, db.unmark(), db.checkpointer.close(), writer.close(), db.unmarkClosed())
 	return errors.Join(errs...)
 }

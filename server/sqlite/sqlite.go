@@ -52,6 +52,7 @@ type DB struct {
 	files   []openedFile // none of a database that is only looked at
 	writer  chan *Conn   // holds the writer while nobody writes
 	readers chan *Conn   // holds the readers that are free; nil stands for one that is not open yet
+	gone    bool         // see Gone
 	closing atomic.Bool
 	closed  chan struct{} // closed when Close begins
 
@@ -82,6 +83,10 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err := checkFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
+	gone, err := findGone(settings.Disk, path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: look whether it was closed: %w", err)
+	}
 	if err := createFile(settings.Disk, path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -89,7 +94,7 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
-	db := &DB{path: path, disk: settings.Disk, reading: roleReader, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
+	db := &DB{path: path, disk: settings.Disk, reading: roleReader, gone: gone, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
 	for range settings.Readers {
 		db.readers <- nil
 	}
@@ -118,10 +123,13 @@ func (db *DB) connect(ctx context.Context, migrations *Migrations, frames int64)
 	if db.files, err = openedFiles(db.disk, db.path); err != nil {
 		return err
 	}
-	// SQLite syncs the folder with the first sync of a
-	// new WAL, but does not look at the result; a WAL without a durable name would
-	// be gone after a power cut, with everything in it.
-	return db.disk.SyncFolder(filepath.Dir(db.path))
+	// SQLite syncs the folder with the first sync of a new WAL, but does not look at
+	// the result; a WAL without a durable name would be gone after a power cut, with
+	// everything in it.
+	if err := db.disk.SyncFolder(filepath.Dir(db.path)); err != nil {
+		return err
+	}
+	return db.markRunning()
 }
 
 // createFile makes the file readable for its owner only, which SQLite copies to

@@ -19,6 +19,9 @@ func inspect(w *witness, disk *simdisk.Disk, thorough bool) (map[*message]wherea
 	if err != nil {
 		return nil, fmt.Errorf("it does not start: %w", err)
 	}
+	if q.Head() >= 1<<39 {
+		return nil, errors.Join(errors.New("the start misses a WAL that nobody has removed"), q.Close())
+	}
 	found, err := look(w, q)
 	if err == nil && thorough {
 		return found, goesOn(w, q)

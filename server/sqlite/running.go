@@ -1,0 +1,130 @@
+package sqlite
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// A file beside the database says that somebody works with it, or did when the power
+// went. It is made once the WAL has a durable name, and removed before the last
+// connection removes the WAL, when everything is in the database. So while it is
+// there a WAL is there, too, and a start that finds none knows that somebody has
+// removed it, with whatever was committed since the last checkpoint. Text in the file
+// keeps that in mind until somebody has done something about it, because the start
+// itself makes a WAL.
+//
+//	Open                   work                      Close
+//	[WAL] [mark: empty]                 [all is moved] [no mark] [no WAL]
+//	[mark: goneText] [WAL]  AcceptGone [mark: empty]
+const (
+	RunningSuffix = "-running"
+
+	goneText = "the WAL, or all of the database, was removed while this file was here\n"
+)
+
+// IsGone reports whether the WAL of a database that was not closed is gone, or the
+// whole database after [MarkGone]. What was committed last is missing then, and
+// nothing in the database tells what it was.
+func IsGone(disk Disk, path string) (bool, error) {
+	size, err := disk.Size(path + RunningSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if size > 0 || err != nil {
+		return err == nil, err
+	}
+	_, err = disk.Size(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// MarkGone makes the next Open find that a database is gone which was there. It is
+// durable when it returns, unless the disk is full.
+func MarkGone(disk Disk, path string) error { return writeMark(disk, path, goneText) }
+
+func writeMark(disk Disk, path, text string) error {
+	err := func() error {
+		file, err := disk.Open(path+RunningSuffix, os.O_RDWR|os.O_CREATE)
+		if err != nil {
+			return err
+		}
+		err = file.Truncate(0)
+		if err == nil && text != "" {
+			_, err = file.Write([]byte(text))
+		}
+		if err == nil {
+			err = file.Sync()
+		}
+		return errors.Join(err, file.Close(), disk.SyncFolder(filepath.Dir(path)))
+	}()
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil // only a gateway that starts can make room
+	}
+	return err
+}
+
+// findGone is IsGone for whoever is about to open the database.
+func findGone(disk Disk, path string) (gone bool, err error) {
+	if gone, err = IsGone(disk, path); err != nil || !gone {
+		return false, err
+	}
+	return true, MarkGone(disk, path)
+}
+
+// markRunning is called when the WAL has a durable name.
+func (db *DB) markRunning() error {
+	if db.gone {
+		return nil
+	}
+	if _, err := db.disk.Size(db.path + RunningSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return writeMark(db.disk, db.path, "")
+}
+
+// Gone reports whether Open has found that the WAL of a database which was not
+// closed is gone, or the whole database; see [IsGone]. It does so at every Open until
+// AcceptGone.
+func (db *DB) Gone() bool { return db.gone }
+
+// AcceptGone is for whoever has done about a database that is [DB.Gone] what there is
+// to do, and has made that durable.
+func (db *DB) AcceptGone() error {
+	db.gone = false
+	return writeMark(db.disk, db.path, "")
+}
+
+// marks reports whether the mark at the path is for this process to remove: not when
+// the database is gone, nor for whoever only looks.
+func (db *DB) marks() bool {
+	return !db.gone && db.reading == roleReader && (len(db.files) == 0 || !db.files[0].isGone())
+}
+
+// unmark removes the mark when everything that was committed is in the database. Nobody
+// writes any more.
+func (db *DB) unmark() error {
+	if !db.marks() || db.checkpointer == nil {
+		return nil
+	}
+	if wal, err := db.Checkpoint(); err != nil || wal.Left > 0 {
+		return nil // the WAL stays, or the last connection says why not
+	}
+	return db.disk.Remove(db.path + RunningSuffix)
+}
+
+// unmarkClosed does it where the last connection has moved what was left, and has
+// removed the WAL.
+func (db *DB) unmarkClosed() error {
+	if !db.marks() {
+		return nil
+	}
+	if gone, err := IsGone(db.disk, db.path); err != nil || !gone {
+		return nil // a disk that does not tell says nothing of the WAL either
+	}
+	return db.disk.Remove(db.path + RunningSuffix)
+}
