@@ -46,11 +46,10 @@ const suffixBuilding = ".building"
 // replace puts the complete, synced and closed file path+suffixBuilding in the
 // place of path, with the same owner.
 func (r replacement) replace(disk sqlite.Disk, path string) (old OldFiles, err error) {
-	err = disk.GiveAway(path+suffixBuilding, path)
-	if err == nil {
-		err = disk.Rename(path+suffixBuilding, path+r.suffix)
+	if err := disk.GiveAway(path+suffixBuilding, path); err != nil {
+		return old, fmt.Errorf("replace %s: %w", path, err)
 	}
-	if err != nil {
+	if err := disk.Rename(path+suffixBuilding, path+r.suffix); err != nil {
 		return old, fmt.Errorf("replace %s: %w", path, err)
 	}
 	return r.finish(disk, path)
