@@ -134,7 +134,7 @@ func queueMetrics() []Metric {
 		{Name: "queue_quarantined_messages_total", Type: TypeCounter,
 			Help: "Stored records that could not be read back and were set aside. Anything above 0 is a damaged disk."},
 		{Name: "queue_salvaged_files_total", Type: TypeCounter,
-			Help: "Files of the queue that were damaged, and mended at a start, or set aside and replaced by what could be read of them, or whose write-ahead log was removed after a kill. Anything above 0 is a damaged disk, or somebody who removes files."},
+			Help: "Files of the queue that were damaged, and mended at a start, or set aside and replaced by what could be read of them, or that were removed while no gateway ran, the write-ahead log alone included. Anything above 0 is a damaged disk, or somebody who removes files."},
 		{Name: "queue_ledger_mismatches", Type: TypeGauge,
 			Help: "Counters of the queue that are not what was written or not what is stored: found by the last start, or by the last gatewayctl ledger verify. Anything above 0 is a damaged disk, or a file that somebody has edited."},
 		{Name: "idempotency_window_seconds", Type: TypeGauge,

@@ -41,7 +41,7 @@ func goOnAbove(ctx context.Context, settings *Settings, observer *observe.Observ
 	}
 	what := "the queue's WAL was removed after the gateway was killed: what was acknowledged last is lost, and what was delivered last is delivered again"
 	if head == 0 {
-		what = "the queue was removed from the data folder: whatever was in it is lost"
+		what = "the queue was removed, or its WAL before anything was moved out of it: whatever was in it is lost"
 	}
 	observer.Log.Error(what, "path", settings.Path, "messages_up_to", head, "goes_on_behind", next,
 		"hint", "stop the gateway and put the files back if they are anywhere; docs/runbooks/damaged-queue.md")

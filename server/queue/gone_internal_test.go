@@ -47,8 +47,8 @@ func TestOpen_Removed(t *testing.T) {
 	}{
 		"Nothing":              {nil, true, []edge.Position{1, 2, 3, 4, 5, 6}, false, 0},
 		"WAL":                  {[]string{"-wal"}, true, []edge.Position{1, 2, 3}, true, 1},
-		"Everything":           {[]string{"-wal", "", sqlite.RunningSuffix}, true, nil, true, 0},
-		"EverythingButTheMark": {[]string{"-wal", ""}, false, nil, true, 0},
+		"Everything":           {[]string{"-wal", "", sqlite.RunningSuffix}, true, nil, true, 1},
+		"EverythingButTheMark": {[]string{"-wal", ""}, false, nil, true, 1},
 		"NeverThere":           {[]string{"-wal", "", sqlite.RunningSuffix}, false, nil, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func renew(ctx context.Context, db *sqlite.DB, renewal queuefile.Renewal, settin
 	}
 	totals := q.ledger.read()
 	totals.Counted, totals.Skipped = next, totals.Skipped+int64(next-head)
-	if renewal.Lost(head) {
+	if renewal.Lost() {
 		totals.Salvaged++
 	}
 	q.ledger.replace(totals)

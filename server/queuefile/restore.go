@@ -145,9 +145,8 @@ type Renewal struct {
 // tell how far it had come.
 func NewRenewal(path string) Renewal { return Renewal{Path: path, lost: true} }
 
-// Lost reports whether messages were lost with what was removed of a file, head
-// being the last one in it.
-func (r *Renewal) Lost(head edge.Position) bool { return r.lost && head > 0 }
+// Lost reports whether messages were lost with what was removed of a file.
+func (r *Renewal) Lost() bool { return r.lost }
 
 // Next returns a position far above all that were given out, head being the last
 // one in the file.
