@@ -36,7 +36,7 @@ var damagePoints = []point{
 	},
 	{name: "salvage-building", file: "server/queuefile/salvage.go", text: "\tif found.flush(); found.err != nil {\n", passes: 1, when: duringStart},
 	{name: "salvage-built", file: "server/queuefile/salvage.go", text: "\trebuild.report.Unreadable, ", passes: 1, when: duringStart},
-	{name: "salvage-whole", file: "server/queuefile/replace.go", text: "\t\terr = disk.Rename(path+suffixBuilding, path+r.suffix)\n", passes: 1, when: duringStart},
+	{name: "salvage-whole", file: "server/queuefile/replace.go", text: "\tif err := disk.Rename(path+suffixBuilding, path+r.suffix); err != nil {\n", passes: 1, when: duringStart},
 	{name: "salvage-named", file: "server/queuefile/replace.go", text: "\treturn r.finish(disk, path)\n", passes: 1, when: duringStart},
 	{name: "setting-aside", file: "server/queuefile/aside.go", text: "\t\tif err := disk.Rename(path+suffix, kept+suffix)", passes: 2, when: duringStart},
 	{name: "set-aside", file: "server/queuefile/replace.go", text: "\t\terr = disk.Rename(path+r.suffix, path)\n", passes: 1, when: duringStart},
