@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -20,43 +20,47 @@ import (
 
 // bodyBudget bounds the bodies of all requests that are under way: as they arrive,
 // and what they expand to when they are compressed. A caller that sends slowly holds
-// what it has sent, and no more.
+// what it has sent, and no more. The messages that arrive on streams have a budget of
+// their own, of the same size.
 const bodyBudget = 64 << 20
 
-// streams are the calls that live as long as their caller likes.
-var streams = map[string]bool{
-	telemetryv1connect.TelemetryServicePublishStreamProcedure: true,
-	telemetryv1connect.TelemetryServiceTailProcedure:          true,
-}
-
-// limitBodies gives each body a deadline and a share of the budget. A stream has
-// neither: its messages are bounded one by one.
+// limitBodies gives each body a deadline and a share of the budget. A stream lives as
+// long as its caller likes: each of its messages has them.
 func limitBodies(next http.Handler) http.Handler {
-	budget := semaphore.NewWeighted(bodyBudget)
+	bodies, arriving := semaphore.NewWeighted(bodyBudget), semaphore.NewWeighted(bodyBudget)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if streams[r.URL.Path] {
-			next.ServeHTTP(w, r)
-			return
+		controller := http.NewResponseController(w)
+		deadline := func(at time.Time) { _ = controller.SetReadDeadline(at) } // a recorder in a test has none
+		switch r.URL.Path {
+		case telemetryv1connect.TelemetryServiceTailProcedure: // its one message is small, and its caller an operator
+		case telemetryv1connect.TelemetryServicePublishStreamProcedure:
+			body := &streamBody{ReadCloser: r.Body, share: share{budget: arriving}, deadline: deadline}
+			defer body.share.end()
+			r = r.WithContext(context.WithValue(r.Context(), streamBodyKey{}, body))
+			r.Body = body
+		default:
+			deadline(time.Now().Add(readBodyTimeout))
+			taken := &share{budget: bodies}
+			defer taken.end()
+			r = r.WithContext(context.WithValue(r.Context(), shareKey{}, taken))
+			r.Body = &limitedBody{charged: charged{r.Body, taken}, Closer: r.Body, done: func() { deadline(time.Time{}) }}
 		}
-		deadline := http.NewResponseController(w)
-		_ = deadline.SetReadDeadline(time.Now().Add(readBodyTimeout)) // a recorder in a test has none
-		taken := &share{budget: budget}
-		defer taken.release()
-		r = r.WithContext(context.WithValue(r.Context(), shareKey{}, taken))
-		r.Body = &limitedBody{charged: charged{r.Body, taken}, Closer: r.Body, done: func() { _ = deadline.SetReadDeadline(time.Time{}) }}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// share is what a request has taken of the budget, until it is done.
+// share is what a request has taken of a budget, until it is done.
 type share struct {
 	budget *semaphore.Weighted
-	held   atomic.Int64
+
+	mu    sync.Mutex
+	held  int64
+	ended bool
 }
 
 type shareKey struct{}
 
-// shareOf returns the share of a request, nil for a stream.
+// shareOf returns the share of a request that is no stream, or nil.
 func shareOf(ctx context.Context) *share {
 	found, _ := ctx.Value(shareKey{}).(*share)
 	return found
@@ -66,14 +70,30 @@ func (s *share) take(bytes int) error {
 	if s == nil {
 		return nil
 	}
-	if !s.budget.TryAcquire(int64(bytes)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || !s.budget.TryAcquire(int64(bytes)) {
 		return wire.ConnectError(errBusy(), "")
 	}
-	s.held.Add(int64(bytes))
+	s.held += int64(bytes)
 	return nil
 }
 
-func (s *share) release() { s.budget.Release(s.held.Swap(0)) }
+// release gives everything back.
+func (s *share) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.budget.Release(s.held)
+	s.held = 0
+}
+
+// end gives everything back for good: of a stream, another goroutine may still read.
+func (s *share) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.release()
+}
 
 // charged takes from the budget what is read.
 type charged struct {
@@ -102,6 +122,63 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		b.done()
 	}
 	return n, err
+}
+
+// smallMessage is how much of a stream's message costs nothing: what a device sends
+// goes on while others hold the budget.
+const smallMessage = 4 << 10
+
+// streamBody is the body of a stream of messages. One goroutine reads it, and says
+// when it has taken a message.
+type streamBody struct {
+	io.ReadCloser
+	share    share
+	deadline func(time.Time)
+	arriving int  // bytes of the message that arrives
+	timed    bool // it has a deadline
+}
+
+type streamBodyKey struct{}
+
+// streamBodyOf returns the body of a stream that comes through limitBodies.
+func streamBodyOf(ctx context.Context) *streamBody { return ctx.Value(streamBodyKey{}).(*streamBody) }
+
+func (b *streamBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.arriving += n; b.arriving <= smallMessage {
+		return n, err
+	}
+	if busy := b.share.take(n); busy != nil {
+		return 0, busy
+	}
+	if !b.timed {
+		b.timed = true
+		b.setDeadline(time.Now().Add(readBodyTimeout))
+	}
+	return n, err
+}
+
+// setDeadline does nothing after the call: net/http would panic.
+func (b *streamBody) setDeadline(at time.Time) {
+	b.share.mu.Lock()
+	defer b.share.mu.Unlock()
+	if !b.share.ended {
+		b.deadline(at)
+	}
+}
+
+// arrived ends the deadline of a message, and takes what it has expanded to.
+func (b *streamBody) arrived(message proto.Message) error {
+	expanded := proto.Size(message) - b.arriving
+	b.arriving = 0
+	if b.timed {
+		b.timed = false
+		b.setDeadline(time.Time{})
+	}
+	if expanded <= smallMessage {
+		return nil
+	}
+	return b.share.take(expanded)
 }
 
 // expanders bounds how many bodies are expanded at a time, which no caller can slow
@@ -166,7 +243,7 @@ func (budgetInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 }
 
 func (budgetInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return next // of a stream each message is bounded
+	return next // its body takes each message
 }
 
 func (budgetInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {

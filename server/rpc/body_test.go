@@ -3,6 +3,8 @@ package rpc_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"combotto.io/gateway/gen/go/gateway/telemetry/v1"
+	"combotto.io/gateway/gen/go/gateway/telemetry/v1/telemetryv1connect"
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/rpc"
 )
@@ -122,7 +125,7 @@ func (s heldSubmitter) Offer(ctx context.Context, submission *edge.Submission) e
 // TestServer_BodyBudget_Expanded sends small bodies that expand to more than the
 // budget, all at once: whoever is beyond it is told to come again.
 func TestServer_BodyBudget_Expanded(t *testing.T) {
-	const bodies, expanded = 10, 7 << 20 // all but one are within the budget
+	const bodies, expanded = 10, 7 << 20 // more than the budget
 	many := &telemetryv1.PublishRequest{}
 	for range expanded / edge.MaxPayloadBytes {
 		many.Messages = append(many.Messages, &telemetryv1.PublishMessage{DeviceId: "dev-1", Content: &telemetryv1.PublishMessage_Payload{
@@ -154,24 +157,107 @@ func TestServer_BodyBudget_Expanded(t *testing.T) {
 					statuses <- response.StatusCode
 				}()
 			}
-			for range bodies - 1 {
-				<-come
-			}
-			select {
-			case status := <-statuses:
-				if status != http.StatusServiceUnavailable {
-					t.Errorf("beyond the budget: %d, want 503", status)
+			refused := 0
+			for range bodies {
+				select {
+				case status := <-statuses:
+					if refused++; status != http.StatusServiceUnavailable {
+						t.Errorf("beyond the budget: %d, want 503", status)
+					}
+				case <-come:
 				}
-				statuses <- http.StatusOK
-			case <-come:
-				t.Error("all bodies are held at once")
+			}
+			if refused == 0 || refused > bodies/2 {
+				t.Errorf("%d of %d bodies were refused, want those beyond the budget", refused, bodies)
 			}
 			close(gate)
-			for range bodies {
+			for range bodies - refused {
 				if status := <-statuses; status/100 != 2 {
 					t.Errorf("within the budget: %d", status)
 				}
 			}
 		})
 	}
+}
+
+// TestServer_BodyBudget_Stream withholds the ends of messages of streams: the streams
+// beyond the budget are ended, small messages go on, and when the slow callers are
+// gone there is room again, for one message after the other.
+func TestServer_BodyBudget_Stream(t *testing.T) {
+	b := newBench(t)
+	const streams, size = 10, 7 << 20 // more than the budget
+	ended := make(chan string, streams)
+	rest := make(chan struct{})
+	for range streams {
+		go func() { ended <- b.slowStream(t.Context(), size, rest) }()
+	}
+	if got := <-ended; !strings.Contains(got, `"code":"unavailable"`) {
+		t.Errorf("the stream beyond the budget ends with %q, want it told to come again", got)
+	}
+	exchange := func(messages ...*telemetryv1.PublishMessage) {
+		t.Helper()
+		stream, err := b.client(t).PublishStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := stream.Send(&telemetryv1.PublishStreamRequest{StreamId: "s", Messages: messages}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stream.Receive(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := stream.CloseRequest(); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.CloseResponse(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange(raw("dev-1", telemetry))
+	close(rest)
+	for range streams - 1 { // more than one may have been refused
+		if got := <-ended; !strings.Contains(got, `"code":"invalid_argument"`) && !strings.Contains(got, `"code":"unavailable"`) {
+			t.Errorf("a slow stream ends with %q, want its message found invalid", got)
+		}
+	}
+	var large []*telemetryv1.PublishMessage
+	for range 7 << 20 / edge.MaxPayloadBytes {
+		large = append(large, raw("dev-1", padded(edge.MaxPayloadBytes)))
+	}
+	for range 4 {
+		exchange(large...)
+	}
+}
+
+// slowStream sends a message of nothing, the last byte of it once rest is closed, and
+// returns what the server says when it has ended the call.
+func (b *bench) slowStream(ctx context.Context, size int, rest chan struct{}) string {
+	reader, writer := io.Pipe()
+	defer reader.Close()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols}
+	defer transport.CloseIdleConnections()
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+telemetryv1connect.TelemetryServicePublishStreamProcedure, reader)
+	if err != nil {
+		return err.Error()
+	}
+	post.Header.Set("Content-Type", "application/connect+proto")
+	go func() {
+		message := make([]byte, 5+size)
+		binary.BigEndian.PutUint32(message[1:], uint32(size))
+		_, _ = writer.Write(message[:len(message)-1])
+		<-rest
+		_, _ = writer.Write(message[len(message)-1:])
+		_ = writer.Close()
+	}()
+	response, err := transport.RoundTrip(post)
+	if err != nil {
+		return err.Error()
+	}
+	defer response.Body.Close()
+	said, err := io.ReadAll(response.Body)
+	return fmt.Sprintf("%s %v", said, err)
 }

@@ -180,12 +180,16 @@ func (t *telemetryService) answer(ctx context.Context, stream *connect.BidiStrea
 // receive reads a stream until it ends. The handler's return makes a pending
 // Receive fail, so the goroutine ends with the call.
 func (t *telemetryService) receive(ctx context.Context, stream *connect.BidiStream[telemetryv1.PublishStreamRequest, telemetryv1.PublishStreamResponse], waiting chan<- unanswered) error {
+	body := streamBodyOf(ctx)
 	for {
 		request, err := stream.Receive()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+		if err := body.arrived(request); err != nil {
 			return err
 		}
 		if err := refuseTTL(request.GetTtl() != nil); err != nil {
@@ -195,6 +199,7 @@ func (t *telemetryService) receive(ctx context.Context, stream *connect.BidiStre
 		if err != nil {
 			return err
 		}
+		body.share.release() // what the queue has taken it bounds itself
 		select {
 		case waiting <- unanswered{request, answers}:
 		case <-ctx.Done():
