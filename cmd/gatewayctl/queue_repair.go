@@ -79,6 +79,9 @@ func (a *application) showRepair(done *gateway.Repaired) {
 	if done.CursorsLost {
 		out.row("note", "where a sink was is lost: sinks that are new get everything again")
 	}
+	if done.SetsLost > 0 {
+		out.row("note", "which sinks some messages were meant for is lost: all that were served then get them")
+	}
 	if done.Unreadable > 0 {
 		out.row("note", fmt.Sprintf("the disk did not give back %d pages: look at dmesg", done.Unreadable))
 	}

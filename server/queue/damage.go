@@ -64,7 +64,7 @@ func repairAndOpen(ctx context.Context, settings Settings, observer *observe.Obs
 	}
 	if err == nil {
 		observer.Log.Error("rows of the queue's file were damaged, and were mended in place: no message is lost", "error", why.Error(),
-			"messages", report.Records, "dead_letters", report.DeadLetters, "everything_is_sent_again", report.CursorsLost,
+			"messages", report.Records, "dead_letters", report.DeadLetters, "everything_is_sent_again", report.CursorsLost, "sent_to_more_sinks", report.SetsLost > 0,
 			"hint", "look at the disk; docs/runbooks/damaged-queue.md")
 	} else if !errors.Is(err, queuefile.ErrNotMended) {
 		return nil, fmt.Errorf("mend a damaged file (%w): %w", why, err)
@@ -84,7 +84,7 @@ func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer
 	}
 	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
 		"error", why.Error(), "salvage_error", failure, "kept", old.Kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
-		"everything_is_sent_again", report.CursorsLost, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
+		"everything_is_sent_again", report.CursorsLost, "sent_to_more_sinks", report.SetsLost > 0, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
 		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
 	reportRemoved(old, observer)
 	return nil

@@ -19,6 +19,7 @@ type Salvaged struct {
 	Lost        int64    `json:"lost"` // records that some sink was still owed, and that are gone
 	Sinks       []string `json:"sinks"`
 	CursorsLost bool     `json:"cursors_lost"`     // a sink's row is gone: sinks that are new get everything again
+	SetsLost    int      `json:"sets_lost"`        // sets of sinks that records name and whose rows are gone
 	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
 	Complete    bool     `json:"complete"`         // for all that the old file says of itself, nothing of it is missing
 	Fault       error    `json:"-"`                // of the program, which has left out a page
@@ -111,6 +112,7 @@ type rebuild struct {
 	sinks   []*sinkCount // in order of id
 	sets    map[uint32][]edge.SinkID
 	lastSet uint32
+	uses    map[uint32]setUse // of sets that are lost
 	head    edge.Position
 	lost    int64 // records at positions that some sink had not decided
 	apart   int64 // of these, in quarantine before
@@ -218,38 +220,6 @@ func (r *rebuild) dropStale(conn *sqlite.Conn) error {
 		return err
 	}
 	return conn.Exec("DELETE FROM frame WHERE id < ?", keep)
-}
-
-// count reads every frame once.
-func (r *rebuild) count(conn *sqlite.Conn) error {
-	return conn.Query(SelectFrames+" ORDER BY id", func(row sqlite.Row) error {
-		frame, err := r.decoder.DecodeStored(ReadFrame(row))
-		if err != nil {
-			return fmt.Errorf("a frame changed after it was read: %w", err)
-		}
-		r.report.Records += int64(len(frame.Records))
-		for i := range frame.Records {
-			r.lastSet = max(r.lastSet, frame.Owed[i])
-			for _, sink := range r.sinks {
-				sink.add(frame.First+edge.Position(i), r.members(frame.Owed[i]))
-			}
-		}
-		r.head = frame.End() - 1
-		return nil
-	})
-}
-
-// members returns the sinks of a set. Records whose set is lost are owed to every
-// sink: what arrives where nobody asked for it is better than what is lost.
-func (r *rebuild) members(number uint32) []edge.SinkID {
-	set, known := r.sets[number]
-	if !known {
-		for _, sink := range r.sinks {
-			set = append(set, sink.ID)
-		}
-		r.sets[number] = set
-	}
-	return set
 }
 
 func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
@@ -360,15 +330,6 @@ func (r *rebuild) undecided() edge.Position {
 		return 0
 	}
 	return first
-}
-
-func (r *rebuild) writeSets(conn *sqlite.Conn) error {
-	for number := uint32(1); number <= r.lastSet; number++ {
-		if err := InsertSet(conn, int64(number), FormatSinks(r.members(number))); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // writeLedger writes totals that follow from positions, and a new log.
