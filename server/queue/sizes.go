@@ -172,6 +172,11 @@ func (s *sizes) known() bool {
 // beyond returns the position below which lies what exceeds a number of bytes,
 // counted down from an end. So many bytes, and at most a segment more, are from
 // there on. 0 is nothing, or not known.
+//
+// A start measures anew, and its segments may begin elsewhere: what the process before
+// had given up within its last 50 ms, and not saved, may be on the other side of the
+// position by a segment. It is delivered then, though later records of its device may
+// have arrived before the crash.
 func (s *sizes) beyond(end edge.Position, limit int64) edge.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
