@@ -123,6 +123,9 @@ func (r *rig) noteCrash() {
 	if r.gateway.Process() == nil {
 		return
 	}
+	// What the dead gateway had sent belongs to its own life, however late the
+	// receiver is with it.
+	harness.Must(r.t, harness.AwaitReceived(harness.Within(r.t, patience), r.address))
 	files, err := filepath.Glob(filepath.Join(r.gateway.OutDir(), "*", "*.ndjson"))
 	harness.Must(r.t, err)
 	crash := verify.Crash{}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"combotto.io/gateway/test/acklog"
@@ -159,6 +160,24 @@ func ReadCount(ctx context.Context, address string) (Count, error) {
 	}
 	defer response.Body.Close()
 	return count, json.NewDecoder(response.Body).Decode(&count)
+}
+
+// AwaitReceived waits until a receiver that writes has written what senders that
+// are gone had sent. One that is not there has nothing left to write.
+func AwaitReceived(ctx context.Context, address string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address, nil)
+	if err != nil {
+		return err
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("wait until only we are connected to the receiver: %w", err)
+	}
+	return response.Body.Close()
 }
 
 func (b *Binaries) startReceiver(ctx context.Context, address, log string, args ...string) (*Process, error) {

@@ -8,6 +8,9 @@
 // came, with spaces between. The answer, 204, follows the write, so that what was answered is in the file, whoever dies
 // next. It prints "ready" and runs until it is killed.
 //
+// GET is answered once nobody else is connected. When the sender is dead, what it
+// had sent is in the file by then: a busy receiver may be late with it.
+//
 // Without --out it keeps nothing and only counts, so that it takes as little as
 // possible of the machine that a benchmark measures:
 //
@@ -45,31 +48,39 @@ func main() {
 }
 
 func run(addr, out string, mark int64) error {
-	var handler http.Handler = &counter{mark: mark}
+	server := &http.Server{Handler: &counter{mark: mark}, ReadHeaderTimeout: time.Minute}
 	if out != "" {
 		file, err := os.OpenFile(out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
 		}
-		handler = &recorder{file: file}
+		recorder := &recorder{file: file, callers: newCallers()}
+		server.Handler, server.ConnState = recorder, recorder.callers.count
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
 	fmt.Println("ready")
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	return server.Serve(listener)
 }
 
 // recorder answers requests one after the other where it writes, so that lines
 // never mix.
 type recorder struct {
+	callers *callers
+
 	mu   sync.Mutex
 	file *os.File
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if request.Method == http.MethodGet {
+		if err := r.callers.awaitOne(request.Context()); err == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+		return
+	}
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
