@@ -53,7 +53,7 @@ func (a *application) rootCommand() *cobra.Command {
 		Short: "Look into a running gateway and repair what did not arrive",
 		Long: `Look into a running gateway and repair what did not arrive.
 
-Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a check found something (status, ledger verify, queue verify).`,
+Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a check found something (status, ledger verify, queue verify, and queue repair without --yes).`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -10,7 +10,7 @@ import (
 // sample is how the queue was at one moment.
 type sample struct {
 	at       time.Time
-	held     float64 // bytes of frames that cannot be removed; see committer.held
+	held     float64 // bytes of frames that cannot be removed; see space.held
 	accepted float64 // records ever
 	sinks    []sinkSample
 }

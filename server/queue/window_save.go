@@ -13,7 +13,7 @@ import (
 // The window is saved device by device: one that has changed waits in the dirty
 // list, and commits take a few from its head. A start loads the rows and reads
 // the frames from the first change that no row holds. What a row holds is in
-// device_row.go.
+// window_row.go of package queuefile.
 
 // windowSave is what one commit saves of the window.
 type windowSave struct {

@@ -21,7 +21,7 @@ var (
 	first = flag.Uint64("first", 1, "the first of them")
 )
 
-// TestSim runs seeds, half of the processors' number at a time.
+// TestSim runs seeds, as many at a time as there are processors.
 func TestSim(t *testing.T) {
 	if *one > 0 {
 		report := sim.Run(t, *one)
