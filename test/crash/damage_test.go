@@ -129,12 +129,16 @@ func (r *rig) spoil(spoil spoiling) {
 
 func (r *rig) queueFile() string { return filepath.Join(r.gateway.DataDir(), "queue.db") }
 
-// byHand works on the file, and leaves no WAL beside it.
+// byHand works on the file, and leaves no WAL beside it, nor the mark by which a
+// start would notice that: everything was moved.
 func (r *rig) byHand(work func(db *sql.DB) error) {
 	r.t.Helper()
 	db, err := sql.Open("sqlite", r.queueFile())
 	harness.Must(r.t, err)
 	harness.Must(r.t, errors.Join(work(db), db.Close()))
+	if err := os.Remove(r.queueFile() + "-running"); !errors.Is(err, fs.ErrNotExist) {
+		harness.Must(r.t, err)
+	}
 }
 
 // spoilFrame flips a bit of a frame that waits for the sink that is away.
