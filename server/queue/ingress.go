@@ -8,19 +8,17 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-const ingressMax = 10_000 // refused messages; their bytes are bounded, too
+const (
+	ingressMax      = 10_000
+	ingressBytesMax = 64 << 20
+)
 
 // ingressKept is how many messages refused at the door are kept, and what they
 // take. The newest stay.
 type ingressKept struct{ letters, bytes int64 }
 
-// exceeds reports whether some have to go.
-func (k ingressKept) exceeds(bytesMax int64) bool {
-	return k.letters > ingressMax || k.bytes > bytesMax
-}
-
 // keep stores refused messages and evicts the oldest ones beyond the bound.
-func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesMax int64, totals *totals) error {
+func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, totals *totals) error {
 	totals.deaths = maps.Clone(totals.deaths)
 	for i := range letters {
 		letter := &letters[i]
@@ -32,8 +30,8 @@ func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesM
 		totals.Refused = int64(letter.Position)
 		countDeath(totals.deaths, letter.Reason, 1, 1)
 	}
-	for k.exceeds(bytesMax) {
-		if err := k.evict(conn, bytesMax, totals); err != nil {
+	for k.letters > ingressMax || k.bytes > ingressBytesMax {
+		if err := k.evict(conn, totals); err != nil {
 			return err
 		}
 	}
@@ -41,10 +39,10 @@ func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesM
 }
 
 // evict removes some of the oldest.
-func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals) error {
+func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
 	var last int64
 	err := conn.Query("SELECT position, length(body), reason FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
-		if !k.exceeds(bytesMax) {
+		if k.letters <= ingressMax && k.bytes <= ingressBytesMax {
 			return sqlite.ErrStop
 		}
 		last = row.Int(0)

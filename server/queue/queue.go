@@ -228,7 +228,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, bounds bounds, reserve *queuefile.Reserve) *Queue {
 	return &Queue{
 		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
-		intake: newIntake(int(bounds.pending)), window: newWindow(int(bounds.window)), sets: newOwedSets(),
+		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
 		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan flush), auditing: make(chan struct{}, 1),
 		damaged: make(chan damageReport), counting: make(chan struct{}, 1), broken: make(chan error, 1), closed: make(chan struct{}),
 		backups: backups{ended: make(chan struct{})},
