@@ -31,18 +31,19 @@ import (
 func TestQueue_Model(t *testing.T) {
 	t.Parallel()
 	total := &tally{counts: map[string]int{}}
+	folders := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		var caught any
-		synctest.Test(t, func(t *testing.T) {
-			defer func() { caught = recover() }() // rapid fails by panicking in its own goroutine
-			m := newMachine(rt, t.TempDir(), total)
+		rapid.SyncTest(rt, func(rt *rapid.T) {
+			folder, err := os.MkdirTemp(folders, "")
+			if err != nil {
+				rt.Fatal(err)
+			}
+			rt.Cleanup(func() { _ = os.RemoveAll(folder) }) // there may be thousands
+			m := newMachine(rt, folder, total)
 			defer m.stop()
 			rt.Repeat(map[string]func(*rapid.T){"step": m.step, "": m.check})
 			m.checkEverything(rt)
 		})
-		if caught != nil {
-			panic(caught)
-		}
 	})
 	total.print(t)
 }
