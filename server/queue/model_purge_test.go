@@ -111,6 +111,14 @@ func (m *machine) catchUp(lane *modelLane, state *modelState, sink *edge.SinkSta
 	return nil
 }
 
+// expired counts what was given up by a limit, for all sinks.
+func (m *model) expired() (count int64) {
+	for _, lane := range m.lanes {
+		count += lane.count(edge.Expired)
+	}
+	return count
+}
+
 // observe finds out what was given up since the last look, and judges it.
 func (m *machine) observe(t *rapid.T) edge.QueueStats {
 	synctest.Wait()
