@@ -107,11 +107,21 @@ func (a *application) showDeadLetter(ctx context.Context, id string) error {
 	}
 	out.row("attempts", attempts)
 	out.row("died", moment(letter.GetCreateTime()))
-	out.row("requeued", fmt.Sprintf("%s, %d times before", yesNo(letter.GetRequeued()), letter.GetRequeueCount()))
+	out.row("requeued", requeuedText(letter))
 	describeRecord(out, letter.GetRecord(), letter.GetPayload())
 	out.flush()
 	a.printAttempts(letter.GetAttempts())
 	return nil
+}
+
+// requeuedText says how often a letter was requeued where the gateway tells: 0 may
+// be one that does not count.
+func requeuedText(letter *dlqv1.DeadLetter) string {
+	text := yesNo(letter.GetRequeued())
+	if count := letter.GetRequeueCount(); count > 0 {
+		text += fmt.Sprintf(", %d times before", count)
+	}
+	return text
 }
 
 // requeue is what dlq requeue was asked for.

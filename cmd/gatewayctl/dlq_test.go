@@ -55,7 +55,7 @@ func TestDLQ_Show(t *testing.T) {
 		reply        bad unit
 		attempts     2, the first failed at 2026-11-22T18:00:01.123Z, the last at 2026-11-22T18:00:03.123Z
 		died         2026-11-22T18:00:04.123Z
-		requeued     no, 0 times before
+		requeued     no
 		message      019a1b2c-3d4e-7f00-8a1b-2c3d4e5f6a7b
 		device       dev-1
 		identity     boot a91f, sequence 42
@@ -65,6 +65,11 @@ func TestDLQ_Show(t *testing.T) {
 		STARTED                   SINK       TRY  OUTCOME  STATUS  TOOK  BATCH  REPLY
 		2026-11-22T18:00:01.123Z  analytics  1    busy     503     12ms  40     over\x1b[2Jloaded
 	`)}, trimmed(command(t, &fakeGateway{letters: letters(1)}, "", "dlq", "show", "2-1")))
+	counted := letters(1)
+	counted[0].RequeueCount = 2
+	if shown := command(t, &fakeGateway{letters: counted}, "", "dlq", "show", "2-1"); !strings.Contains(shown.Stdout, "no, 2 times before\n") {
+		t.Errorf("got %s", shown.Stdout)
+	}
 	expect(t, result{Code: exitFailed, Stderr: text(`
 		gatewayctl: not_found: no dead letter of this id
 		  hint: gatewayctl dlq list shows the ids; one that was requeued and delivered is gone
