@@ -87,7 +87,7 @@ var owners = map[string][]string{
 	"github.com/mochi-mqtt/":       {"server/broker"},
 	"github.com/eclipse/paho":      {"server/fleet"},
 	"modernc.org/":                 {"server/sqlite", "server/sqlite/simdisk"},
-	"database/sql":                 {"server/sqlite", "server/queue"},
+	"database/sql":                 {"server/sqlite"},
 	"github.com/prometheus/":       {"server/observe"},
 	"go.opentelemetry.io/otel/sdk": {"server/observe"},
 	"github.com/knadh/koanf":       {"server/config"},

@@ -19,12 +19,8 @@ const (
 	lockFile  = "gateway.lock"
 )
 
-// What operations on files tell; see package queuefile.
-type (
-	Verification = queuefile.Verification
-	Repaired     = queuefile.Repaired
-	Restored     = queuefile.Restored
-)
+// Repaired is what a repair tells; see package queuefile.
+type Repaired = queuefile.Repaired
 
 // Offline is the queue of a gateway that does not run: the one of a data folder,
 // or a copy of one anywhere else. As long as it is open no gateway starts on it.

@@ -34,15 +34,6 @@ func (e *Error) IsCorrupt() bool {
 	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 }
 
-// IsUnreadable reports whether the disk did not give back what was asked for.
-func (e *Error) IsUnreadable() bool {
-	switch e.Code {
-	case sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA:
-		return true
-	}
-	return false
-}
-
 // IsContent reports whether the content of the file may be the reason, rather
 // than rights, locks, memory, room, or a disk that fails.
 func (e *Error) IsContent() bool {

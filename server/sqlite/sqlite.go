@@ -34,11 +34,11 @@ import (
 type Settings struct {
 	Path       string // of the database file; its folder is made when it is missing
 	Migrations *Migrations
-	Readers    int  // connections that may read at the same time; 0 is 4
 	Disk       Disk // where the file lives; zero is the operating system's
 }
 
-const readersDefault = 4
+// readersMax is how many connections may read at the same time.
+const readersMax = 4
 
 // DB is an open database file.
 //
@@ -70,9 +70,6 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	// the driver stays with POSIX locks.
 	_, _ = sqlite.OFDLocking(true)
 
-	if settings.Readers == 0 {
-		settings.Readers = readersDefault
-	}
 	path, err := filepath.Abs(settings.Path)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -94,8 +91,8 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
-	db := &DB{path: path, disk: settings.Disk, reading: roleReader, gone: gone, writer: make(chan *Conn, 1), readers: make(chan *Conn, settings.Readers), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
-	for range settings.Readers {
+	db := &DB{path: path, disk: settings.Disk, reading: roleReader, gone: gone, writer: make(chan *Conn, 1), readers: make(chan *Conn, readersMax), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
+	for range readersMax {
 		db.readers <- nil
 	}
 	if err := db.connect(ctx, settings.Migrations, frames); err != nil {

@@ -18,7 +18,6 @@ const (
 	walSumAt       = 24
 	frameSaltsAt   = 8 // in the header of a frame
 	frameSumAt     = 16
-	saltsBytes     = 8
 	walBufferBytes = 1 << 20
 )
 

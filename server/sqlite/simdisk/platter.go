@@ -102,13 +102,6 @@ func (p *platter) unsynced() int {
 	return count
 }
 
-func (p *platter) flip(number int, bit int64) {
-	file := p.files[number]
-	if bit/8 < int64(len(file.synced)) {
-		file.synced[bit/8] ^= 1 << (bit % 8)
-	}
-}
-
 // crash returns the files that a power cut leaves.
 func (p *platter) crash(survives Survival, random *rand.Rand) map[string][]byte {
 	if survives == AnySurvival {

@@ -17,7 +17,7 @@
 // the files afterwards is the next process. [Disk.Inject] makes single calls fail.
 //
 // All choices come from the seed of the disk. SQLite's own random numbers, which
-// the salts of a WAL are made of, belong to the process: see [SeedSQLite].
+// the salts of a WAL are made of, belong to the process and are not repeatable.
 //
 // Disks are independent of each other, and a Disk is safe for concurrent use. It
 // works inside testing/synctest: whatever waits, waits on package time.
@@ -201,21 +201,6 @@ func (d *Disk) Content(path string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
 	}
 	return slices.Clone(n.data), nil
-}
-
-// FlipBit inverts one bit of a file, in memory and on the platter, as a medium
-// does that wears out. It reports whether the file has that bit.
-func (d *Disk) FlipBit(path string, bit int64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.names[path]
-	if n == nil || bit < 0 || bit/8 >= int64(len(n.data)) {
-		return false
-	}
-	n.data[bit/8] ^= 1 << (bit % 8)
-	d.platter.flip(n.number, bit)
-	d.fired["bit flipped at rest"]++
-	return true
 }
 
 // Fired says how often each kind of fault has struck.

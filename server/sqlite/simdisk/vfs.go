@@ -132,13 +132,3 @@ func (p *process) unregister() {
 	}
 	processes.remove(p.key)
 }
-
-// SeedSQLite makes SQLite's random numbers repeatable. They belong to the whole
-// process, so nothing else may draw from them while it matters.
-func SeedSQLite(seed uint32) {
-	tls := libc.NewTLS()
-	defer tls.Close()
-	arguments := libc.NewVaList(int32(seed|1), uintptr(0)) // 0 would mean random
-	defer libc.Xfree(tls, arguments)
-	sqlite3.Xsqlite3_test_control(tls, sqlite3.SQLITE_TESTCTRL_PRNG_SEED, arguments)
-}
