@@ -8,23 +8,34 @@ import (
 
 // checkpointer moves the WAL to the database file. Beside a committer that never
 // pauses a checkpoint cannot catch up, and the WAL is used from its beginning
-// again only when everything has been moved. So at the hard bound the committer
-// moves the rest itself, which is little by then.
+// again only when everything has been moved. So the committer moves the rest
+// itself: as soon as a checkpoint beside it has ended, when that is little, and at
+// the hard bound at the latest. A WAL that is used again does not grow, and a
+// commit that makes its file longer takes half as long again, because the file
+// system has its own commit to make then.
 type checkpointer struct {
-	db         *sqlite.DB
-	soft, hard int64
+	db                 *sqlite.DB
+	soft, hard, little int64
 
 	request chan struct{}
-	failed  chan error
+	ended   chan error    // of the checkpoint that was requested; never full, because one is requested at a time
 	halted  chan struct{} // closed when a write has failed: nothing may be moved any more
 
 	// Only the committer touches these.
+	beside   bool  // one was requested and has not ended
 	appended int64 // since the last request
 	length   int64 // of the WAL, at most
 }
 
+// littleShare is how much of the soft bound the committer moves at once, with
+// everybody waiting: 2 MiB at most.
+const littleShare = 8
+
 func newCheckpointer(db *sqlite.DB, soft, hard int64) *checkpointer {
-	return &checkpointer{db: db, soft: soft, hard: hard, request: make(chan struct{}, 1), failed: make(chan error, 1), halted: make(chan struct{})}
+	return &checkpointer{
+		db: db, soft: soft, hard: hard, little: soft / littleShare,
+		request: make(chan struct{}, 1), ended: make(chan error, 1), halted: make(chan struct{}),
+	}
 }
 
 // run is the goroutine beside the committer.
@@ -35,12 +46,8 @@ func (c *checkpointer) run() {
 			return
 		default:
 		}
-		if _, err := c.db.Checkpoint(); err != nil {
-			select {
-			case c.failed <- err:
-			default: // the committer has not heard of the last failure yet
-			}
-		}
+		_, err := c.db.Checkpoint()
+		c.ended <- err
 	}
 }
 
@@ -54,11 +61,22 @@ func (c *checkpointer) wrote(bytes int64) error {
 	case c.length >= c.hard:
 		_, err := c.now()
 		return err
-	case c.appended >= c.soft:
-		c.appended = 0
+	case c.appended >= c.soft && !c.beside:
+		c.appended, c.beside = 0, true
 		nudge(c.request)
 	}
 	return nil
+}
+
+// finish is told how the checkpoint beside the committer has ended, and moves what
+// was added meanwhile when that is little.
+func (c *checkpointer) finish(err error) error {
+	c.beside = false
+	if err != nil || c.appended > c.little {
+		return err
+	}
+	_, err = c.now()
+	return err
 }
 
 // now moves what is left, and reports whether it could move all of it. When a

@@ -102,8 +102,8 @@ func (c *committer) run(ctx context.Context, assembled <-chan *group, committed 
 			c.mergeFrames(result)
 		case <-rounds.C:
 			c.maintain()
-		case err := <-c.checkpointer.failed:
-			_ = c.writeFailed(err) // nobody waits for an answer
+		case err := <-c.checkpointer.ended:
+			c.finishCheckpoint(err)
 		case err := <-c.q.broken:
 			c.fail(err)
 		case <-stop:

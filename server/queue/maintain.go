@@ -52,6 +52,17 @@ func (c *committer) maintain() {
 	c.mergeNext()
 }
 
+// finishCheckpoint lets the WAL be used from its beginning again. After a write
+// that failed nothing may be moved: what the disk has of the WAL is not known.
+func (c *committer) finishCheckpoint(err error) {
+	if c.failed != nil {
+		return
+	}
+	if err := c.checkpointer.finish(err); err != nil {
+		_ = c.writeFailed(err) // nobody waits for an answer
+	}
+}
+
 // reopen finds out whether the disk has room again after a write that found
 // none. By now a transaction has removed what could go.
 func (c *committer) reopen() {
