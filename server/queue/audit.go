@@ -21,7 +21,7 @@ func (q *Queue) VerifyLedger(ctx context.Context) (edge.Ledger, error) {
 	case <-ctx.Done():
 		return edge.Ledger{}, fmt.Errorf("verify the ledger: somebody else does: %w", ctx.Err())
 	}
-	if err := q.save(ctx, saveSome); err != nil && edge.AsError(err).Code != edge.Full {
+	if err := unlessFull(q.save(ctx, saveSome)); err != nil {
 		return edge.Ledger{}, fmt.Errorf("verify the ledger: %w", err)
 	}
 	recount, err := queuefile.CountFile(ctx, q.readGently, q.decoder)

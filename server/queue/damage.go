@@ -149,8 +149,7 @@ func (q *Queue) read(ctx context.Context, look func(conn *sqlite.Conn) error) er
 // error may come from the disk and be gone with a restart, so nothing is moved
 // now; the next start looks at everything.
 func (q *Queue) readFailed(err error) error {
-	failure, ok := errors.AsType[*sqlite.Error](err)
-	if ok && failure.IsCorrupt() || errors.Is(err, queuefile.ErrRow) {
+	if isCorrupt(err) {
 		select {
 		case q.broken <- err:
 		default: // the first failure is on its way already
@@ -159,24 +158,26 @@ func (q *Queue) readFailed(err error) error {
 	return err
 }
 
+// isCorrupt reports whether an error says that something in the file makes no sense.
+func isCorrupt(err error) bool {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	return ok && failure.IsCorrupt() || errors.Is(err, queuefile.ErrRow)
+}
+
 // explain checks that positions from a sink's cursor on, which are in no frame, are
 // known to be gone: they are in quarantine, or lie in front of all frames, where
 // retention removes what no sink waits for. Otherwise the file has lost them.
 func (q *Queue) explain(ctx context.Context, a *account, gap queuefile.Span) error {
 	inside, anywhere := false, false // positions are missing among the frames; or, perhaps, in front of them
 	err := q.read(ctx, func(conn *sqlite.Conn) error {
-		front := edge.Position(0)
-		if _, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) }); err != nil {
+		front, err := oldestStored(conn)
+		if err != nil {
 			return err
 		}
 		if front == 0 {
 			front = gap.End
 		}
-		var apart queuefile.Spans
-		err := conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 AND position < ?", func(row sqlite.Row) error {
-			apart.Add(queuefile.Span{First: edge.Position(row.Int(0)), End: edge.Position(row.Int(0) + row.Int(1))})
-			return nil
-		}, int64(gap.End))
+		apart, err := queuefile.QuarantinedSpans(conn)
 		behind := queuefile.Span{First: max(gap.First, front), End: gap.End}
 		inside = behind.First < behind.End && !apart.Contains(behind)
 		anywhere = !apart.Contains(gap)
@@ -199,8 +200,7 @@ func (a *account) needs(position edge.Position) bool {
 
 // suspect lets the next start look at the whole file, when it may be damaged.
 func (c *committer) suspect(why error) {
-	failure, ok := errors.AsType[*sqlite.Error](why)
-	if (!ok || !failure.IsCorrupt()) && !errors.Is(why, queuefile.ErrRow) {
+	if !isCorrupt(why) {
 		return
 	}
 	if err := queuefile.MarkSuspect(c.q.settings.Disk, c.q.settings.Path, why); err != nil {

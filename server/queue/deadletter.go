@@ -42,9 +42,8 @@ func (q *Queue) DeadLetter(ctx context.Context, key edge.DeadLetterKey) (edge.De
 }
 
 func (q *Queue) readLetters(ctx context.Context, query string, arguments ...any) ([]edge.DeadLetter, error) {
-	// A death is known to its reader as soon as it was settled. On a full disk what
-	// is stored can still be read.
-	if err := q.flush(ctx); err != nil && edge.AsError(err).Code != edge.Full {
+	// A death is known to its reader as soon as it was settled.
+	if err := unlessFull(q.flush(ctx)); err != nil {
 		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
 	var found []edge.DeadLetter
@@ -109,7 +108,7 @@ func (q *Queue) RequeueKeys(ctx context.Context, keys []edge.DeadLetterKey, vali
 			case waiting:
 				continue
 			}
-			if err := conn.Exec("UPDATE dead SET requeued = 1 WHERE sink = ? AND position = ?", int64(key.Sink), int64(key.Position)); err != nil {
+			if err := queuefile.MarkRequeued(conn, key.Sink, key.Position); err != nil {
 				return err
 			}
 			requeued[key.Sink]++
@@ -160,7 +159,7 @@ func (q *Queue) RequeueMatching(ctx context.Context, filter edge.DeadLetterFilte
 			more, after = true, keys[len(keys)-1]
 			for _, key := range keys {
 				requeued[key.Sink]++
-				if err := conn.Exec("UPDATE dead SET requeued = 1 WHERE sink = ? AND position = ?", int64(key.Sink), int64(key.Position)); err != nil {
+				if err := queuefile.MarkRequeued(conn, key.Sink, key.Position); err != nil {
 					return err
 				}
 			}
@@ -252,6 +251,15 @@ func (q *Queue) flush(ctx context.Context) error {
 		return nil
 	}
 	return q.save(ctx, saveSettled)
+}
+
+// unlessFull drops the error of a flush that has found no room: on a full disk what is
+// stored can still be read.
+func unlessFull(err error) error {
+	if err != nil && edge.AsError(err).Code == edge.Full {
+		return nil
+	}
+	return err
 }
 
 // flush is a request to save so much, and who waits for it.

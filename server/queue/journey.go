@@ -47,7 +47,7 @@ func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Jou
 	}
 	// A death that is not saved yet would pass for a delivery. On a full disk it
 	// stays in memory, where account.state finds it.
-	if err := q.flush(ctx); err != nil && edge.AsError(err).Code != edge.Full {
+	if err := unlessFull(q.flush(ctx)); err != nil {
 		return edge.Journey{}, fmt.Errorf("read message: %w", err)
 	}
 	frame, err := q.frameAt(ctx, position)

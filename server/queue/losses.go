@@ -17,7 +17,7 @@ const whereLosses = ` WHERE id < ?1 AND (?2 = '' OR instr(?2, ',' || sink || ','
 // Losses returns the stretches that match the filter, newest first, older than
 // one with an id; 0 is before the newest. A stretch is extended for an hour.
 func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64, limit int) ([]edge.Loss, error) {
-	if err := q.flush(ctx); err != nil && edge.AsError(err).Code != edge.Full {
+	if err := unlessFull(q.flush(ctx)); err != nil {
 		return nil, fmt.Errorf("read losses: %w", err)
 	}
 	if before <= 0 {

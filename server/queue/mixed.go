@@ -58,8 +58,8 @@ func (q *Queue) countMixed(ctx context.Context, first edge.Position) (map[edge.S
 		}
 	}
 	front := edge.Position(0)
-	err = q.read(ctx, func(conn *sqlite.Conn) error {
-		_, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
+	err = q.read(ctx, func(conn *sqlite.Conn) (err error) {
+		front, err = oldestStored(conn)
 		return err
 	})
 	if err != nil || front == 0 || front > needed {

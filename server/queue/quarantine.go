@@ -305,10 +305,10 @@ func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *queuefile.Dama
 		return 0, nil
 	}
 	pending := max(0, a.Pending()-leased)
-	if set := uint32(row.Owed); !q.isMixed(row) {
+	if !q.isMixed(row) {
 		owed := int64(0)
 		for position := row.First; position < row.End(); position++ {
-			if !a.decided(position) && !a.leased.Contains(queuefile.Span{First: position, End: position + 1}) && a.owes(position, q.sets.sinks(set)) {
+			if !a.decided(position) && !a.leased.Contains(queuefile.Span{First: position, End: position + 1}) && a.owes(position, q.sets.sinks(uint32(row.Owed))) {
 				owed++
 			}
 		}
@@ -347,7 +347,7 @@ func (q *Queue) replayDamaged(row *queuefile.DamagedFrame) {
 	q.ledger.replace(totals)
 	for _, account := range q.registry.all() {
 		for position := max(account.Counted+1, row.First); position <= last; position++ {
-			if set := uint32(row.Owed); set == queuefile.OwedMixed || int(row.Owed) > q.sets.count() || account.owes(position, q.sets.sinks(set)) {
+			if q.isMixed(row) || account.owes(position, q.sets.sinks(uint32(row.Owed))) {
 				account.Owed++
 			}
 		}

@@ -182,9 +182,8 @@ func (q *Queue) checkEnd(conn *sqlite.Conn, counted edge.Position) error {
 // latest: a sink that waits for something, from its cursor on, and this start, behind
 // what was counted before. Retention has removed none of these.
 func (q *Queue) checkFront(conn *sqlite.Conn, counted edge.Position) error {
-	front := edge.Position(0)
-	found, err := conn.One("SELECT id FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
-	if err != nil || !found {
+	front, err := oldestStored(conn)
+	if err != nil || front == 0 {
 		return err
 	}
 	apart, err := queuefile.QuarantinedSpans(conn)

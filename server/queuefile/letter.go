@@ -74,6 +74,11 @@ func (l *Letter) Update(conn *sqlite.Conn) error {
 		l.Reason, l.Status, l.Excerpt, int64(l.Attempts), l.LastAt.UnixMicro(), history, int64(l.Sink), int64(l.Position))
 }
 
+// MarkRequeued gives a dead letter back to its sink.
+func MarkRequeued(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) error {
+	return conn.Exec("UPDATE dead SET requeued = 1 WHERE sink = ? AND position = ?", int64(sink), int64(position))
+}
+
 // DeleteLetter removes a dead letter, if there is one.
 func DeleteLetter(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) error {
 	return conn.Exec("DELETE FROM dead WHERE sink = ? AND position = ?", int64(sink), int64(position))
