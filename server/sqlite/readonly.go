@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"path/filepath"
 )
 
 // ErrReadOnly is returned by a write to a database that was opened to be looked
@@ -21,22 +20,15 @@ var ErrReadOnly = errors.New("database was opened to be read only")
 // some process has it open, with a [*SchemaError] when it is not of the newest
 // schema that the migrations make, and with a [*LinkError].
 func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
-	path, err := filepath.Abs(settings.Path)
+	path, err := locate(settings)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	if err := checkUnused(settings.Disk, path); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
-	}
-	if err := checkFile(settings.Disk, path); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, err
 	}
 	if _, err := settings.Disk.Size(path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	db := &DB{path: path, disk: settings.Disk, reading: roleInspector, writer: make(chan *Conn, 1), readers: make(chan *Conn, 1), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
+	db := newDB(path, settings.Disk, roleInspector, 1)
 	db.writer <- nil
-	db.readers <- nil
 	if err := db.checkSchema(ctx, settings.Migrations); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}

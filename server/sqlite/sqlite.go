@@ -70,15 +70,9 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	// the driver stays with POSIX locks.
 	_, _ = sqlite.OFDLocking(true)
 
-	path, err := filepath.Abs(settings.Path)
+	path, err := locate(settings)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	if err := checkUnused(settings.Disk, path); err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	if err := checkFile(settings.Disk, path); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, err
 	}
 	gone, err := findGone(settings.Disk, path)
 	if err != nil {
@@ -91,10 +85,8 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: make the WAL durable: %w", err)
 	}
-	db := &DB{path: path, disk: settings.Disk, reading: roleReader, gone: gone, writer: make(chan *Conn, 1), readers: make(chan *Conn, readersMax), closed: make(chan struct{}), checkpointing: make(chan struct{}, 1)}
-	for range readersMax {
-		db.readers <- nil
-	}
+	db := newDB(path, settings.Disk, roleReader, readersMax)
+	db.gone = gone
 	if err := db.connect(ctx, settings.Migrations, frames); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
@@ -102,6 +94,33 @@ func Open(ctx context.Context, settings Settings) (*DB, error) {
 		settings.Disk.Opened(db)
 	}
 	return db, nil
+}
+
+// locate returns the absolute path of a database which nobody else has open, and which
+// may be opened.
+func locate(settings Settings) (path string, err error) {
+	if path, err = filepath.Abs(settings.Path); err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	if err := checkUnused(settings.Disk, path); err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	if err := checkFile(settings.Disk, path); err != nil {
+		return "", fmt.Errorf("open database %s: %w", path, err)
+	}
+	return path, nil
+}
+
+// newDB makes a database with no connection but places for so many readers.
+func newDB(path string, disk Disk, reading role, readers int) *DB {
+	db := &DB{
+		path: path, disk: disk, reading: reading, writer: make(chan *Conn, 1), readers: make(chan *Conn, readers),
+		closed: make(chan struct{}), checkpointing: make(chan struct{}, 1),
+	}
+	for range readers {
+		db.readers <- nil
+	}
+	return db
 }
 
 func (db *DB) connect(ctx context.Context, migrations *Migrations, frames int64) error {
@@ -155,9 +174,9 @@ func name(disk Disk, path string, settings url.Values) string {
 }
 
 // Close checkpoints, removes the WAL and closes every connection. It waits for
-// those that are lent. Where a file was taken away ([DB.InPlace]) it removes nothing. After a failed write the process must end without it,
-// because a checkpoint would move pages whose sync has failed. A second call does
-// nothing.
+// those that are lent. Where a file was taken away ([DB.InPlace]) it removes nothing.
+// After a failed write the process must end without it, because a checkpoint would
+// move pages whose sync has failed. A second call does nothing.
 func (db *DB) Close() error {
 	if db.closing.Swap(true) {
 		return nil
