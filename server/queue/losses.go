@@ -33,7 +33,7 @@ func (q *Queue) Losses(ctx context.Context, filter edge.LossFilter, before int64
 		return conn.Query(queuefile.SelectStretches+whereLosses, func(row sqlite.Row) error {
 			s := queuefile.ReadStretch(row)
 			found = append(found, edge.Loss{
-				ID: s.ID, Sink: edge.SinkID(row.Int(11)), SinkName: q.nameOf(edge.SinkID(row.Int(11))), Kind: s.Kind, Reason: s.Reason, Actor: s.Actor, First: s.First, Last: s.Last,
+				ID: s.ID, Sink: s.Sink, SinkName: q.nameOf(s.Sink), Kind: s.Kind, Reason: s.Reason, Actor: s.Actor, First: s.First, Last: s.Last,
 				FirstReceived: s.FirstReceived, LastReceived: s.LastReceived, At: s.At, Count: s.Count, Devices: s.MostFirst(),
 			})
 			return nil

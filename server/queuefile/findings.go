@@ -3,6 +3,7 @@ package queuefile
 import (
 	"context"
 	"strings"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -232,9 +233,10 @@ func (c *carved) frame() bool {
 	if _, err := c.findings.decoder.decode(edge.Position(c.ID), int(count), body); err == nil {
 		return c.whole()
 	} else if c.reject(); c.Live && len(body) >= 2+checksumBytes {
-		stored := ReadFrame(c.row()) // found at 0 says that nobody has counted it, see countApart
-		c.findings.keep("INSERT OR IGNORE INTO quarantine VALUES(-1, ?, ?, ?, ?, ?, ?, ?, 0)", len(body),
-			c.ID, int64(stored.plausibleCount(0)), c.int("committed"), c.int("owed"), c.int("raw"), body, err.Error())
+		stored := ReadFrame(c.row())
+		stored.Count = stored.plausibleCount(0)
+		row := stored.quarantine(FrameSink, err, time.Time{})
+		c.findings.keep("INSERT OR IGNORE "+insertQuarantined, len(body), row.values()...)
 	}
 	return false
 }

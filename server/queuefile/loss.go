@@ -41,7 +41,8 @@ var DamagedReason = LossReason{Kind: edge.LossQuarantined, Reason: "damaged"}
 // one with the next commit.
 type Stretch struct {
 	LossReason
-	ID                          int64 // 0 while it is not stored
+	ID                          int64       // 0 while it is not stored
+	Sink                        edge.SinkID // that has lost them; said by Write
 	First, Last                 edge.Position
 	FirstReceived, LastReceived time.Time // zero when no record could be read
 	At                          time.Time // gateway time of the last of them
@@ -119,7 +120,7 @@ func (s *Stretch) MostFirst() []edge.DeviceLoss {
 	return named
 }
 
-// Write extends the stored stretch of the same hour, or begins one.
+// Write extends the stored stretch of the same hour and sink, or begins one.
 func (s *Stretch) Write(conn *sqlite.Conn, sink edge.SinkID) error {
 	stored, err := readStretch(conn, SelectStretches+" WHERE sink = ? AND kind = ? AND reason = ? AND actor = ? ORDER BY id DESC LIMIT 1",
 		int64(sink), int64(s.Kind), s.Reason, s.Actor)
@@ -128,11 +129,11 @@ func (s *Stretch) Write(conn *sqlite.Conn, sink edge.SinkID) error {
 	}
 	if stored != nil && stored.At.Truncate(lossExtended).Equal(s.At.Truncate(lossExtended)) {
 		stored.Join(s)
-		return stored.store(conn, sink)
+		return stored.store(conn)
 	}
 	begun := *s // the report itself is needed again when the transaction fails
-	begun.Devices = maps.Clone(s.Devices)
-	if err := begun.store(conn, sink); err != nil {
+	begun.Sink, begun.Devices = sink, maps.Clone(s.Devices)
+	if err := begun.store(conn); err != nil {
 		return err
 	}
 	return boundLosses(conn, lossesMax)
@@ -140,13 +141,13 @@ func (s *Stretch) Write(conn *sqlite.Conn, sink edge.SinkID) error {
 
 // boundLosses keeps at most so many rows, if there are two that can be joined.
 func boundLosses(conn *sqlite.Conn, most int64) error {
-	var rows, older, newer, sink int64
+	var rows, older, newer int64
 	if _, err := conn.One("SELECT count(*) FROM loss", func(row sqlite.Row) { rows = row.Int(0) }); err != nil || rows <= most {
 		return err
 	}
-	found, err := conn.One(`SELECT older.id, newer.id, older.sink FROM loss AS older JOIN loss AS newer
+	found, err := conn.One(`SELECT older.id, newer.id FROM loss AS older JOIN loss AS newer
 		ON newer.sink = older.sink AND newer.kind = older.kind AND newer.reason = older.reason AND newer.id > older.id
-		ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer, sink = row.Int(0), row.Int(1), row.Int(2) })
+		ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer = row.Int(0), row.Int(1) })
 	if err != nil || !found {
 		return err
 	}
@@ -162,7 +163,7 @@ func boundLosses(conn *sqlite.Conn, most int64) error {
 		second.Actor = severalActors
 	}
 	second.Join(first)
-	if err := second.store(conn, edge.SinkID(sink)); err != nil {
+	if err := second.store(conn); err != nil {
 		return err
 	}
 	return conn.Exec("DELETE FROM loss WHERE id = ?", older)
@@ -171,7 +172,7 @@ func boundLosses(conn *sqlite.Conn, most int64) error {
 // severalActors stands for the names in joined stretches.
 const severalActors = "several"
 
-func (s *Stretch) store(conn *sqlite.Conn, sink edge.SinkID) error {
+func (s *Stretch) store(conn *sqlite.Conn) error {
 	s.boundDevices(lossDevices)
 	devices, err := json.Marshal(s.Devices)
 	if err != nil {
@@ -181,12 +182,12 @@ func (s *Stretch) store(conn *sqlite.Conn, sink edge.SinkID) error {
 	if s.ID > 0 {
 		id = s.ID
 	}
-	return conn.Exec("INSERT OR REPLACE INTO loss VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", id, int64(sink), int64(s.Kind), s.Reason, s.Actor,
+	return conn.Exec("INSERT OR REPLACE INTO loss VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", id, int64(s.Sink), int64(s.Kind), s.Reason, s.Actor,
 		int64(s.First), int64(s.Last), unixMicro(s.FirstReceived), unixMicro(s.LastReceived), s.At.UnixMicro(), s.Count, string(devices))
 }
 
-// SelectStretches reads whole rows, the sink last.
-const SelectStretches = "SELECT id, kind, reason, actor, first, last, first_received, last_received, at, count, devices, sink FROM loss"
+// SelectStretches reads whole rows.
+const SelectStretches = "SELECT id, sink, kind, reason, actor, first, last, first_received, last_received, at, count, devices FROM loss"
 
 // readStretch reads the one row that a query yields, nil when it yields none.
 func readStretch(conn *sqlite.Conn, query string, arguments ...any) (found *Stretch, err error) {
@@ -198,12 +199,12 @@ func readStretch(conn *sqlite.Conn, query string, arguments ...any) (found *Stre
 // hide that something was lost.
 func ReadStretch(row sqlite.Row) *Stretch {
 	s := &Stretch{
-		ID: row.Int(0), LossReason: LossReason{Kind: edge.LossKind(row.Int(1)), Reason: row.Text(2), Actor: row.Text(3)},
-		First: edge.Position(row.Int(4)), Last: edge.Position(row.Int(5)),
-		FirstReceived: fromUnixMicro(row.Int(6)), LastReceived: fromUnixMicro(row.Int(7)), At: fromUnixMicro(row.Int(8)),
-		Count: row.Int(9),
+		ID: row.Int(0), Sink: edge.SinkID(row.Int(1)), LossReason: LossReason{Kind: edge.LossKind(row.Int(2)), Reason: row.Text(3), Actor: row.Text(4)},
+		First: edge.Position(row.Int(5)), Last: edge.Position(row.Int(6)),
+		FirstReceived: fromUnixMicro(row.Int(7)), LastReceived: fromUnixMicro(row.Int(8)), At: fromUnixMicro(row.Int(9)),
+		Count: row.Int(10),
 	}
-	if err := json.Unmarshal([]byte(row.Text(10)), &s.Devices); err != nil || s.Devices == nil {
+	if err := json.Unmarshal([]byte(row.Text(11)), &s.Devices); err != nil || s.Devices == nil {
 		s.Devices = map[edge.DeviceID]int64{Unnamed: s.Count}
 	}
 	return s

@@ -23,11 +23,41 @@ type DamagedFrame struct {
 	Reason error
 }
 
+// quarantined is a row of the table quarantine: a damaged frame or dead letter, or
+// positions that are in no frame. People look into the body; no function reads it.
+type quarantined struct {
+	sink        int64 // of a dead letter, or FrameSink
+	first       edge.Position
+	count       int64
+	committedAt time.Time // and what else is known of a frame
+	owed, raw   int64
+	body        []byte
+	reason      string
+	found       time.Time // zero when the ledger has not counted it; see countApart
+}
+
+const (
+	quarantineColumns = "sink, position, n, committed, owed, raw, body, reason, found"
+	insertQuarantined = "INTO quarantine(" + quarantineColumns + ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+// values are those of insertQuarantined.
+func (r *quarantined) values() []any {
+	return []any{r.sink, int64(r.first), r.count, r.committedAt.UnixMicro(), r.owed, r.raw, whole(r.body), r.reason, unixMicro(r.found)}
+}
+
+// quarantine returns the row for a frame, or for a dead letter as a frame of one record.
+func (f *StoredFrame) quarantine(sink int64, reason error, found time.Time) quarantined {
+	return quarantined{
+		sink: sink, first: f.First, count: int64(f.Count), committedAt: f.CommittedAt, owed: f.Owed, raw: f.Raw, body: f.Body,
+		reason: reason.Error(), found: found,
+	}
+}
+
 // Insert puts the frame, or the dead letter of a sink, into quarantine.
 func (r *DamagedFrame) Insert(conn *sqlite.Conn, sink int64, now time.Time) error {
-	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", sink, int64(r.First), int64(r.Count),
-		r.CommittedAt.UnixMicro(), r.Owed, r.Raw, whole(r.Body), r.Reason.Error(), now.UnixMicro())
-	if err != nil {
+	row := r.quarantine(sink, r.Reason, now)
+	if err := conn.Exec("INSERT OR REPLACE "+insertQuarantined, row.values()...); err != nil {
 		return fmt.Errorf("keep what is damaged at %d: %w", r.First, err)
 	}
 	return nil
@@ -35,9 +65,8 @@ func (r *DamagedFrame) Insert(conn *sqlite.Conn, sink int64, now time.Time) erro
 
 // insertHole names positions that are in no frame, and are not to be looked for.
 func insertHole(conn *sqlite.Conn, hole Span, reason string) error {
-	err := conn.Exec("INSERT OR REPLACE INTO quarantine VALUES(?, ?, ?, ?, 0, 0, x'', ?, ?)", int64(FrameSink), int64(hole.First), int64(hole.End-hole.First),
-		time.Time{}.UnixMicro(), reason, time.Now().UnixMicro())
-	if err != nil {
+	row := quarantined{sink: FrameSink, first: hole.First, count: int64(hole.End - hole.First), reason: reason, found: time.Now()}
+	if err := conn.Exec("INSERT OR REPLACE "+insertQuarantined, row.values()...); err != nil {
 		return fmt.Errorf("name what is not there from %d on: %w", hole.First, err)
 	}
 	return nil

@@ -13,8 +13,8 @@
 //
 // A row has one type, one list of columns in the order of the table, one function
 // that reads it, for a query as for a row that was carved out of a damaged page, and
-// the functions that store it. Rows of loss are read with their sink last; those of
-// quarantine are for people, and no function reads a whole one.
+// the functions that store it. What quarantine holds is for people: no function reads
+// a whole row.
 //
 // Beside the rows are the operations on a file that nobody works with: [Verify],
 // [Repair], [Compact], [BackupFile], [Restore]; and what a start needs to get to a

@@ -18,7 +18,10 @@ func TestRows_columns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for _, query := range []string{SelectLedger, SelectSinks, SelectFrames, SelectSets, SelectLetters, SelectDevices, "SELECT " + AttemptColumns + " FROM attempt"} {
+	for _, query := range []string{
+		SelectLedger, SelectSinks, SelectFrames, SelectSets, SelectLetters, SelectDevices, SelectStretches, "SELECT " + AttemptColumns + " FROM attempt",
+		"SELECT " + quarantineColumns + " FROM quarantine",
+	} {
 		text, table, _ := strings.Cut(strings.TrimPrefix(query, "SELECT "), " FROM ")
 		var want []string
 		err := db.Read(t.Context(), func(conn *sqlite.Conn) error {
