@@ -25,8 +25,8 @@ type mixedView struct {
 	backlogFrom edge.Position
 	settled     queuefile.Spans
 	pending     int64
-	elsewhere   int64
-	undecided   int64
+	elsewhere   int64 // pending in the frames that were counted, see countPiece
+	undecided   int64 // positions of the damaged frame
 }
 
 // countMixed reads the backlog, once for all sinks and piece by piece, while commits
@@ -83,9 +83,7 @@ func (q *Queue) viewMixed(row *queuefile.DamagedFrame) []mixedView {
 	var views []mixedView
 	for _, a := range q.registry.all() {
 		a.mu.Lock()
-		view := mixedView{
-			account: a, cursor: a.cursor, counted: a.Counted, start: a.start, backlogFrom: a.backlogFrom, settled: slices.Clone(a.settled), pending: a.Pending(),
-		}
+		view := a.view()
 		a.mu.Unlock()
 		for position := row.First; position < row.End(); position++ {
 			if !view.decided(position) {
@@ -95,6 +93,12 @@ func (q *Queue) viewMixed(row *queuefile.DamagedFrame) []mixedView {
 		views = append(views, view)
 	}
 	return views
+}
+
+func (a *account) view() mixedView {
+	return mixedView{
+		account: a, cursor: a.cursor, counted: a.Counted, start: a.start, backlogFrom: a.backlogFrom, settled: slices.Clone(a.settled), pending: a.Pending(),
+	}
 }
 
 func (v *mixedView) decided(position edge.Position) bool {
@@ -108,7 +112,8 @@ func (v *mixedView) owes(position edge.Position, sinks []edge.SinkID) bool {
 	return slices.Contains(sinks, v.account.id)
 }
 
-// countPiece counts some frames, and returns where the next piece begins.
+// countPiece counts what is pending in some frames, damaged ones left out, and returns
+// where the next piece begins.
 func (q *Queue) countPiece(conn *sqlite.Conn, views []mixedView, from edge.Position) (next edge.Position, ended bool, err error) {
 	frames, bytes := 0, 0
 	next, ended = from, true

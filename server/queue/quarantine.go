@@ -300,38 +300,28 @@ func (a *account) loseOrphan(position edge.Position, at time.Time) {
 
 // owedUndecided returns how many of the undecided positions of a damaged frame
 // the sink was owed.
-func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *queuefile.DamagedFrame, undecided, leased int64) (int64, error) {
+func (q *Queue) owedUndecided(conn *sqlite.Conn, a *account, row *queuefile.DamagedFrame, undecided, leased int64) (owed int64, err error) {
 	if undecided == 0 {
 		return 0, nil
 	}
-	pending := max(0, a.Pending()-leased)
 	if !q.isMixed(row) {
-		owed := int64(0)
 		for position := row.First; position < row.End(); position++ {
 			if !a.decided(position) && !a.leased.Contains(queuefile.Span{First: position, End: position + 1}) && a.owes(position, q.sets.sinks(uint32(row.Owed))) {
 				owed++
 			}
 		}
-		return min(owed, pending), nil
+		return min(owed, max(0, a.Pending()-leased)), nil
 	}
 	// The sets are in the damaged bytes. What is pending and in no other frame must
 	// have been in this one. That reads the backlog, and everything waits meanwhile:
 	// it is only done where countMixed could not, as at a start.
-	elsewhere := int64(0)
-	err := conn.Query(queuefile.SelectFrames+" WHERE id + n > ? AND id <> ? ORDER BY id", func(sqlRow sqlite.Row) error {
-		frame, err := q.decoder.DecodeStored(queuefile.ReadFrame(sqlRow))
-		if err != nil {
-			return nil // it is damaged too, and its turn comes
+	views := []mixedView{a.view()}
+	for next, ended := a.cursor, false; !ended; {
+		if next, ended, err = q.countPiece(conn, views, next); err != nil {
+			return 0, err
 		}
-		for i := range frame.Records {
-			position := frame.First + edge.Position(i)
-			if position <= a.Counted && !a.decided(position) && a.owes(position, q.sets.sinks(frame.Owed[i])) {
-				elsewhere++
-			}
-		}
-		return nil
-	}, int64(a.cursor), int64(row.First))
-	return min(undecided, max(0, a.Pending()-elsewhere-leased)), err
+	}
+	return min(undecided, max(0, a.Pending()-views[0].elsewhere-leased)), nil
 }
 
 // replayDamaged counts a damaged frame that the saved state does not cover, as
