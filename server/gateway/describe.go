@@ -85,7 +85,7 @@ func (g *gateway) describeSinks() (all []*sinkv1.Sink) {
 func (g *gateway) describeSettings(settings config.Sink) *sinkv1.SinkSettings {
 	shown := &sinkv1.SinkSettings{
 		Required: &settings.Required, Concurrency: uint32(settings.Concurrency), Batch: describeBatch(settings.Batch),
-		MaxLagBytes: uint64(limits(settings, g.queue.Limit()).MaxLagBytes),
+		MaxLagBytes: uint64(limits(settings, g.budget).MaxLagBytes),
 	}
 	if settings.TTL > 0 {
 		shown.Ttl = durationpb.New(time.Duration(settings.TTL))

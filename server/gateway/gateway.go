@@ -85,6 +85,7 @@ type gateway struct {
 
 	doors      *doors
 	health     *rpc.Health
+	budget     int64 // queue.max_bytes, which may be a share of the disk, in bytes; 0 is unlimited
 	queue      *queue.Queue
 	plan       *edge.Plan
 	sinks      *sinks
@@ -156,7 +157,7 @@ func (g *gateway) build(ctx context.Context) (err error) {
 	} else if err != nil {
 		return err
 	}
-	if g.sinks, err = openSinks(ctx, g.Config.Sinks, g.id, g.Build.Version, g.queue.Limit(), g.queue, g.observer); err != nil {
+	if g.sinks, err = openSinks(ctx, g.Config.Sinks, g.id, g.Build.Version, g.budget, g.queue, g.observer); err != nil {
 		return fmt.Errorf("open sinks: %w", err)
 	}
 	g.plan = edge.NewPlan(g.sinks.planned)
@@ -245,8 +246,8 @@ func brokerHealth() rpc.Part { return rpc.Part{Ready: true} }
 
 // openQueue opens queue.db in the data folder.
 func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
-	limit, err := capacity(g.Config.Queue.MaxBytes, g.Config.DataDir)
-	if err != nil {
+	var err error
+	if g.budget, err = capacity(g.Config.Queue.MaxBytes, g.Config.DataDir); err != nil {
 		return nil, err
 	}
 	known, err := g.folder.hadQueue()
@@ -254,9 +255,9 @@ func (g *gateway) openQueue(ctx context.Context) (*queue.Queue, error) {
 		return nil, err
 	}
 	opened, err := queue.Open(ctx, queue.Settings{
-		Path: QueuePath(g.Config.DataDir), Known: known, MaxBytes: limit,
+		Path: QueuePath(g.Config.DataDir), Known: known, MaxBytes: g.budget,
 		CommitInterval: g.Config.Queue.CommitInterval, RetentionDelivered: g.Config.Retention.Delivered,
-		RetentionDeliveredBytes: g.Config.Retention.DeliveredBytes.Of(limit), RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),
+		RetentionDeliveredBytes: g.Config.Retention.DeliveredBytes.Of(g.budget), RetentionUndelivered: time.Duration(g.Config.Retention.Undelivered),
 		RetentionRemovedSink: time.Duration(g.Config.Retention.RemovedSink),
 		BuiltAt:              g.Build.time(), Uptime: queue.MachineUptime,
 	}, g.observer)

@@ -77,7 +77,13 @@ type account struct {
 }
 
 func newAccount(id edge.SinkID, name, kind string) *account {
-	return &account{id: id, name: name, kind: kind, deaths: make(map[string]queuefile.Deaths), losses: make(map[queuefile.LossReason]int64), attempts: make(map[edge.Position][]edge.Delivery), requeue: requeue{out: make(map[edge.Position]*requeued)}}
+	return &account{
+		id: id, name: name, kind: kind,
+		deaths:   make(map[string]queuefile.Deaths),
+		losses:   make(map[queuefile.LossReason]int64),
+		attempts: make(map[edge.Position][]edge.Delivery),
+		requeue:  requeue{out: make(map[edge.Position]*requeued)},
+	}
 }
 
 // owes reports whether the sink is owed the record at position, which names the

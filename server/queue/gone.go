@@ -32,7 +32,9 @@ func goOnAbove(ctx context.Context, settings *Settings, observer *observe.Observ
 	if !db.Gone() {
 		return nil
 	}
-	head, next, err := renew(ctx, db, queuefile.NewRenewal(settings.Path), Settings{Path: settings.Path, Disk: settings.Disk, BuiltAt: settings.BuiltAt, Uptime: settings.Uptime})
+	head, next, err := renew(ctx, db, queuefile.NewRenewal(settings.Path), Settings{
+		Path: settings.Path, Disk: settings.Disk, BuiltAt: settings.BuiltAt, Uptime: settings.Uptime,
+	})
 	if err != nil {
 		return fmt.Errorf("go on above what was removed: %w", err)
 	}

@@ -227,11 +227,27 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 // newQueue puts a queue around an open database.
 func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, bounds bounds, reserve *queuefile.Reserve) *Queue {
 	return &Queue{
-		settings: settings, observer: observer, db: db, bounds: bounds, reserve: reserve, history: newHistory(),
-		intake: newIntake(int(bounds.pending)), window: newWindow(windowBytesMax), sets: newOwedSets(),
-		settled: make(chan struct{}, 1), seals: make(chan struct{}, 1), enlarged: make(chan struct{}, 1), flushes: make(chan flush), auditing: make(chan struct{}, 1),
-		damaged: make(chan damageReport), counting: make(chan struct{}, 1), broken: make(chan error, 1), closed: make(chan struct{}),
-		backups: backups{ended: make(chan struct{})},
+		settings: settings,
+		observer: observer,
+		db:       db,
+
+		intake:  newIntake(int(bounds.pending)),
+		window:  newWindow(windowBytesMax),
+		bounds:  bounds,
+		reserve: reserve,
+		sets:    newOwedSets(),
+		history: newHistory(),
+
+		settled:  make(chan struct{}, 1),
+		seals:    make(chan struct{}, 1),
+		enlarged: make(chan struct{}, 1),
+		flushes:  make(chan flush),
+		auditing: make(chan struct{}, 1),
+		broken:   make(chan error, 1),
+		damaged:  make(chan damageReport),
+		counting: make(chan struct{}, 1),
+		closed:   make(chan struct{}),
+		backups:  backups{ended: make(chan struct{})},
 	}
 }
 
@@ -305,9 +321,6 @@ func (q *Queue) Capacity() Capacity {
 	}
 	return found
 }
-
-// Limit returns Settings.MaxBytes.
-func (q *Queue) Limit() int64 { return q.settings.MaxBytes }
 
 // Head returns the position of the newest durable record, 0 when there was none.
 func (q *Queue) Head() edge.Position { return edge.Position(q.durable.head.Load()) }

@@ -254,7 +254,8 @@ func loadSink(stored queuefile.StoredSink) (*account, error) {
 	placeHolds := stored.PlaceHolds()
 	stored.Advance()
 	loaded := newAccount(stored.ID, stored.Name, stored.Kind)
-	loaded.removed, loaded.deleted, loaded.removedAt, loaded.deletedBy = stored.Removed != queuefile.SinkServed, stored.Removed == queuefile.SinkDeleted, stored.RemovedAt, stored.RemovedBy
+	loaded.removed, loaded.deleted = stored.Removed != queuefile.SinkServed, stored.Removed == queuefile.SinkDeleted
+	loaded.removedAt, loaded.deletedBy = stored.RemovedAt, stored.RemovedBy
 	loaded.start, loaded.backlogFrom, loaded.cursor = stored.Start, stored.BacklogFrom, stored.Cursor
 	loaded.durable, loaded.next, loaded.frontier = loaded.cursor, loaded.cursor, loaded.cursor
 	settled, err := queuefile.ParseSpans(stored.Settled, loaded.cursor)

@@ -46,8 +46,8 @@ type StoredClock struct {
 }
 
 // SelectLedger reads the whole row, in the order of the table's columns.
-const SelectLedger = `SELECT id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes, gateway_time, wall_time, boot_time, boot_id,
-	checksum, quarantined, salvaged, skipped, cursors_lost, restored_at, counts_checksum FROM ledger`
+const SelectLedger = `SELECT id, log, counted, replay_from, accepted, unrouted, ingress_refused, ingress_evicted, attempt_bytes,
+	gateway_time, wall_time, boot_time, boot_id, checksum, quarantined, salvaged, skipped, cursors_lost, restored_at, counts_checksum FROM ledger`
 
 // ReadLedger reads a row of SelectLedger.
 func ReadLedger(row sqlite.Row) StoredLedger {
@@ -91,7 +91,8 @@ func (l *StoredLedger) Save(conn *sqlite.Conn, unsure bool) error {
 	if !unsure {
 		sum = l.sum()
 	}
-	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?, attempt_bytes = ?, quarantined = ?, checksum = ?, counts_checksum = ?`,
+	return conn.Exec(`UPDATE ledger SET counted = ?, replay_from = ?, accepted = ?, unrouted = ?, ingress_refused = ?, ingress_evicted = ?,
+		attempt_bytes = ?, quarantined = ?, checksum = ?, counts_checksum = ?`,
 		int64(l.Counted), int64(l.ReplayFrom), l.Accepted, l.Unrouted, l.Refused, l.Evicted, l.AttemptBytes, l.Quarantined, l.place(), sum)
 }
 

@@ -72,8 +72,8 @@ func (s *StoredSink) CountsHold() bool { return sumHolds(s.countsSum, s.SinkCoun
 
 // Insert stores a new sink, which is served and has no sealed batches.
 func (s *StoredSink) Insert(conn *sqlite.Conn) error {
-	return conn.Exec(`INSERT INTO sink(id, name, kind, removed, start, backlog_from, cursor, settled, counted, owed, delivered, dead, held, discarded, expired, checksum, counts_checksum)
-		VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, ?, ?, ?, ?, ?, ?, ?)`, int64(s.ID), s.Name, s.Kind,
+	return conn.Exec(`INSERT INTO sink(id, name, kind, removed, start, backlog_from, cursor, settled, counted,
+		owed, delivered, dead, held, discarded, expired, checksum, counts_checksum) VALUES(?, ?, ?, 0, ?, ?, ?, x'', ?, ?, ?, ?, ?, ?, ?, ?, ?)`, int64(s.ID), s.Name, s.Kind,
 		int64(s.Start), int64(s.BacklogFrom), int64(s.Cursor), int64(s.Counted), s.Owed, s.Delivered, s.Dead, s.Held, s.Discarded, s.Expired,
 		s.place(), s.SinkCounts.sum(s.ID))
 }
@@ -85,7 +85,8 @@ func (s *StoredSink) Save(conn *sqlite.Conn, unsure bool) error {
 	if !unsure {
 		sum = s.SinkCounts.sum(s.ID)
 	}
-	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ?, checksum = ?, counts_checksum = ? WHERE id = ?`,
+	return conn.Exec(`UPDATE sink SET cursor = ?, settled = ?, sealed = ?, counted = ?, owed = ?, delivered = ?, dead = ?, held = ?, discarded = ?, expired = ?,
+		checksum = ?, counts_checksum = ? WHERE id = ?`,
 		int64(s.Cursor), whole(s.Settled), whole(s.Sealed), int64(s.Counted), s.Owed, s.Delivered, s.Dead, s.Held, s.Discarded, s.Expired,
 		s.place(), sum, int64(s.ID))
 }

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // arrivals is what one sink received, and what the file says about it. The
@@ -116,7 +115,7 @@ func (c *check) readSink(sink Sink) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(files, func(a, b string) int { return strings.Compare(a, b) })
+	slices.Sort(files)
 	for _, path := range files {
 		err := eachLine(path, c.run.Killed, func(end int64, line []byte) error {
 			arrived.crash = c.run.crashesBefore(path, end)
