@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -120,7 +121,7 @@ func TestCheckpointer_wrote(t *testing.T) {
 			t.Fatal(err)
 		}
 		if requests := len(c.request); requests != want {
-			t.Errorf("%d requests, want %d", requests, want)
+			t.Fatalf("%d requests, want %d", requests, want)
 		}
 	}
 	write(1)
@@ -132,44 +133,90 @@ func TestCheckpointer_wrote(t *testing.T) {
 	write(1)
 }
 
+// driven is a committer of a queue with so much room, on a disk in memory. Its
+// checkpoints are the test's to make.
+type driven struct {
+	*committer
+	assembled, committed chan *group
+	commits              int
+}
+
+func newDriven(t *testing.T, maxBytes int64) *driven {
+	t.Helper()
+	settings := simulatedSettings(simulated(t, 0))
+	settings.MaxBytes = maxBytes
+	q, err := Open(t.Context(), settings, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &driven{committer: newCommitter(q), assembled: make(chan *group), committed: make(chan *group)}
+	ended := make(chan error)
+	go func() { ended <- d.run(context.Background(), d.assembled, d.committed) }()
+	t.Cleanup(func() {
+		q.broken <- errors.New("the test ends")
+		close(d.assembled)
+		<-ended
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// commit commits one message.
+func (d *driven) commit(t *testing.T) {
+	t.Helper()
+	g := &group{entries: edgetest.Entries(1, 1, 1)}
+	g.entries[0].Record = edgetest.Record("dev", d.commits)
+	d.q.assembler.assemble(g)
+	d.assembled <- g
+	if <-d.committed; g.failure != nil {
+		t.Fatal(g.failure)
+	}
+	d.commits++
+	synctest.Wait()
+}
+
+// untilAsked commits until a checkpoint is requested.
+func (d *driven) untilAsked(t *testing.T) {
+	t.Helper()
+	for began := d.commits; len(d.checkpointer.request) == 0; d.commit(t) {
+		if d.commits > began+1000 {
+			t.Fatalf("nobody asked for a checkpoint in %d commits", d.commits-began)
+		}
+	}
+	<-d.checkpointer.request
+}
+
+// end tells the committer that the checkpoint has ended.
+func (d *driven) end(t *testing.T) {
+	t.Helper()
+	select {
+	case d.checkpointer.ended <- nil:
+		synctest.Wait()
+	default:
+		t.Fatal("the committer has not looked how the last checkpoint ended")
+	}
+}
+
 // TestCommitter_run/WALIsUsedAgain lets a commit come while each checkpoint runs
-// beside the committer, so that none of them can move everything.
+// beside the committer, so that none of them can move everything. In a small queue
+// a commit of one message is more than a little; still not each of them pays for a
+// checkpoint.
 func TestCommitter_run(t *testing.T) {
 	bubble(t, "WALIsUsedAgain", func(t *testing.T) {
-		settings := simulatedSettings(simulated(t, 0))
-		settings.MaxBytes = 64 << 20
-		q, err := Open(t.Context(), settings, observe.NewDiscard())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, assembled, committed := newCommitter(q), make(chan *group), make(chan *group)
-		ended := make(chan error)
-		go func() { ended <- c.run(t.Context(), assembled, committed) }()
-		commits := 0
-		commit := func() {
-			g := &group{entries: edgetest.Entries(1, 1, 1)}
-			g.entries[0].Record = edgetest.Record("dev", commits)
-			q.assembler.assemble(g)
-			assembled <- g
-			if <-committed; g.failure != nil {
-				t.Fatal(g.failure)
-			}
-			commits++
-			synctest.Wait()
-		}
-		for range 2 * q.bounds.walHard / q.bounds.walSoft {
-			for len(c.checkpointer.request) == 0 {
-				commit()
-			}
-			<-c.checkpointer.request
+		d := newDriven(t, 64<<20)
+		bounds := d.q.bounds
+		for range 2 * bounds.walHard / bounds.walSoft {
+			d.untilAsked(t)
 			// A reader of the snapshot that the checkpoint began with keeps it from
 			// moving what comes meanwhile.
-			err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+			err := d.q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
 				if _, err := conn.Usage(); err != nil {
 					return err
 				}
-				commit()
-				wal, err := q.db.Checkpoint()
+				d.commit(t)
+				wal, err := d.q.db.Checkpoint()
 				if err == nil && wal.Left == 0 {
 					t.Error("the checkpoint has moved everything")
 				}
@@ -178,17 +225,22 @@ func TestCommitter_run(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.checkpointer.ended <- nil
-			synctest.Wait()
+			d.end(t)
 		}
-		if length, err := q.db.WALBytes(); err != nil || length > 2*q.bounds.walSoft {
-			t.Errorf("after %d commits the WAL takes %d bytes, error %v; a checkpoint began at %d", commits, length, err, q.bounds.walSoft)
+		if length, err := d.q.db.WALBytes(); err != nil || length > 2*bounds.walSoft {
+			t.Errorf("after %d commits the WAL takes %d bytes, error %v; a checkpoint began at %d", d.commits, length, err, bounds.walSoft)
 		}
-		q.broken <- errors.New("the test ends")
-		close(assembled)
-		<-ended
-		if err := q.Close(); err != nil {
-			t.Error(err)
+	})
+	bubble(t, "SmallQueue", func(t *testing.T) {
+		d := newDriven(t, 16<<20)
+		const checkpoints = 20
+		for range checkpoints {
+			d.untilAsked(t)
+			d.commit(t)
+			d.end(t)
+		}
+		if d.commits < 4*checkpoints {
+			t.Errorf("%d checkpoints for %d commits", checkpoints, d.commits)
 		}
 	})
 }
