@@ -18,6 +18,7 @@ type findings struct {
 	pending []statement
 	bytes   int
 	err     error
+	frugal  bool // leave out what a free page holds besides messages
 
 	rejected int // messages and dead letters that a page lists and that are not whole
 	ledger   foundLedger
@@ -203,6 +204,9 @@ func (c *carved) shaped(types string) bool {
 // insert keeps the row as it is, instead of another version or only if there is
 // none.
 func (c *carved) insert(instead bool) bool {
+	if c.Free && c.findings.frugal {
+		return true
+	}
 	verb := "INSERT OR IGNORE INTO "
 	if instead {
 		verb = "INSERT OR REPLACE INTO "
@@ -243,10 +247,15 @@ func (c *carved) frame() bool {
 
 // whole keeps a frame. One that was merged takes the place of its first part, which
 // may still lie in free space. What lies behind the last commit may never have been
-// stored, and its positions given to others: it only counts where nothing else is.
+// stored, and its positions given to others: it only counts where nothing else is. So
+// does what lies in free pages, and only where a sink waits for it: all that was ever
+// removed may lie there, many times what is in use, and there is no room for that.
 func (c *carved) whole() bool {
 	columns := strings.Join(c.findings.columns[c.table], ", ")
-	if c.Tail {
+	if c.Free && !c.findings.awaited(c.position("id")+c.position("n")) {
+		return true
+	}
+	if c.Tail || c.Free {
 		c.findings.keep("INSERT OR IGNORE INTO frame("+columns+") SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS"+
 			" (SELECT 1 FROM frame WHERE id < ?1 + ?2 AND id > ?1 - ?7 AND id + n > ?1)", len(c.blob("body")), append(c.Values[:6:6], int64(MaxFrameBytes/minRecordBytes))...)
 		return true
@@ -254,6 +263,18 @@ func (c *carved) whole() bool {
 	c.findings.keep("INSERT INTO frame("+columns+") VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(id) DO UPDATE SET n = excluded.n, committed = excluded.committed,"+
 		" owed = excluded.owed, raw = excluded.raw, body = excluded.body WHERE excluded.n > frame.n", len(c.blob("body")), c.Values[:6]...)
 	return true
+}
+
+// awaited reports whether a sink that is known so far waits for anything below a
+// position.
+func (f *findings) awaited(end edge.Position) bool {
+	for _, found := range f.sinks {
+		sink := *found
+		if sink.advance(); sink.Cursor < end {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *carved) letter() bool {

@@ -9,9 +9,9 @@ import (
 )
 
 // roomToSalvage makes sure that there is room for a salvage: for all that is in
-// use, and for the WAL of the new file, which holds a step of it at a time. Without
-// give, the reserve is left as it is. What comes back out of free pages may take
-// more: only the salvage can tell, and it leaves nothing behind when it fails.
+// use, and for the WAL of the new file, which holds a step of it at a time. What comes
+// back out of free pages is left there when there is no room for it. Without give, the
+// reserve is left as it is.
 func roomToSalvage(disk sqlite.Disk, path string, give bool) error {
 	used, err := sqlite.UsedBytes(disk, path)
 	if errors.Is(err, fs.ErrNotExist) {

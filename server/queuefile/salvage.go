@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -49,8 +50,16 @@ func positionUnknown(now time.Time) edge.Position {
 //
 // It trusts no structure of the old file: rows are carved out of its pages, and
 // each is believed for its checksum. Rows that were deleted may come back that
-// way: records that every sink has, which no cursor leads to.
+// way, as far as there is room: dead letters, and what explains.
 func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, error) {
+	report, err := salvageOnce(ctx, disk, from, to, false)
+	if (sqlite.IsFull(err) || errors.Is(err, syscall.ENOSPC)) && ctx.Err() == nil {
+		report, err = salvageOnce(ctx, disk, from, to, true)
+	}
+	return report, err
+}
+
+func salvageOnce(ctx context.Context, disk sqlite.Disk, from, to string, frugal bool) (Salvaged, error) {
 	if err := removeDatabase(disk, to); err != nil {
 		return Salvaged{}, err
 	}
@@ -62,14 +71,14 @@ func salvage(ctx context.Context, disk sqlite.Disk, from, to string) (Salvaged, 
 	if err != nil {
 		return Salvaged{}, errors.Join(err, image.Close())
 	}
-	report, err := salvageInto(ctx, fresh, image)
+	report, err := salvageInto(ctx, fresh, image, frugal)
 	if err := errors.Join(err, image.Close(), closeWhole(fresh)); err != nil {
 		return report, fmt.Errorf("salvage %s: %w", from, err)
 	}
 	return report, nil
 }
 
-func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (report Salvaged, err error) {
+func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image, frugal bool) (report Salvaged, err error) {
 	defer func() { // a start must not end with a fault of the program: the next one would, too
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("%w: %v\n%s", ErrFault, fault, debug.Stack())
@@ -79,6 +88,7 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image) (re
 	if err != nil {
 		return report, err
 	}
+	found.frugal = frugal
 	if err := image.Rows(ctx, found.take); err != nil {
 		return report, err
 	}

@@ -121,11 +121,12 @@ func (c *carver) cell(offset int, keyed, live bool) (bytes int, believed bool) {
 	if local < int(size) {
 		bytes += 4
 	}
-	return bytes, c.offer(&CarvedRow{ID: int64(id), Keyed: keyed, Live: live, Tail: c.tail}, rest, int(size), local)
+	return bytes, c.offer(&CarvedRow{ID: int64(id), Keyed: keyed, Live: live && !c.free, Tail: c.tail, Free: c.free}, rest, int(size), local, live)
 }
 
-// offer reads the values of a row from the versions of the pages that it spans.
-func (c *carver) offer(row *CarvedRow, rest []byte, size, local int) bool {
+// offer reads the values of a row from the versions of the pages that it spans, which
+// hold nothing else when the row is listed.
+func (c *carver) offer(row *CarvedRow, rest []byte, size, local int, listed bool) bool {
 	for _, which := range []version{newest, inFile, suspected} {
 		payload, ok := c.payload(rest, size, local, which)
 		if ok {
@@ -133,7 +134,7 @@ func (c *carver) offer(row *CarvedRow, rest []byte, size, local int) bool {
 		}
 		if ok && c.take(row) {
 			for _, at := range c.spans {
-				c.image.content[at] = c.image.content[at] || row.Live && !row.Tail
+				c.image.content[at] = c.image.content[at] || listed && !row.Tail
 			}
 			return true
 		}

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -127,34 +126,6 @@ func (i *Image) Close() error {
 	return errors.Join(errs...)
 }
 
-// UsedBytes estimates how much of a database's file holds something, from what its
-// header says to be free. A header that makes no sense frees nothing.
-func UsedBytes(disk Disk, path string) (int64, error) {
-	size, err := disk.Size(path)
-	if err != nil {
-		return 0, err
-	}
-	file, err := disk.Open(path, os.O_RDONLY)
-	if err != nil {
-		return 0, err
-	}
-	header := make([]byte, headerBytes)
-	if _, err := file.ReadAt(header, 0); err != nil && err != io.EOF {
-		return 0, errors.Join(err, file.Close())
-	}
-	free := int64(binary.BigEndian.Uint32(header[headerFreeAt:])) * PageBytes
-	if free > size || !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
-		free = 0
-	}
-	return size - free, file.Close()
-}
-
-// The header of a database.
-const (
-	headerBytes  = 100
-	headerFreeAt = 36 // how many pages are free
-)
-
 // WALDamaged reports whether transactions that were on disk cannot be read from
 // the WAL any more, because of damage in front of them. SQLite drops them without
 // a word.
@@ -181,8 +152,9 @@ func (i *Image) TailRows(take func(row *CarvedRow) bool) {
 type CarvedRow struct {
 	ID     int64 // of a table with row ids
 	Keyed  bool  // the row is of a table without row ids
-	Live   bool  // a page refers to it; otherwise it may have been deleted
+	Live   bool  // a page that is in use lists it; otherwise it may have been deleted
 	Tail   bool  // it lies behind the last commit, so it may never have been stored
+	Free   bool  // it lies in a page that is free: it was deleted, or it stands elsewhere
 	Values []any
 }
 
@@ -223,6 +195,7 @@ type pageAt struct {
 	place
 	number uint32
 	tail   bool // see CarvedRow
+	free   bool
 }
 
 func (i *Image) inWAL(n int) pageAt {
@@ -231,49 +204,93 @@ func (i *Image) inWAL(n int) pageAt {
 }
 
 // Rows finds rows, and calls take for each of them: first those that pages list,
-// oldest version of a page first, then those that lie where no page leads to, and
-// last those behind the last commit. The same row may come several times, and rows
-// that were deleted may come too. take returns whether it believes the row; where
-// it does not, other versions of the pages that it spans are tried. Rows ends with
-// ctx, and with an [*UnreadableError].
+// oldest version of a page first, then those that lie where no page leads to, then
+// those behind the last commit, and in the end those in free pages. The same row may
+// come several times, and rows that were deleted may come too. take returns whether it
+// believes the row; where it does not, other versions of the pages that it spans are
+// tried. Rows ends with ctx, and with an [*UnreadableError].
 func (i *Image) Rows(ctx context.Context, take func(row *CarvedRow) bool) error {
-	page := make([]byte, PageBytes)
-	var rest, tail []pageAt
-	look := func(at pageAt) error {
-		if !i.visit(at, page, take, (*carver).list) {
-			rest = append(rest, at)
-		}
-		return ctx.Err()
-	}
-	for number := range i.inDatabase {
-		if err := look(pageAt{place: place{offset: int64(number) * PageBytes}, number: number + 1}); err != nil {
+	s := &search{image: i, take: take, free: i.freePages(), page: make([]byte, PageBytes)}
+	for _, look := range []func(context.Context) error{s.used, s.hidden, s.behind, s.unused, s.hidden} {
+		if err := look(ctx); err != nil {
 			return err
 		}
 	}
-	for n := range i.scan.pages {
-		at := i.inWAL(n)
+	if i.isAway(s.page) {
+		return &UnreadableError{Unreadable: i.Unreadable, Pages: int(i.inDatabase) + len(i.scan.pages)}
+	}
+	return ctx.Err()
+}
+
+// search is a look for all rows.
+type search struct {
+	image *Image
+	take  func(row *CarvedRow) bool
+	free  []bool // by number of a page
+	page  []byte
+	rest  []pageAt // in which more may be found
+	tail  []pageAt
+}
+
+// used lists the rows of the pages that are in use.
+func (s *search) used(ctx context.Context) error {
+	if err := s.database(ctx, false); err != nil {
+		return err
+	}
+	for n := range s.image.scan.pages {
+		at := s.image.inWAL(n)
 		if at.tail {
-			tail = append(tail, at)
-		} else if err := look(at); err != nil {
+			s.tail = append(s.tail, at)
+		} else if err := s.list(ctx, at); err != nil {
 			return err
 		}
 	}
-	for _, at := range rest {
+	return nil
+}
+
+// unused lists the rows of the others.
+func (s *search) unused(ctx context.Context) error { return s.database(ctx, true) }
+
+func (s *search) database(ctx context.Context, free bool) error {
+	for number := range s.image.inDatabase {
+		if s.free[number+1] != free {
+			continue
+		}
+		if err := s.list(ctx, pageAt{place: place{offset: int64(number) * PageBytes}, number: number + 1, free: free}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *search) list(ctx context.Context, at pageAt) error {
+	if !s.image.visit(at, s.page, s.take, (*carver).list) {
+		s.rest = append(s.rest, at)
+	}
+	return ctx.Err()
+}
+
+// hidden looks for rows that no page leads to.
+func (s *search) hidden(ctx context.Context) error {
+	for _, at := range s.rest {
 		// Nothing else lies in a page that a row fills, but what somebody has sent.
-		if !i.content[at.place] {
-			i.visit(at, page, take, (*carver).scan)
+		if !s.image.content[at.place] {
+			s.image.visit(at, s.page, s.take, (*carver).scan)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	for _, at := range tail {
-		i.both(at, page, take)
+	s.rest = s.rest[:0]
+	return nil
+}
+
+// behind looks for rows behind the last commit.
+func (s *search) behind(context.Context) error {
+	for _, at := range s.tail {
+		s.image.both(at, s.page, s.take)
 	}
-	if i.isAway(page) {
-		return &UnreadableError{Unreadable: i.Unreadable, Pages: int(i.inDatabase) + len(i.scan.pages)}
-	}
-	return ctx.Err()
+	return nil
 }
 
 // isAway reports whether the disk, and not a few bad pages of it, is why something
