@@ -53,25 +53,25 @@ func (a *application) repairQueue(ctx context.Context, files *gateway.Offline, a
 		if err := a.printValue(struct {
 			Problems int64 `json:"problems"`
 			gateway.Repaired
-		}{done.Found.Found, done}); err != nil {
+		}{done.Before.Found, done}); err != nil {
 			return err
 		}
 	} else {
 		a.showRepair(&done)
 	}
-	if done.Found.Found > 0 && !apply {
+	if done.Before.Found > 0 && !apply {
 		return &failure{exitFound, "nothing was changed", "the same command with --yes does it, and keeps the old file"}
 	}
 	return nil
 }
 
 func (a *application) showRepair(done *gateway.Repaired) {
-	if done.Found.Found == 0 {
-		a.print("there is nothing to repair in %s\n", done.Found.Path)
+	if done.Before.Found == 0 {
+		a.print("there is nothing to repair in %s\n", done.Before.Path)
 		return
 	}
 	out := newTable(a.stdout)
-	out.row("problems", strconv.FormatInt(done.Found.Found, 10)+", the first: "+done.Found.Problems[0].Detail)
+	out.row("problems", strconv.FormatInt(done.Before.Found, 10)+", the first: "+done.Before.Problems[0].Detail)
 	out.row("messages kept", strconv.FormatInt(done.Records, 10))
 	out.row("dead letters kept", strconv.FormatInt(done.DeadLetters, 10))
 	out.row("lost, that a sink was still owed", strconv.FormatInt(done.Lost, 10))

@@ -184,8 +184,8 @@ const (
 	DeathEncoding = "encoding" // the record cannot be written in the sink's format
 )
 
-// Deaths lists every reason of a sink's dead letters.
-var Deaths = [...]string{DeathRejected, DeathEncoding}
+// DeathReasons lists every reason of a sink's dead letters.
+var DeathReasons = [...]string{DeathRejected, DeathEncoding}
 
 // Attempt is one try to deliver one batch.
 type Attempt struct {

@@ -62,7 +62,7 @@ type Stage struct {
 type DeadLetter struct {
 	Sink     SinkID // Ingress for a message refused at the door
 	Record   Record
-	Reason   string // a Reason for Ingress, else one of Deaths
+	Reason   string // a Reason for Ingress, else one of DeathReasons
 	Status   string // the receiver's word, or the field that was refused
 	Excerpt  string // of the reply, or the refusal's message
 	Attempts int

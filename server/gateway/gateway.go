@@ -221,7 +221,7 @@ func (g *gateway) stopping() {
 }
 
 func (g *gateway) queueHealth() rpc.Part {
-	room := g.queue.Capacity()
+	room := g.queue.Room()
 	switch {
 	case room.Refusal != nil:
 		return rpc.Part{Detail: room.Refusal.Message + "; " + room.Refusal.Hint}

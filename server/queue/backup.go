@@ -142,7 +142,7 @@ func (q *Queue) backupAllowance() int64 {
 	} else {
 		room = unbounded
 	}
-	if measured := q.capacity.Load(); measured != nil {
+	if measured := q.room.Load(); measured != nil {
 		room = min(room-measured.usage.taken(), measured.usage.free)
 	}
 	return q.bounds.walHard + max(0, room/backupShare)

@@ -51,7 +51,7 @@ func badSector(t *testing.T, from int64) {
 		}
 	}
 	dry, err := queuefile.Repair(t.Context(), disk.Port(), settings.Path, false)
-	if err != nil || dry.Found.Structural != 1 || dry.Unreadable == 0 || dry.Complete {
+	if err != nil || dry.Before.Structural != 1 || dry.Unreadable == 0 || dry.Complete {
 		t.Errorf("got %+v, %v", dry, err)
 	}
 	if diff := cmp.Diff(before, contents(t, disk)); diff != "" || !cmp.Equal(names, disk.Names()) {

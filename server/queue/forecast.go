@@ -84,7 +84,7 @@ func (q *Queue) Forecast(window time.Duration) edge.Forecast {
 // forecast tells what will happen to the queue as a whole.
 func (q *Queue) forecast(samples []sample) edge.Forecast {
 	forecast := edge.Forecast{TimeToFull: edge.Never}
-	if room := q.capacity.Load(); room != nil && room.closed {
+	if room := q.room.Load(); room != nil && room.closed {
 		forecast.TimeToFull = 0
 	}
 	if len(samples) == 0 || samples[len(samples)-1].at.Sub(samples[0].at) < forecastAfter {
@@ -94,7 +94,7 @@ func (q *Queue) forecast(samples []sample) edge.Forecast {
 	forecast.Window = last.at.Sub(first.at)
 	forecast.IngestRate = (last.accepted - first.accepted) / forecast.Window.Seconds()
 	forecast.Growth = rate(samples, func(s *sample) float64 { return s.held })
-	if room := q.capacity.Load(); room != nil && !room.closed {
+	if room := q.room.Load(); room != nil && !room.closed {
 		forecast.TimeToFull = until(float64(room.left), forecast.Growth)
 	}
 	return forecast

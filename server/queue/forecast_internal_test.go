@@ -54,7 +54,7 @@ func forecastFull(t *testing.T) {
 		}
 		if after == time.Minute {
 			every(t, q, next, 8, time.Hour)
-			if room := q.Capacity(); room.Refusal == nil || q.Stats().Headroom != 0 {
+			if room := q.Room(); room.Refusal == nil || q.Stats().Headroom != 0 {
 				t.Fatalf("the queue is not full: %+v", room)
 			}
 			expectWithin(t, "full", forecast.TimeToFull, time.Since(told))
@@ -104,7 +104,7 @@ func forecastMixedSizes(t *testing.T) {
 
 func bytesHeld(t *testing.T, q *Queue) int64 {
 	t.Helper()
-	held, err := strconv.ParseInt(q.Capacity().Refusal.Details["sink_holds_bytes"], 10, 64)
+	held, err := strconv.ParseInt(q.Room().Refusal.Details["sink_holds_bytes"], 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func TestOpen_RemovedInFront(t *testing.T) {
 		removedInFront(t, func(t *testing.T, path string) {
 			spoilCounters(t, path)
 			done, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
-			if err != nil || done.Found.Found == 0 || done.Kept != "" || done.Lost != 0 {
+			if err != nil || done.Before.Found == 0 || done.Kept != "" || done.Lost != 0 {
 				t.Errorf("repair: %+v, %v; want it mended in place", done, err)
 			}
 		})

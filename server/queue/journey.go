@@ -98,7 +98,7 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 			if err != nil {
 				return err
 			}
-			stage.Attempts = merge(stage.Attempts, stored)
+			stage.Attempts = uniteAttempts(stage.Attempts, stored)
 			if err := t.addLoss(conn, stage); err != nil {
 				return err
 			}
@@ -189,7 +189,7 @@ func (t *trip) addLetter(conn *sqlite.Conn, account *account, stages map[edge.Si
 		stages[account.id] = stage
 	}
 	stage.State = account.letterState(t.position, letter.Requeued)
-	stage.Attempts = merge(stage.Attempts, letter.History)
+	stage.Attempts = uniteAttempts(stage.Attempts, letter.History)
 	return nil
 }
 
@@ -213,8 +213,8 @@ func (a *account) attemptsOf(record *edge.Record) []edge.Attempt {
 	return a.history(record)
 }
 
-// merge unites attempts from several places, oldest first.
-func merge(groups ...[]edge.Attempt) []edge.Attempt {
+// uniteAttempts puts attempts together from several places, oldest first.
+func uniteAttempts(groups ...[]edge.Attempt) []edge.Attempt {
 	attempts := slices.Concat(groups...)
 	slices.SortFunc(attempts, func(a, b edge.Attempt) int {
 		return cmp.Or(a.EndedAt.Compare(b.EndedAt), a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.Number, b.Number),

@@ -114,11 +114,11 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 func (a *account) looksAt(head edge.Position) (edge.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.next, a.next <= head && a.capacity() > 0
+	return a.next, a.next <= head && a.leasable() > 0
 }
 
-// capacity returns how many deliveries may still be leased.
-func (a *account) capacity() int {
+// leasable returns how many deliveries may still be leased.
+func (a *account) leasable() int {
 	if a.paused || len(a.settled) >= settledMax {
 		return 0
 	}
@@ -139,7 +139,7 @@ func (a *account) leaseFrom(frame *queuefile.Frame, next edge.Position, sets *ow
 		}
 		a.next = frame.First
 	}
-	lease.expects(min(int(frame.End()-a.next), a.capacity()))
+	lease.expects(min(int(frame.End()-a.next), a.leasable()))
 	for ; a.next < frame.End(); a.next++ {
 		here := queuefile.Span{First: a.next, End: a.next + 1}
 		if a.next < a.frontier && (a.decided(a.next) || a.leased.Contains(here)) {
@@ -150,7 +150,7 @@ func (a *account) leaseFrom(frame *queuefile.Frame, next edge.Position, sets *ow
 			a.decide(here)
 			continue
 		}
-		if a.awaitsWhole(here) || a.capacity() == 0 || !lease.takes(&frame.Records[index], edge.Live) {
+		if a.awaitsWhole(here) || a.leasable() == 0 || !lease.takes(&frame.Records[index], edge.Live) {
 			return false
 		}
 		a.unseal(here)
@@ -236,7 +236,7 @@ func (a *account) scansRequeued() (scan requeuedScan, due bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	scan = requeuedScan{next: a.requeue.next, out: len(a.requeue.out), generation: a.requeue.generation}
-	return scan, a.requeue.waiting > int64(scan.out) && a.capacity() > 0
+	return scan, a.requeue.waiting > int64(scan.out) && a.leasable() > 0
 }
 
 // leaseRequeued leases dead letters that an operator has sent back. Rows are read
@@ -287,7 +287,7 @@ func (a *account) leaseLetters(q *Queue, letters []queuefile.Letter, scan requeu
 	}
 	for i := range letters {
 		letter := &letters[i]
-		if a.requeue.out[letter.Position] != nil || a.capacity() <= 0 {
+		if a.requeue.out[letter.Position] != nil || a.leasable() <= 0 {
 			continue
 		}
 		a.requeue.next = letter.Position + 1

@@ -161,7 +161,7 @@ func (m *machine) settleTaken(t *rapid.T, sink edge.SinkID, taken []edge.Deliver
 			settlement.Acked = append(settlement.Acked, delivery)
 			continue
 		}
-		reason := rapid.SampledFrom(edge.Deaths[:]).Draw(t, "reason")
+		reason := rapid.SampledFrom(edge.DeathReasons[:]).Draw(t, "reason")
 		settlement.Dead = append(settlement.Dead, edge.Death{Delivery: delivery, Reason: reason, Status: "422", Excerpt: "no"})
 	}
 	m.settleAs(t, sink, lane, settlement)

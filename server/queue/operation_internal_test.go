@@ -119,7 +119,7 @@ func TestRepair(t *testing.T) {
 	inFile(t, path, "UPDATE ledger SET counted = 2")
 	before := filesOf(t, path)
 	dry, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, false)
-	if err != nil || dry.Found.Structural != 1 || dry.Records != 4 || dry.Lost != 2 || dry.DeadLetters != 1 || dry.Kept != "" {
+	if err != nil || dry.Before.Structural != 1 || dry.Records != 4 || dry.Lost != 2 || dry.DeadLetters != 1 || dry.Kept != "" {
 		t.Errorf("got %+v, %v", dry, err)
 	}
 	if diff := cmp.Diff(before, filesOf(t, path)); diff != "" {
@@ -136,7 +136,7 @@ func TestRepair(t *testing.T) {
 		t.Errorf("%q is not the old file: %v", done.Kept, err)
 	}
 	again, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
-	if err != nil || again.Found.Found != 0 || again.Kept != "" {
+	if err != nil || again.Before.Found != 0 || again.Kept != "" {
 		t.Errorf("a repaired file: got %+v, %v", again, err)
 	}
 	q, stop := run(t, Settings{Path: path})

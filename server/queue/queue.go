@@ -155,7 +155,7 @@ type Queue struct {
 	registry  registry
 	ledger    ledger
 	durable   durable
-	capacity  atomic.Pointer[capacity] // as of the last assessment
+	room      atomic.Pointer[room] // as of the last assessment
 	history   *history
 
 	grown    signal        // the head has moved
@@ -218,7 +218,7 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 	if err := goOnAbove(ctx, &settings, observer, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if err := q.recover(ctx); err != nil {
+	if err := q.recoverState(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return q, nil
@@ -306,17 +306,17 @@ func (q *Queue) ended() bool {
 	}
 }
 
-// Capacity is whether there is room.
-type Capacity struct {
+// Room says whether records find room.
+type Room struct {
 	Refusal *edge.Error // why nothing is taken, full or stopping; nil when records are
 	Filling bool        // above 70 % of the limit, until below 65 %
 	Warning string      // with Filling, for a person: how much is in use, and who holds it
 }
 
-// Capacity tells whether there is room, as of the last assessment. It reads no file.
-func (q *Queue) Capacity() Capacity {
-	found := Capacity{Refusal: q.intake.refused()}
-	if room := q.capacity.Load(); room != nil {
+// Room says whether records find room, as of the last assessment. It reads no file.
+func (q *Queue) Room() Room {
+	found := Room{Refusal: q.intake.refused()}
+	if room := q.room.Load(); room != nil {
 		found.Filling, found.Warning = room.warned, room.warning
 	}
 	return found

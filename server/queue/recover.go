@@ -24,10 +24,10 @@ type recovered struct {
 	damaged    []damaged // for the committer to set aside
 }
 
-// recover brings the state in memory to what the file says. What the last
+// recoverState brings the state in memory to what the file says. What the last
 // commits appended is counted again and enters the identity window again; how
 // much that is does not depend on the backlog.
-func (q *Queue) recover(ctx context.Context) error {
+func (q *Queue) recoverState(ctx context.Context) error {
 	log := int64(rand.IntN(queuefile.LogMax))
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
 		return queuefile.BeginLedger(conn, log)

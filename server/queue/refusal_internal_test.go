@@ -86,10 +86,10 @@ func TestQueue_Warning(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx) }()
 	stored := 0
-	for ; !q.Capacity().Filling; stored += 10 {
+	for ; !q.Room().Filling; stored += 10 {
 		accepted(t, q, large(stored, 10))
 	}
-	if room := q.Capacity(); room.Refusal != nil || !strings.Contains(room.Warning, "sink analytics holds") {
+	if room := q.Room(); room.Refusal != nil || !strings.Contains(room.Warning, "sink analytics holds") {
 		t.Errorf("got %+v, want a warning that names the sink", room)
 	}
 	stored += fillUpFrom(t, q, stored)

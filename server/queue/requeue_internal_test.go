@@ -120,10 +120,10 @@ func TestCommitter_writeFailed(t *testing.T) {
 	defer q.Close()
 	plain := errors.New("a history cannot be written")
 	c := newCommitter(q)
-	if got := c.writeFailed(plain); !errors.Is(got, plain) || c.failed != nil || q.Capacity().Refusal != nil {
+	if got := c.writeFailed(plain); !errors.Is(got, plain) || c.failed != nil || q.Room().Refusal != nil {
 		t.Errorf("got %v, failed %v; want the error itself", got, c.failed)
 	}
-	if got := c.writeFailed(&sqlite.Error{Err: plain}); c.failed == nil || !errors.Is(got, plain) || q.Capacity().Refusal == nil {
+	if got := c.writeFailed(&sqlite.Error{Err: plain}); c.failed == nil || !errors.Is(got, plain) || q.Room().Refusal == nil {
 		t.Errorf("got %v, failed %v; want the end", got, c.failed)
 	}
 }

@@ -21,7 +21,7 @@ func Renew(ctx context.Context, db *sqlite.DB, renewal queuefile.Renewal) error 
 func renew(ctx context.Context, db *sqlite.DB, renewal queuefile.Renewal, settings Settings) (head, next edge.Position, err error) {
 	settings.RetentionDelivered = math.MaxInt64 // nothing is removed
 	q := newQueue(settings, observe.NewDiscard(), db, newBounds(0, unbounded, pendingDefault), nil)
-	if err := q.recover(ctx); err != nil {
+	if err := q.recoverState(ctx); err != nil {
 		return 0, 0, err
 	}
 	head = q.Head()

@@ -141,7 +141,7 @@ func TestQueue_TakesNoMore(t *testing.T) {
 			}
 			f.append(t, 20)
 			f.intake.waitUntil(t, false)
-			if room := f.Capacity(); !strings.Contains(room.Refusal.Message, test.fault.Err.Error()) {
+			if room := f.Room(); !strings.Contains(room.Refusal.Message, test.fault.Err.Error()) {
 				t.Errorf("the refusal says %q, want %v", room.Refusal.Message, test.fault.Err)
 			}
 			f.drain(t)

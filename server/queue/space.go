@@ -116,7 +116,7 @@ func (s *space) refill(found *diskUsage) (ok bool) {
 // apply opens or closes the intake, and says so when something has changed.
 func (s *space) apply(before full) {
 	held := s.holder(s.usage.used)
-	s.q.capacity.Store(&capacity{
+	s.q.room.Store(&room{
 		usage: s.usage, left: s.untilFull(), closed: s.full.closed(), warned: s.full.warned, warning: s.warning(held),
 	})
 	s.refused = s.refusal(held)
@@ -144,8 +144,8 @@ func (s *space) noRoom() *edge.Error {
 	return edge.NewFull()
 }
 
-// capacity is what others may know of it.
-type capacity struct {
+// room is what others may know of it.
+type room struct {
 	usage   diskUsage
 	left    int64 // see space.untilFull
 	closed  bool

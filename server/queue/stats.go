@@ -24,7 +24,7 @@ func (q *Queue) Stats() edge.QueueStats {
 	if refusal := q.intake.refused(); refusal != nil {
 		stats.Refusal = refusal.Message
 	}
-	if room := q.capacity.Load(); room != nil {
+	if room := q.room.Load(); room != nil {
 		stats.ReserveBytes, stats.Filling = room.usage.reserve, room.warned
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)

@@ -55,7 +55,7 @@ func volumeSomebodyElse(t *testing.T) {
 	f := openOn(t, simulatedSettings(disk))
 	hog(t, disk, 8<<20)
 	f.fill(t)
-	if room := f.Capacity(); room.Refusal == nil || room.Refusal.Details["sink"] != "sink-1" {
+	if room := f.Room(); room.Refusal == nil || room.Refusal.Details["sink"] != "sink-1" {
 		t.Errorf("got %+v, want the sink named", room.Refusal)
 	}
 	f.balanced(t)

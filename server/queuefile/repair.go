@@ -12,7 +12,7 @@ import (
 // Repaired is what a repair gets back, or would.
 type Repaired struct {
 	Salvaged
-	Found   Verification `json:"-"`                 // before the repair
+	Before  Verification `json:"-"`                 // what was found
 	Kept    string       `json:"kept"`              // what the old file is called now; empty when nothing was replaced
 	Removed string       `json:"removed,omitempty"` // the oldest copy of which nothing was missing
 }
@@ -34,11 +34,11 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	if _, err := FinishReplacements(disk, path); err != nil {
 		return done, fmt.Errorf("repair: %w", err)
 	}
-	if done.Found, err = Verify(ctx, disk, path); err != nil || done.Found.Found == 0 {
+	if done.Before, err = Verify(ctx, disk, path); err != nil || done.Before.Found == 0 {
 		return done, err
 	}
 	if apply {
-		if done.Salvaged, err = mendFile(ctx, disk, path, &done.Found); err == nil {
+		if done.Salvaged, err = mendFile(ctx, disk, path, &done.Before); err == nil {
 			return done, ClearSuspect(disk, path)
 		}
 		if !errors.Is(err, ErrNotMended) {

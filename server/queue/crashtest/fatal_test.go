@@ -41,8 +41,8 @@ func TestQueue_Fatal(t *testing.T) {
 				switch {
 				case test.hint != "" && (!ended || !strings.Contains(fatal.Error(), test.hint)):
 					t.Errorf("got %v, want a FatalError that says %q", err, test.hint)
-				case test.hint == "" && (err != nil || w.queue.Capacity().Refusal == nil):
-					t.Errorf("got %v, accepting: %v; want a queue that is full", err, w.queue.Capacity().Refusal == nil)
+				case test.hint == "" && (err != nil || w.queue.Room().Refusal == nil):
+					t.Errorf("got %v, accepting: %v; want a queue that is full", err, w.queue.Room().Refusal == nil)
 				case test.hint == "":
 					w.disk.Heal()
 					w.recovers(t)
