@@ -288,15 +288,25 @@ func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.A
 }
 
 func (l *lane) settleOne(ctx context.Context, settlement edge.Settlement) (ok bool, err error) {
+	ok, err = insist(ctx, func(ctx context.Context) error { return l.leaser.Settle(ctx, l.sink.ID, settlement) })
+	if err != nil {
+		err = fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
+	}
+	return ok, err
+}
+
+// insist asks the queue until it answers, for a while also when the lane stops. It
+// returns false without an error when the lane stops first.
+func insist(ctx context.Context, ask func(context.Context) error) (answered bool, err error) {
 	for {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		err := l.leaser.Settle(limited, l.sink.ID, settlement)
+		err := ask(limited)
 		cancel()
 		switch {
 		case err == nil:
 			return true, nil
 		case !errors.Is(err, context.DeadlineExceeded):
-			return false, fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
+			return false, err
 		case ctx.Err() != nil:
 			return false, nil
 		}

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"combotto.io/gateway/server/edge"
@@ -16,22 +15,16 @@ func (l *lane) seal(ctx context.Context, batch []edge.Delivery) (ok bool, err er
 	if !l.sink.Sealed || batch[0].Sealed || batch[0].Kind == edge.Requeue {
 		return true, nil
 	}
-	for {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		err := l.leaser.Seal(limited, l.sink.ID, batch)
-		cancel()
-		switch {
-		case err == nil:
-			markSealed(batch, true)
-			return true, nil
-		case edge.AsError(err).Code == edge.Full:
-			return true, nil
-		case !errors.Is(err, context.DeadlineExceeded):
-			return false, fmt.Errorf("seal for sink %s: %w", l.sink.Name, err)
-		case ctx.Err() != nil:
-			return false, nil
-		}
+	ok, err = insist(ctx, func(ctx context.Context) error { return l.leaser.Seal(ctx, l.sink.ID, batch) })
+	switch {
+	case ok:
+		markSealed(batch, true)
+	case err != nil && edge.AsError(err).Code == edge.Full:
+		return true, nil
+	case err != nil:
+		err = fmt.Errorf("seal for sink %s: %w", l.sink.Name, err)
 	}
+	return ok, err
 }
 
 func markSealed(batch []edge.Delivery, sealed bool) {

@@ -44,19 +44,10 @@ func (q *Queue) DeleteSink(ctx context.Context, sink edge.SinkID, deletion edge.
 		}
 	}
 	nudge(q.enlarged)
-	for {
-		changed := account.due.changed()
-		if account.isEmpty() {
-			return count, q.flush(ctx)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("delete sink %s: it goes on by itself: %w", account.name, ctx.Err())
-		case <-q.closed:
-			return 0, edge.NewStopping()
-		}
+	if err := q.await(ctx, &account.due, func() (done bool, err error) { return account.isEmpty(), nil }); err != nil {
+		return 0, fmt.Errorf("delete sink %s: it goes on by itself: %w", account.name, err)
 	}
+	return count, q.flush(ctx)
 }
 
 // isEmpty reports whether there is nothing that the sink may still get.

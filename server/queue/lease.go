@@ -18,22 +18,15 @@ func (q *Queue) Lease(ctx context.Context, sink edge.SinkID, limit edge.LeaseLim
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if q.ended() {
-			return nil, edge.NewStopping()
-		}
-		due := account.due.changed()
-		deliveries, err := q.leaseNow(ctx, account, limit)
-		if err != nil || len(deliveries) > 0 {
-			return deliveries, err
-		}
-		select {
-		case <-due:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("lease for %s: %w", account.name, ctx.Err())
-		case <-q.closed:
-		}
+	var deliveries []edge.Delivery
+	err = q.await(ctx, &account.due, func() (done bool, err error) {
+		deliveries, err = q.leaseNow(ctx, account, limit)
+		return len(deliveries) > 0, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lease for %s: %w", account.name, err)
 	}
+	return deliveries, nil
 }
 
 // Release implements [edge.Leaser].
@@ -92,20 +85,18 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 			return lease.deliveries, nil
 		}
 		frame, err := q.frameAt(ctx, next)
-		if err != nil && len(lease.deliveries) == 0 {
-			return nil, fmt.Errorf("lease for %s: %w", a.name, err)
-		}
 		gap := queuefile.Span{First: next, End: head + 1}
 		if frame != nil {
 			gap.End = frame.First
 		}
 		if err == nil && gap.First < gap.End {
-			if err := q.explain(ctx, a, gap); err != nil {
-				return nil, fmt.Errorf("lease for %s: %w", a.name, err)
-			}
+			err = q.explain(ctx, a, gap)
 		}
-		if frame == nil || !a.leaseFrom(frame, next, q.sets, lease) {
-			return lease.deliveries, nil
+		if err != nil && len(lease.deliveries) == 0 {
+			return nil, err
+		}
+		if err != nil || frame == nil || !a.leaseFrom(frame, next, q.sets, lease) {
+			return lease.deliveries, nil // an error is met again by the next lease
 		}
 	}
 }
@@ -250,7 +241,7 @@ func (q *Queue) leaseRequeued(ctx context.Context, a *account, lease *lease) err
 		}
 		letters, err := q.readRequeued(ctx, a, scan, lease)
 		if err != nil {
-			return fmt.Errorf("lease dead letters for %s: %w", a.name, err)
+			return fmt.Errorf("read dead letters: %w", err)
 		}
 		done, unreadable := a.leaseLetters(q, letters, scan, lease)
 		for _, position := range unreadable {

@@ -171,7 +171,7 @@ func (q *Queue) leaseSealed(ctx context.Context, a *account) ([]edge.Delivery, e
 		}
 		deliveries, err := q.readSealed(ctx, sealed)
 		if err != nil {
-			return nil, fmt.Errorf("lease a sealed batch for %s: %w", a.name, err)
+			return nil, fmt.Errorf("read a sealed batch: %w", err)
 		}
 		if a.takesSealed(sealed, deliveries) {
 			return deliveries, nil

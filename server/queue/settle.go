@@ -58,24 +58,9 @@ func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Se
 	if err != nil {
 		return err
 	}
-	for {
-		if q.ended() {
-			return edge.NewStopping()
-		}
-		room := account.freed.changed()
-		settled, err := account.settle(&settlement)
-		if err != nil {
-			return fmt.Errorf("settle for %s: %w", account.name, err)
-		}
-		if settled {
-			break
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return fmt.Errorf("settle for %s: %w", account.name, ctx.Err())
-		case <-q.closed:
-		}
+	err = q.await(ctx, &account.freed, func() (done bool, err error) { return account.settle(&settlement) })
+	if err != nil {
+		return fmt.Errorf("settle for %s: %w", account.name, err)
 	}
 	account.due.broadcast()
 	nudge(q.settled)

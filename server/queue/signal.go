@@ -1,6 +1,11 @@
 package queue
 
-import "sync"
+import (
+	"context"
+	"sync"
+
+	"combotto.io/gateway/server/edge"
+)
 
 // signal wakes everybody who waits for something to change. Waiting is: take the
 // channel, look, and receive from the channel when there was nothing. It costs
@@ -26,6 +31,26 @@ func (s *signal) broadcast() {
 	if s.waiting != nil {
 		close(s.waiting)
 		s.waiting = nil
+	}
+}
+
+// await tries until it is done, again after each broadcast. It ends with the error of a
+// try, with that of ctx, or when the queue is stopping.
+func (q *Queue) await(ctx context.Context, change *signal, try func() (done bool, err error)) error {
+	for {
+		if q.ended() {
+			return edge.NewStopping()
+		}
+		changed := change.changed()
+		if done, err := try(); err != nil || done {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.closed:
+		}
 	}
 }
 

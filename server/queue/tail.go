@@ -11,22 +11,15 @@ import (
 // from. It waits until there is one. It shows durable records only, whether
 // they are delivered or not, and skips those that are no longer kept.
 func (q *Queue) Read(ctx context.Context, after edge.Position, limit int) ([]edge.Record, edge.Position, error) {
-	for {
-		if q.ended() {
-			return nil, after, edge.NewStopping()
-		}
-		grown := q.grown.changed()
-		records, next, err := q.readNow(ctx, after, limit)
-		if err != nil || len(records) > 0 {
-			return records, next, err
-		}
-		select {
-		case <-grown:
-		case <-ctx.Done():
-			return nil, after, fmt.Errorf("read: %w", ctx.Err())
-		case <-q.closed:
-		}
+	records, next := []edge.Record(nil), after
+	err := q.await(ctx, &q.grown, func() (done bool, err error) {
+		records, next, err = q.readNow(ctx, after, limit)
+		return len(records) > 0, err
+	})
+	if err != nil {
+		return nil, after, fmt.Errorf("read: %w", err)
 	}
+	return records, next, nil
 }
 
 func (q *Queue) readNow(ctx context.Context, after edge.Position, limit int) ([]edge.Record, edge.Position, error) {
@@ -35,7 +28,7 @@ func (q *Queue) readNow(ctx context.Context, after edge.Position, limit int) ([]
 	for len(records) < limit && after < head {
 		frame, err := q.frameAt(ctx, after+1)
 		if err != nil {
-			return nil, after, fmt.Errorf("read: %w", err)
+			return nil, after, err
 		}
 		if frame == nil || frame.First > head {
 			break
