@@ -122,7 +122,7 @@ long-flips: ## 10,000 flipped bits
 
 .PHONY: long-carve
 long-carve: ## A gigabyte of what devices may send, salvaged
-	go test -count=1 ./server/queue -run TestSalvage_whateverDevicesSend -v -timeout 1h -carve-bytes 1000000000
+	go test -count=1 ./server/queue -run TestSalvage_WhateverDevicesSend -v -timeout 1h -carve-bytes 1000000000
 
 .PHONY: long-model
 long-model: ## 5,000 histories of the queue against a map

@@ -156,7 +156,7 @@ func correlationAt(t *testing.T, q *running, position edge.Position) edge.Correl
 // one is owed to the first sink.
 var one = []edge.SinkID{1}
 
-func TestQueue_Append_identity(t *testing.T) {
+func TestQueue_Append_Identity(t *testing.T) {
 	t.Parallel()
 	t.Run("DuplicateInTheSameCommit", identityDuplicateInTheSameCommit)
 	t.Run("TheLatestOfConflictingMessagesIsKnown", identityTheLatestOfConflictingMessagesIsKnown)

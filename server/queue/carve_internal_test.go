@@ -13,7 +13,7 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-var carveBytes = flag.Int("carve-bytes", 8<<20, "how large the file is that TestSalvage_whateverDevicesSend carves")
+var carveBytes = flag.Int("carve-bytes", 8<<20, "how large the file is that TestSalvage_WhateverDevicesSend carves")
 
 // cellOf is what any device may send: valid UTF-8 that reads as a cell of SQLite
 // whose header is shorter than the number that says so.
@@ -89,9 +89,9 @@ func TestOpen_WhateverDevicesSend(t *testing.T) {
 	}
 }
 
-// TestSalvage_whateverDevicesSend carves much that does not compress: by chance it
+// TestSalvage_WhateverDevicesSend carves much that does not compress: by chance it
 // holds whatever a hostile device could send.
-func TestSalvage_whateverDevicesSend(t *testing.T) {
+func TestSalvage_WhateverDevicesSend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, stop := run(t, Settings{Path: path})
 	count := *carveBytes / 4096
@@ -125,7 +125,7 @@ func TestSalvage_whateverDevicesSend(t *testing.T) {
 }
 
 // A fault of the program costs the page that it meets.
-func TestImage_Rows_fault(t *testing.T) {
+func TestImage_Rows_Fault(t *testing.T) {
 	path := stopped(t)
 	image, err := sqlite.OpenImage(sqlite.Disk{}, path)
 	if err != nil {

@@ -240,7 +240,7 @@ func TestQueue_RequeueMatching(t *testing.T) {
 	}
 }
 
-func TestQueue_Append_refused(t *testing.T) {
+func TestQueue_Append_Refused(t *testing.T) {
 	q := start(t, queue.Settings{}, 1)
 	const count = 10_100 // more than are kept
 	var last edge.Receipt

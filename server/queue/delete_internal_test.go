@@ -10,7 +10,7 @@ import (
 
 // The counters of a removed sink are damaged. It is deleted all the same, what is
 // given up is counted from the rows, and nothing of the file is kept for it.
-func TestQueue_DeleteSink_damagedCounters(t *testing.T) {
+func TestQueue_DeleteSink_DamagedCounters(t *testing.T) {
 	for name, statement := range map[string]string{
 		"TooMany": "UPDATE sink SET owed = owed + 1000",
 		"TooFew":  "UPDATE sink SET owed = owed - 3, dead = dead - 1",

@@ -12,7 +12,7 @@ import (
 )
 
 // A full disk keeps what expires from being saved. It was given up all the same.
-func TestQueue_Journey_lossIsNotSaved(t *testing.T) { synctest.Test(t, journeyLossIsNotSaved) }
+func TestQueue_Journey_LossIsNotSaved(t *testing.T) { synctest.Test(t, journeyLossIsNotSaved) }
 
 func journeyLossIsNotSaved(t *testing.T) {
 	q, _, disk := onDisk(t, Settings{RetentionUndelivered: time.Minute})

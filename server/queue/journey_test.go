@@ -67,7 +67,7 @@ func TestQueue_Journey(t *testing.T) {
 
 // A batch of two requeued letters spans records that have expired; and a loss spans
 // records that another slot has delivered. Each is told what became of it.
-func TestQueue_Journey_lossAndDelivery(t *testing.T) { synctest.Test(t, journeyLossAndDelivery) }
+func TestQueue_Journey_LossAndDelivery(t *testing.T) { synctest.Test(t, journeyLossAndDelivery) }
 
 func journeyLossAndDelivery(t *testing.T) {
 	q := start(t, queue.Settings{RetentionUndelivered: time.Minute}, 1)

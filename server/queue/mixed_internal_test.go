@@ -63,7 +63,7 @@ func TestQueue_countMixed(t *testing.T) {
 
 // What retention has removed meanwhile cannot be counted any more, and whoever
 // counts says so.
-func TestQueue_countMixed_removed(t *testing.T) {
+func TestQueue_countMixed_Removed(t *testing.T) {
 	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	accepted(t, q, owedTo(large(0, 2), 1, 2))
 	accepted(t, q, append(owedTo(large(2, 3), 1), owedTo(large(5, 1), 2)...))
@@ -77,10 +77,10 @@ func TestQueue_countMixed_removed(t *testing.T) {
 	}
 }
 
-// TestQueue_Quarantine_noRoom meets a damaged frame on a full disk: it cannot be set
+// TestQueue_Quarantine_NoRoom meets a damaged frame on a full disk: it cannot be set
 // aside, and nothing of it is given up. The next look finds it whole, because the disk
 // had only misread it, and all of it is delivered, in order.
-func TestQueue_Quarantine_noRoom(t *testing.T) {
+func TestQueue_Quarantine_NoRoom(t *testing.T) {
 	for name, setAside := range map[string]func(q *Queue) error{
 		"ByALane": func(q *Queue) error {
 			return q.setAside(context.Background(), damaged{sink: queuefile.FrameSink, position: 3})

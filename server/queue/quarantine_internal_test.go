@@ -191,7 +191,7 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 // A record that comes back is leased again and delivered, when the records behind
 // it, which the sink is not owed, were passed over before. The ranges must not
 // reach below the cursor: a start would take them for damaged.
-func TestAccount_Release_passedOver(t *testing.T) {
+func TestAccount_Release_PassedOver(t *testing.T) {
 	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	accepted(t, q, owedTo(large(0, 1), 1))
 	accepted(t, q, owedTo(large(1, 2), 2))

@@ -146,7 +146,7 @@ func serveAll(t *testing.T, disk *simdisk.Disk, records int) {
 }
 
 // Positions of a file that nothing is known of are not given again.
-func TestSalvageFile_nothingIsKnown(t *testing.T) {
+func TestSalvageFile_NothingIsKnown(t *testing.T) {
 	path := stopped(t)
 	before := edge.Position(time.Now().Unix()) << 16
 	var heads []edge.Position

@@ -20,9 +20,9 @@ func sendBack(t *testing.T, q *Queue, want int) {
 	}
 }
 
-// TestQueue_Requeue_staleRows lets something happen between the moment when a
+// TestQueue_Requeue_StaleRows lets something happen between the moment when a
 // lease reads rows and the moment when it takes them.
-func TestQueue_Requeue_staleRows(t *testing.T) {
+func TestQueue_Requeue_StaleRows(t *testing.T) {
 	for name, test := range map[string]struct {
 		meanwhile func(t *testing.T, q *Queue)
 		want      []edge.Position // what the next lease brings
@@ -76,9 +76,9 @@ func TestQueue_Requeue_staleRows(t *testing.T) {
 	}
 }
 
-// TestQueue_Requeue_settledMeanwhile requeues a letter that has just died again:
+// TestQueue_Requeue_SettledMeanwhile requeues a letter that has just died again:
 // the row is marked before the lane's memory of the last death is gone.
-func TestQueue_Requeue_settledMeanwhile(t *testing.T) {
+func TestQueue_Requeue_SettledMeanwhile(t *testing.T) {
 	account := newAccount(1, "sink-1", "test")
 	account.requeue.out[3] = &requeued{state: edge.Dead}
 	account.requeue.waiting, account.requeue.next = 2, 9 // a lease has skipped 3, which is out, and leased 8
@@ -88,8 +88,8 @@ func TestQueue_Requeue_settledMeanwhile(t *testing.T) {
 	}
 }
 
-// TestQueue_Requeue_missingRow takes a dead letter's row away while it is leased.
-func TestQueue_Requeue_missingRow(t *testing.T) {
+// TestQueue_Requeue_MissingRow takes a dead letter's row away while it is leased.
+func TestQueue_Requeue_MissingRow(t *testing.T) {
 	q, _ := opened(t, Settings{})
 	accepted(t, q, edgetest.Entries(2, 1, 1))
 	deadLetter(t, q, lent(t, q))

@@ -55,7 +55,7 @@ func TestQueue_Retention(t *testing.T) {
 	}
 }
 
-func TestQueue_Retention_positionsAreNeverUsedTwice(t *testing.T) {
+func TestQueue_Retention_PositionsAreNeverUsedTwice(t *testing.T) {
 	q := start(t, queue.Settings{RetentionDelivered: time.Nanosecond}, 0)
 	edgetest.Append(t, q, edgetest.Entries(5, 1)...)
 	q = q.restart(t, 0) // the last commit removes what is old
@@ -72,7 +72,7 @@ func TestQueue_Retention_positionsAreNeverUsedTwice(t *testing.T) {
 
 // A lane that passes over what its sink is not owed holds none of it, though
 // nothing of the sink is settled for long.
-func TestQueue_Retention_passedOver(t *testing.T) {
+func TestQueue_Retention_PassedOver(t *testing.T) {
 	bubble(t, "IsNotPinned", func(t *testing.T) {
 		q := start(t, queue.Settings{RetentionDelivered: time.Second}, 2)
 		for i := range 101 {

@@ -141,7 +141,7 @@ func TestOpen_WholeFile(t *testing.T) {
 }
 
 // No correlation id is given twice, and the old ones still lead to their records.
-func TestOpen_WholeFile_correlation(t *testing.T) {
+func TestOpen_WholeFile_Correlation(t *testing.T) {
 	path := stopped(t)
 	q, stop := run(t, Settings{Path: path})
 	before := leaseAll(t, q, 1)
@@ -167,7 +167,7 @@ func TestOpen_WholeFile_correlation(t *testing.T) {
 }
 
 // A replacement that a crash interrupts is finished by the next start.
-func TestReplacement_interrupted(t *testing.T) {
+func TestReplacement_Interrupted(t *testing.T) {
 	steps := []func(path string) error{
 		func(path string) error { return os.Rename(path+".building", path+".salvaged") },
 		func(path string) error { return os.Rename(path+"-wal", path+".damaged-1-wal") },

@@ -6,10 +6,10 @@ import (
 	"combotto.io/gateway/server/edge"
 )
 
-// TestQueue_Seal_releasedMeanwhile gives a sealed batch back between the moment
+// TestQueue_Seal_ReleasedMeanwhile gives a sealed batch back between the moment
 // when a lease looks for sealed ones and the moment when it takes others, as a
 // lane that stops does. The batch must go out as it was all the same.
-func TestQueue_Seal_releasedMeanwhile(t *testing.T) {
+func TestQueue_Seal_ReleasedMeanwhile(t *testing.T) {
 	f := openOn(t, Settings{Path: t.TempDir() + "/queue.db"})
 	f.append(t, 8)
 	leased := lent(t, f.Queue)

@@ -91,7 +91,7 @@ func first(bytes int64, _ bool) int64 { return bytes }
 
 // A start measures what is stored while more is appended and the oldest is
 // removed, and comes to the same figures.
-func TestQueue_measure(t *testing.T) {
+func TestSizes_Measured(t *testing.T) {
 	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
 	for next := 0; next < 400; next += 10 {
 		accepted(t, q, large(next, 10))

@@ -33,7 +33,7 @@ type state struct{ warned, crowded, reached, scarce bool }
 
 func (f *full) state() state { return state{f.warned, f.crowded, f.reached, f.scarce} }
 
-func TestFull_measured(t *testing.T) {
+func TestFull_Measured(t *testing.T) {
 	const limit = 1000
 	steps := []struct {
 		taken int64
@@ -83,7 +83,7 @@ func TestFull_measured(t *testing.T) {
 // is 40.
 var smallBounds = bounds{walHard: 100, pending: 60, reserve: 50}
 
-func TestFull_scarce(t *testing.T) {
+func TestFull_Scarce(t *testing.T) {
 	for name, steps := range map[string][]struct {
 		look diskUsage
 		want bool
@@ -125,7 +125,7 @@ func TestFull_scarce(t *testing.T) {
 }
 
 // What every sink has goes before anything is refused.
-func TestFull_crowded(t *testing.T) {
+func TestFull_Crowded(t *testing.T) {
 	for name, test := range map[string]struct {
 		look diskUsage
 		want bool
@@ -146,7 +146,7 @@ func TestFull_crowded(t *testing.T) {
 	}
 }
 
-func TestFull_restores(t *testing.T) {
+func TestFull_Restores(t *testing.T) {
 	for name, test := range map[string]struct {
 		look diskUsage
 		size int64

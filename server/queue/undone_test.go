@@ -14,9 +14,9 @@ import (
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
-// TestQueue_Append_undoneConflict stores a message, and then fails to store
+// TestQueue_Append_UndoneConflict stores a message, and then fails to store
 // another one with the same identity: the first is recognised all the same.
-func TestQueue_Append_undoneConflict(t *testing.T) {
+func TestQueue_Append_UndoneConflict(t *testing.T) {
 	named := edgetest.Record("dev", 1)
 	named.Identity = edge.Identity{MessageID: "m-1"}
 	for name, record := range map[string]edge.Record{"Sequence": edgetest.Record("dev", 1), "MessageID": named} {

@@ -10,7 +10,7 @@ import (
 )
 
 // Files for which there is no name left are not written over.
-func TestAsideNames_exhausted(t *testing.T) {
+func TestAsideNames_Exhausted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	if err := os.WriteFile(asideDamaged.name(path, asideDamaged.most), nil, 0o600); err != nil {
 		t.Fatal(err)

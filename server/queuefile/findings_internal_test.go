@@ -77,10 +77,10 @@ func frameRow(t *testing.T, first edge.Position, records int, message string) *s
 	return &sqlite.CarvedRow{ID: int64(first), Values: []any{nil, int64(records), int64(1), int64(1), int64(len(encoder.records)), encoder.Body(first)}}
 }
 
-// TestFindings_Take_overlaps finds frames that lie over one another, in every order
+// TestFindings_Take_Overlaps finds frames that lie over one another, in every order
 // in which pages may be used again: those that were merged, the one that they were
 // merged to, and one whose commit failed, so that its positions were given again.
-func TestFindings_Take_overlaps(t *testing.T) {
+func TestFindings_Take_Overlaps(t *testing.T) {
 	rows := func() []*sqlite.CarvedRow {
 		undone := frameRow(t, 1, 9, "undone")
 		undone.Tail = true // always found last

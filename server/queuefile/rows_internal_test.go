@@ -10,9 +10,9 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// TestRows_columns holds what reads whole rows to the schema: rows that are carved
+// TestRows_Columns holds what reads whole rows to the schema: rows that are carved
 // out of a damaged file are read by the same functions, by place.
-func TestRows_columns(t *testing.T) {
+func TestRows_Columns(t *testing.T) {
 	db, err := Open(t.Context(), sqlite.Disk{}, filepath.Join(t.TempDir(), "queue.db"))
 	if err != nil {
 		t.Fatal(err)

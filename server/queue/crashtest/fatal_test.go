@@ -52,9 +52,9 @@ func TestQueue_Fatal(t *testing.T) {
 	}
 }
 
-// TestQueue_Open_fullDisk kills a queue and starts it again on a disk that others
+// TestQueue_Open_FullDisk kills a queue and starts it again on a disk that others
 // have filled since.
-func TestQueue_Open_fullDisk(t *testing.T) {
+func TestQueue_Open_FullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkload(simdisk.New(simdisk.Settings{Capacity: 64 << 20}), 1)
 		defer w.disk.Close()
@@ -76,9 +76,9 @@ func TestQueue_Open_fullDisk(t *testing.T) {
 	})
 }
 
-// TestQueue_DeadLetters_whileSaving asks for dead letters while the commit that
+// TestQueue_DeadLetters_WhileSaving asks for dead letters while the commit that
 // saves one is on its way to the disk.
-func TestQueue_DeadLetters_whileSaving(t *testing.T) {
+func TestQueue_DeadLetters_WhileSaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkload(simdisk.New(simdisk.Settings{}), 1)
 		defer w.disk.Close()
