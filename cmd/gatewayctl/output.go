@@ -33,6 +33,14 @@ func (a *application) printJSON(message proto.Message) error {
 	return nil
 }
 
+// printValue writes a value as JSON on one line.
+func (a *application) printValue(value any) error {
+	if err := json.NewEncoder(a.stdout).Encode(value); err != nil {
+		return &failure{code: exitFailed, message: "write JSON: " + err.Error()}
+	}
+	return nil
+}
+
 // table writes columns that line up. Cells are made printable: they hold what
 // devices and receivers sent.
 type table struct{ writer *tabwriter.Writer }

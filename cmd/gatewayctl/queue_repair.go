@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -92,40 +91,4 @@ func (a *application) showRepair(done *gateway.Repaired) {
 		out.row("removed, nothing in it was missing", done.Removed)
 	}
 	out.flush()
-}
-
-func (a *application) queueCompactCommand() *cobra.Command {
-	dir := ""
-	command := &cobra.Command{
-		Use:   "compact [FILE]",
-		Short: "Give back the room that a queue does not use any more",
-		Long: `Rewrite a queue into a file that takes only what is used. The gateway never makes its file shorter by itself: room that is free
-in it is used again. It needs as much room beside the file as is used in it, and says so when there is less; gatewayctl queue
-verify shows both. The file is verified before and after. A kill at any moment leaves the old file or the new one.`,
-		Example: "  gatewayctl queue compact --data-dir /var/lib/gateway",
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(command *cobra.Command, arguments []string) error {
-			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error {
-				done, err := files.CompactQueue(command.Context())
-				if err != nil {
-					return err
-				}
-				if a.output == "json" {
-					return a.printValue(done)
-				}
-				a.print("%s takes %s now, and took %s\n", files.Path(), size(uint64(done.After)), size(uint64(done.Before)))
-				return nil
-			})
-		},
-	}
-	dataDirFlag(command, &dir)
-	return command
-}
-
-// printValue writes a value as JSON on one line.
-func (a *application) printValue(value any) error {
-	if err := json.NewEncoder(a.stdout).Encode(value); err != nil {
-		return &failure{code: exitFailed, message: "write JSON: " + err.Error()}
-	}
-	return nil
 }
