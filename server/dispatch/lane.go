@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -266,49 +265,6 @@ func markBackfill(batch []edge.Delivery, now time.Time) {
 	for i := range batch {
 		if batch[i].Kind == edge.Live && now.Sub(batch[i].Record.ReceivedAt) > edge.BackfillAge {
 			batch[i].Kind = edge.Backfill
-		}
-	}
-}
-
-// settle reports an attempt and what it decided. It does so even when the lane
-// stops: what is not settled would be delivered again. It returns false without
-// an error when the lane stops before the queue has room.
-func (l *lane) settle(ctx context.Context, batch []edge.Delivery, attempt edge.Attempt, d decision) (ok bool, err error) {
-	for _, settlement := range settlements(batch, attempt, d) {
-		if ok, err := l.settleOne(ctx, settlement); !ok {
-			return false, err
-		}
-		l.logDeaths(ctx, settlement.Dead)
-	}
-	l.forget(d.acked)
-	for _, death := range d.dead {
-		l.forget([]edge.Delivery{death.Delivery})
-	}
-	return true, nil
-}
-
-func (l *lane) settleOne(ctx context.Context, settlement edge.Settlement) (ok bool, err error) {
-	ok, err = insist(ctx, func(ctx context.Context) error { return l.leaser.Settle(ctx, l.sink.ID, settlement) })
-	if err != nil {
-		err = fmt.Errorf("settle for sink %s: %w", l.sink.Name, err)
-	}
-	return ok, err
-}
-
-// insist asks the queue until it answers, for a while also when the lane stops. It
-// returns false without an error when the lane stops first.
-func insist(ctx context.Context, ask func(context.Context) error) (answered bool, err error) {
-	for {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		err := ask(limited)
-		cancel()
-		switch {
-		case err == nil:
-			return true, nil
-		case !errors.Is(err, context.DeadlineExceeded):
-			return false, err
-		case ctx.Err() != nil:
-			return false, nil
 		}
 	}
 }

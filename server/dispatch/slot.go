@@ -174,26 +174,3 @@ func (s *slot) drain() []edge.Delivery {
 	s.resumed, s.pending, s.buffer = nil, nil, nil
 	return deliveries
 }
-
-// settlements reports an attempt. One that carried requeued records is reported
-// once for each: their positions are far apart, and a single range would claim
-// every record in between.
-func settlements(batch []edge.Delivery, attempt edge.Attempt, d decision) []edge.Settlement {
-	if batch[0].Kind != edge.Requeue {
-		return []edge.Settlement{{Attempt: attempt, Acked: d.acked, Dead: d.dead}}
-	}
-	reports := make([]edge.Settlement, len(batch))
-	byPosition := make(map[edge.Position]*edge.Settlement, len(batch))
-	for i, delivery := range batch {
-		reports[i].Attempt = attempt
-		reports[i].Attempt.First, reports[i].Attempt.Last, reports[i].Attempt.Records = delivery.Record.Position, delivery.Record.Position, 1
-		byPosition[delivery.Record.Position] = &reports[i]
-	}
-	for _, delivery := range d.acked {
-		byPosition[delivery.Record.Position].Acked = []edge.Delivery{delivery}
-	}
-	for _, death := range d.dead {
-		byPosition[death.Delivery.Record.Position].Dead = []edge.Death{death}
-	}
-	return reports
-}
