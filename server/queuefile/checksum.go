@@ -6,7 +6,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"combotto.io/gateway/server/edge"
-	"combotto.io/gateway/server/sqlite"
 )
 
 // SQLite has no checksums for the pages of a database, so every row that a
@@ -17,9 +16,6 @@ import (
 // A row whose place is wrong cannot be served from: the file is salvaged. A row
 // whose counters are wrong says nothing about records, so it is kept as it is,
 // for an operator to see, and nothing is decided by it.
-
-// LogMax bounds the numbers of logs: ten bits of a correlation id.
-const LogMax = 1 << 10
 
 // countsUnsure stands for the checksum of counters that are known to be wrong.
 const countsUnsure = 0
@@ -67,59 +63,3 @@ func deathSum(sink edge.SinkID, reason string, count Deaths) int64 {
 }
 
 func owedSum(id int64, sinks string) int64 { return rowSum("owed", id, sinks) }
-
-// earlierLog is what the correlation ids of a file said before it was replaced.
-type earlierLog struct {
-	before  edge.Position // of records
-	letters int64         // numbers of refused messages below this
-	log     uint16
-}
-
-// Logs tells which log a position belongs to.
-type Logs struct {
-	Current uint16
-	earlier []earlierLog // ascending
-}
-
-// Of returns the log of a record.
-func (l *Logs) Of(position edge.Position) uint16 {
-	for i := range l.earlier {
-		if position < l.earlier[i].before {
-			return l.earlier[i].log
-		}
-	}
-	return l.Current
-}
-
-// ofLetter is the same for the numbers of refused messages.
-func (l *Logs) ofLetter(number edge.Position) uint16 {
-	for i := range l.earlier {
-		if int64(number) < l.earlier[i].letters {
-			return l.earlier[i].log
-		}
-	}
-	return l.Current
-}
-
-func (e *earlierLog) sum() int64 {
-	return rowSum("earlier_log", int64(e.before), e.letters, int64(e.log))
-}
-
-func (e *earlierLog) insert(conn *sqlite.Conn) error {
-	return conn.Exec("INSERT OR REPLACE INTO earlier_log VALUES(?, ?, ?, ?)", int64(e.before), e.letters, int64(e.log), e.sum())
-}
-
-// LoadLogs reads the logs before the current one, which is that of the ledger. It
-// fails with [ErrRow] when a row is not what was written.
-func LoadLogs(conn *sqlite.Conn, current uint16) (l Logs, err error) {
-	l.Current = current
-	err = conn.Query("SELECT before, letters, log, checksum FROM earlier_log ORDER BY before", func(row sqlite.Row) error {
-		earlier := earlierLog{before: edge.Position(row.Int(0)), letters: row.Int(1), log: uint16(row.Int(2))}
-		if row.Int(3) != earlier.sum() {
-			return NewRowError("earlier log before %d", earlier.before)
-		}
-		l.earlier = append(l.earlier, earlier)
-		return nil
-	})
-	return l, err
-}

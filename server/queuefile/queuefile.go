@@ -9,7 +9,7 @@
 //	           attempt, loss        what has happened      attempt.go, loss.go
 //	           identity_window      what came before       window_row.go
 //	           quarantine           what is damaged        quarantine.go
-//	           earlier_log          files before this one  checksum.go
+//	           earlier_log          files before this one  logs.go
 //
 // A row has one type, one list of columns in the order of the table, one function
 // that reads it, for a query as for a row that was carved out of a damaged page, and

@@ -1,7 +1,6 @@
 package queuefile
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -119,51 +118,6 @@ func removeDatabase(disk sqlite.Disk, path string) error {
 		}
 	}
 	return nil
-}
-
-// SalvageFile replaces a damaged file by what can be read of it, or by an empty
-// one when not even that works. The damaged one is kept beside it.
-func SalvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, old OldFiles, err error) {
-	building := path + suffixBuilding
-	if err := roomToSalvage(disk, path, true); err != nil {
-		return report, old, err
-	}
-	report, failure := salvage(ctx, disk, path, building)
-	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
-		// A read of the fresh file that fails passes for damage of that one.
-		report, failure = salvage(ctx, disk, path, building)
-	}
-	if failure != nil {
-		if !isHopeless(failure) || ctx.Err() != nil {
-			return report, old, errors.Join(failure, removeDatabase(disk, building))
-		}
-		// Nothing is better than a gateway that never starts.
-		report = Salvaged{CursorsLost: true}
-		if err := buildEmpty(ctx, disk, building); err != nil {
-			return report, old, errors.Join(failure, err, removeDatabase(disk, building))
-		}
-	}
-	old, err = becauseSalvaged(&report).replace(disk, path)
-	if err == nil && failure != nil {
-		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
-	}
-	return report, old, errors.Join(err, failure)
-}
-
-// buildEmpty makes a queue that knows it is not the first.
-func buildEmpty(ctx context.Context, disk sqlite.Disk, path string) error {
-	if err := removeDatabase(disk, path); err != nil {
-		return err
-	}
-	fresh, err := Open(ctx, disk, path)
-	if err != nil {
-		return err
-	}
-	found, err := newFindings(ctx, fresh)
-	if err == nil {
-		err = fresh.Write(ctx, (&rebuild{findings: found}).run)
-	}
-	return errors.Join(err, closeWhole(fresh))
 }
 
 // closeWhole closes a database so that its file alone has everything. To close it

@@ -27,8 +27,8 @@ type Salvaged struct {
 }
 
 // positionsSkipped lie between what was read of a damaged file and what is stored
-// next. What the file has handed out and does not hold any more,
-// receivers may know by its positions.
+// next: receivers may know by its positions what the file has handed out and does not
+// hold any more.
 const positionsSkipped = 1 << 20
 
 // Where nothing says how many positions a file has given out, the next one lies
@@ -104,310 +104,47 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image, fru
 	return rebuild.report, nil
 }
 
-// isComplete reports whether nothing that the old file counts is missing. Whoever
-// cannot tell says no.
-func (r *rebuild) isComplete() bool {
-	for _, sink := range r.sinks {
-		if sink.unsure {
-			return false
+// SalvageFile replaces a damaged file by what can be read of it, or by an empty
+// one when not even that works. The damaged one is kept beside it.
+func SalvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, old OldFiles, err error) {
+	building := path + suffixBuilding
+	if err := roomToSalvage(disk, path, true); err != nil {
+		return report, old, err
+	}
+	report, failure := salvage(ctx, disk, path, building)
+	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
+		// A read of the fresh file that fails passes for damage of that one.
+		report, failure = salvage(ctx, disk, path, building)
+	}
+	if failure != nil {
+		if !isHopeless(failure) || ctx.Err() != nil {
+			return report, old, errors.Join(failure, removeDatabase(disk, building))
+		}
+		// Nothing is better than a gateway that never starts.
+		report = Salvaged{CursorsLost: true}
+		if err := buildEmpty(ctx, disk, building); err != nil {
+			return report, old, errors.Join(failure, err, removeDatabase(disk, building))
 		}
 	}
-	return r.ledger.found && r.ledger.checked && r.rejected == 0 && r.lost == 0 && r.report.Lost == 0 && !r.report.CursorsLost
-}
-
-// rebuild makes a queue out of what was found.
-type rebuild struct {
-	*findings
-	report  Salvaged
-	sinks   []*sinkCount // in order of id
-	sets    map[uint32][]edge.SinkID
-	lastSet uint32
-	uses    map[uint32]setUse // of sets that are lost
-	head    edge.Position
-	lost    int64 // records at positions that some sink had not decided
-	apart   int64 // of these, in quarantine before
-	skipped int64 // positions between head and what is stored next
-}
-
-// sinkCount counts one sink's records anew.
-type sinkCount struct {
-	*foundSink
-	beyond  int64 // owed, behind what the counters cover
-	pending int64
-}
-
-func (r *rebuild) run(conn *sqlite.Conn) error {
-	for _, step := range []func(*sqlite.Conn) error{
-		r.unite, r.openSinks, r.dropStale, r.countApart, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
-	} {
-		if err := step(conn); err != nil {
-			return err
-		}
+	old, err = becauseSalvaged(&report).replace(disk, path)
+	if err == nil && failure != nil {
+		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
 	}
-	return nil
+	return report, old, errors.Join(err, failure)
 }
 
-// unite leaves one frame at each position. Frames lie over one another when small
-// ones were merged.
-func (r *rebuild) unite(conn *sqlite.Conn) error {
-	var covered []int64
-	end, last := int64(0), int64(0)
-	err := conn.Query("SELECT id, n FROM frame ORDER BY id, n DESC", func(row sqlite.Row) error {
-		first, next := row.Int(0), row.Int(0)+row.Int(1)
-		switch {
-		case next <= end:
-			covered = append(covered, first)
-			return nil
-		case first < end:
-			covered = append(covered, last) // a part of a larger one
-		}
-		end, last = next, first
-		return nil
-	})
+// buildEmpty makes a queue that knows it is not the first.
+func buildEmpty(ctx context.Context, disk sqlite.Disk, path string) error {
+	if err := removeDatabase(disk, path); err != nil {
+		return err
+	}
+	fresh, err := Open(ctx, disk, path)
 	if err != nil {
 		return err
 	}
-	for _, first := range covered {
-		if err := conn.Exec("DELETE FROM frame WHERE id = ?", first); err != nil {
-			return err
-		}
+	found, err := newFindings(ctx, fresh)
+	if err == nil {
+		err = fresh.Write(ctx, (&rebuild{findings: found}).run)
 	}
-	// What is whole somewhere else was damaged in a copy only.
-	return conn.Exec(`DELETE FROM quarantine WHERE sink = -1 AND EXISTS
-		(SELECT 1 FROM frame WHERE frame.id < quarantine.position + quarantine.n AND frame.id + frame.n > quarantine.position)`)
-}
-
-// openSinks takes the sinks whose rows are believed. One that records name and
-// that has no row is lost.
-func (r *rebuild) openSinks(*sqlite.Conn) error {
-	r.sets = make(map[uint32][]edge.SinkID)
-	named := map[edge.SinkID]bool{}
-	for number, text := range r.owed {
-		set, err := parseSinks(text)
-		if err != nil {
-			continue // it was believed for its checksum
-		}
-		r.sets[uint32(number)] = set
-		r.lastSet = max(r.lastSet, uint32(number))
-		for _, sink := range set {
-			named[sink] = true
-		}
-	}
-	for _, sink := range r.foundSinks() {
-		sink.advance()
-		r.sinks = append(r.sinks, &sinkCount{foundSink: sink})
-		r.report.Sinks = append(r.report.Sinks, sink.Name)
-		delete(named, sink.ID)
-	}
-	// A file without any sink may have lost all of them. One that is new then
-	// gets what there is, which is nothing when there never was a sink.
-	r.report.CursorsLost = len(named) > 0 || len(r.sinks) == 0
-	return nil
-}
-
-// dropStale removes frames in front of a hole that no sink needs: they were
-// deleted before, and only their bytes were still there.
-func (r *rebuild) dropStale(conn *sqlite.Conn) error {
-	if r.report.CursorsLost {
-		return nil
-	}
-	needed := edge.Position(MaxPosition)
-	for _, sink := range r.sinks {
-		needed = min(needed, sink.Cursor)
-	}
-	end, keep := int64(0), int64(0)
-	err := conn.Query("SELECT id, n FROM frame ORDER BY id", func(row sqlite.Row) error {
-		if first := row.Int(0); first > end && edge.Position(first) <= needed {
-			keep = first
-		}
-		end = row.Int(0) + row.Int(1)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := conn.Exec("DELETE FROM quarantine WHERE sink = -1 AND position + n <= ?", keep); err != nil {
-		return err
-	}
-	return conn.Exec("DELETE FROM frame WHERE id < ?", keep)
-}
-
-func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
-	if !s.owes(position, set) {
-		return
-	}
-	if position > s.Counted {
-		s.beyond++
-	}
-	if !s.decided(position) {
-		s.pending++
-	}
-}
-
-// nameHoles puts the positions that are gone into quarantine, so that whoever
-// comes to them knows that nothing is to be looked for.
-func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
-	holes, err := r.hiddenInFront(conn)
-	if err != nil {
-		return err
-	}
-	end := edge.Position(0)
-	err = conn.Query(`SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY 1`, func(row sqlite.Row) error {
-		first := edge.Position(row.Int(0))
-		if end > 0 && first > end {
-			holes = append(holes, Span{end, first})
-		}
-		end = max(end, first+edge.Position(row.Int(1)))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	// What was handed out and is not there any more ends where the counters do.
-	highest := max(r.head, r.ledger.Counted, end-1)
-	for _, sink := range r.sinks {
-		highest = max(highest, sink.Counted, sink.Cursor-1)
-	}
-	if first := max(end, 1); first <= highest {
-		holes = append(holes, Span{first, highest + 1})
-	}
-	for _, hole := range holes {
-		if err := insertHole(conn, hole, "it is not in the file any more"); err != nil {
-			return err
-		}
-	}
-	apart, err := r.undecidedApart(conn, "")
-	r.lost = apart - r.apart
-	r.head, r.skipped = highest, positionsSkipped
-	if !r.ledger.found {
-		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-highest))
-		if r.report.Records == 0 {
-			r.lost = max(r.lost, 1) // whatever it was, somebody has to know
-		}
-	}
-	return err
-}
-
-// hiddenInFront returns the positions in front of all frames that some sink waits for,
-// from its cursor on. One whose counters say nothing goes on where the frames begin.
-func (r *rebuild) hiddenInFront(conn *sqlite.Conn) (hidden Spans, err error) {
-	front := edge.Position(0)
-	_, err = conn.One(`SELECT min(first) FROM (SELECT min(id) AS first FROM frame UNION ALL SELECT min(position) FROM quarantine WHERE sink = -1)`,
-		func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
-	needed := front
-	for _, sink := range r.sinks {
-		switch {
-		case sink.Cursor >= front:
-		case sink.unsure:
-			sink.goOnAt(front)
-		default:
-			needed = min(needed, sink.Cursor)
-		}
-	}
-	if needed < front {
-		hidden.Add(Span{needed, front})
-	}
-	return hidden, err
-}
-
-// countApart counts what was in quarantine before, which the ledger has counted. What
-// is found only now has no time yet, and gets it.
-func (r *rebuild) countApart(conn *sqlite.Conn) (err error) {
-	if r.ledger.found {
-		r.apart, err = r.undecidedApart(conn, " AND found <> 0")
-	}
-	if err != nil {
-		return err
-	}
-	return conn.Exec("UPDATE quarantine SET found = ? WHERE found = 0", time.Now().UnixMicro())
-}
-
-// undecidedApart returns how many records are in quarantine that some sink has not
-// decided.
-func (r *rebuild) undecidedApart(conn *sqlite.Conn, condition string) (count int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?"+condition,
-		func(row sqlite.Row) { count = row.Int(0) }, int64(r.undecided()), reasonSkipped)
-	return count, err
-}
-
-// undecided returns the first position that some sink has not decided.
-func (r *rebuild) undecided() edge.Position {
-	first := edge.Position(MaxPosition)
-	for _, sink := range r.sinks {
-		first = min(first, sink.Cursor)
-	}
-	if len(r.sinks) == 0 {
-		return 0
-	}
-	return first
-}
-
-// writeLedger writes totals that follow from positions, and a new log.
-func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
-	old := &r.ledger
-	if !old.found {
-		old.values = []any{int64(1), int64(0), int64(0), int64(1), int64(0), int64(0), int64(0), int64(0), int64(0)}
-	}
-	var letters, lettersLast, attemptBytes int64
-	if _, err := conn.One("SELECT count(*), coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
-		letters, lettersLast = row.Int(0), row.Int(1)
-	}); err != nil {
-		return err
-	}
-	if _, err := conn.One("SELECT coalesce(sum(? + length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB))), 0) FROM attempt", func(row sqlite.Row) {
-		attemptBytes = row.Int(0)
-	}, int64(AttemptRowBytes)); err != nil {
-		return err
-	}
-	refused := max(old.Refused, lettersLast)
-	if err := r.insertOld(conn, "ledger", r.ledger.values); err != nil {
-		return err
-	}
-	log, err := renewLog(conn, old.logs, r.head+1, refused+1, old.found)
-	if err != nil {
-		return err
-	}
-	head := r.head + edge.Position(r.skipped)
-	if err := insertHole(conn, Span{r.head + 1, head + 1}, reasonSkipped); err != nil {
-		return err
-	}
-	row := StoredLedger{Log: int64(log), ReplayFrom: max(1, r.head-ReplayRecords), CursorsLost: r.report.CursorsLost, LedgerCounts: LedgerCounts{
-		Counted: head, Accepted: int64(head) - old.Skipped - r.skipped, Unrouted: old.Unrouted, Refused: refused, Evicted: refused - letters,
-		AttemptBytes: attemptBytes, Quarantined: old.Quarantined + r.lost, Salvaged: old.Salvaged + 1, Skipped: old.Skipped + r.skipped,
-	}}
-	return row.replace(conn)
-}
-
-// reportAll reports a file of which nothing was found: neither what it held nor
-// which sinks were owed it. The count says that it was something.
-func (r *rebuild) reportAll(conn *sqlite.Conn) error {
-	if r.ledger.found || len(r.sinks) > 0 || r.report.Records > 0 {
-		return nil
-	}
-	why := LossReason{Kind: edge.LossQuarantined, Reason: "damaged_file"}
-	return NewStretch(why, time.Now(), Span{1, r.head + 2}, r.lost, time.Time{}, Unnamed).Write(conn, edge.Ingress)
-}
-
-// renewLog gives a file a log that it has not had, and keeps the earlier ones for
-// the positions below.
-func renewLog(conn *sqlite.Conn, known Logs, before edge.Position, letters int64, keep bool) (uint16, error) {
-	used := map[uint16]bool{known.Current: true}
-	for i := range known.earlier {
-		used[known.earlier[i].log] = true
-		if err := known.earlier[i].insert(conn); err != nil {
-			return 0, err
-		}
-	}
-	if keep {
-		last := earlierLog{before: before, letters: letters, log: known.Current}
-		if err := last.insert(conn); err != nil {
-			return 0, err
-		}
-	}
-	for {
-		log := uint16(rand.IntN(LogMax))
-		if !used[log] || len(used) == LogMax {
-			return log, nil
-		}
-	}
+	return errors.Join(err, closeWhole(fresh))
 }
