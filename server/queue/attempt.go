@@ -9,12 +9,7 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-const (
-	attemptAge      = 24 * time.Hour
-	attemptBytesMax = 64 << 20
-	// attemptsPerCommit bounds how many old attempts one commit removes.
-	attemptsPerCommit = 1000
-)
+const attemptAge = 24 * time.Hour
 
 // attemptTotals is what is known of the stored attempts. Only whoever writes
 // uses it.
@@ -31,17 +26,18 @@ func (t *attemptTotals) insert(conn *sqlite.Conn, sink edge.SinkID, attempt *edg
 	return queuefile.InsertAttempt(conn, t.lastID, sink, attempt)
 }
 
-// removeOld deletes attempts that are too old or too many, oldest first.
-func (t *attemptTotals) removeOld(conn *sqlite.Conn, now time.Time) error {
+// removeOld deletes attempts that are too old or too many, oldest first, and no
+// more rows than that.
+func (t *attemptTotals) removeOld(conn *sqlite.Conn, bytesMax int64, rows int, now time.Time) error {
 	cutoff := now.Add(-attemptAge).UnixMicro()
 	var last, freed int64
 	err := conn.Query("SELECT id, length(CAST(status AS BLOB)) + length(CAST(excerpt AS BLOB)) FROM attempt ORDER BY id LIMIT ?", func(row sqlite.Row) error {
-		if row.Int(0) < cutoff || t.bytes-freed > attemptBytesMax {
+		if row.Int(0) < cutoff || t.bytes-freed > bytesMax {
 			last = row.Int(0)
 			freed += queuefile.AttemptRowBytes + row.Int(1)
 		}
 		return nil
-	}, int64(attemptsPerCommit))
+	}, int64(rows))
 	if err != nil || last == 0 {
 		return err
 	}
@@ -50,9 +46,9 @@ func (t *attemptTotals) removeOld(conn *sqlite.Conn, now time.Time) error {
 }
 
 // attemptsDue reports whether removeOld has something to do.
-func attemptsDue(conn *sqlite.Conn, bytes int64, now time.Time) (due bool, err error) {
+func attemptsDue(conn *sqlite.Conn, bytes, bytesMax int64, now time.Time) (due bool, err error) {
 	_, err = conn.One("SELECT id FROM attempt ORDER BY id LIMIT 1", func(row sqlite.Row) {
-		due = row.Int(0) < now.Add(-attemptAge).UnixMicro() || bytes > attemptBytesMax
+		due = row.Int(0) < now.Add(-attemptAge).UnixMicro() || bytes > bytesMax
 	})
 	return due, err
 }

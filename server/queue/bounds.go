@@ -14,6 +14,11 @@ type bounds struct {
 	pending int64 // records that are taken but not answered
 	reserve int64 // of the file that is given back when a write finds no room; see queuefile.Reserve
 	assess  int64 // written between two assessments of the disk
+
+	// What explains and recognises may not take the room of what is owed.
+	window   int64 // memory of the identity window; its rows take less than half
+	ingress  int64 // messages that were refused at the door
+	attempts int64
 }
 
 const (
@@ -37,6 +42,10 @@ const (
 
 	assessMax   = 1 << 20
 	assessShare = 256
+
+	historyMax   = 64 << 20
+	historyShare = 16
+	windowShare  = 8
 )
 
 // newBounds takes the limit of the queue, 0 when it has none, the size of the
@@ -50,6 +59,8 @@ func newBounds(limit, capacity, pendingMax int64) bounds {
 		walHard: min(max(room/walShare, walHardMin), walHardMax),
 		pending: min(max(room/pendingShare, pendingMin), pendingMax),
 		assess:  min(room/assessShare, assessMax),
+
+		window: min(room/windowShare, windowBytesMax), ingress: min(room/historyShare, historyMax), attempts: min(room/historyShare, historyMax),
 	}
 	b.walSoft = b.walHard / walParts
 	if capacity < unbounded {

@@ -8,17 +8,19 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-const (
-	ingressMax      = 10_000
-	ingressBytesMax = 64 << 20
-)
+const ingressMax = 10_000 // refused messages; their bytes are bounded, too
 
 // ingressKept is how many messages refused at the door are kept, and what they
 // take. The newest stay.
 type ingressKept struct{ letters, bytes int64 }
 
+// exceeds reports whether some have to go.
+func (k ingressKept) exceeds(bytesMax int64) bool {
+	return k.letters > ingressMax || k.bytes > bytesMax
+}
+
 // keep stores refused messages and evicts the oldest ones beyond the bound.
-func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, totals *totals) error {
+func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesMax int64, totals *totals) error {
 	totals.deaths = maps.Clone(totals.deaths)
 	for i := range letters {
 		letter := &letters[i]
@@ -30,8 +32,8 @@ func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, totals
 		totals.Refused = int64(letter.Position)
 		countDeath(totals.deaths, letter.Reason, 1, 1)
 	}
-	for k.letters > ingressMax || k.bytes > ingressBytesMax {
-		if err := k.evict(conn, totals); err != nil {
+	for k.exceeds(bytesMax) {
+		if err := k.evict(conn, bytesMax, totals); err != nil {
 			return err
 		}
 	}
@@ -39,10 +41,10 @@ func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, totals
 }
 
 // evict removes some of the oldest.
-func (k *ingressKept) evict(conn *sqlite.Conn, totals *totals) error {
+func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals) error {
 	var last int64
 	err := conn.Query("SELECT position, length(body), reason FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
-		if k.letters <= ingressMax && k.bytes <= ingressBytesMax {
+		if !k.exceeds(bytesMax) {
 			return sqlite.ErrStop
 		}
 		last = row.Int(0)

@@ -42,7 +42,7 @@ func (c *committer) maintain() {
 	}
 	c.space.assess(usage)
 	c.sample(now)
-	if old || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
+	if old || c.ingress.exceeds(c.q.bounds.ingress) || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
 		err = c.transact(&transaction{saving: saveSettled, maintenance: true, now: now}) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {
@@ -82,7 +82,7 @@ func (c *committer) readMaintenance(now time.Time) (usage sqlite.Usage, old bool
 	ctx, cancel := context.WithTimeout(context.Background(), maintenanceInterval/10)
 	defer cancel() // the readers may all be busy, and commits must not wait for them
 	err = c.q.read(ctx, func(conn *sqlite.Conn) (err error) {
-		if old, err = attemptsDue(conn, c.attempts.bytes, now); err != nil {
+		if old, err = attemptsDue(conn, c.attempts.bytes, c.q.bounds.attempts, now); err != nil {
 			return err
 		}
 		if c.space.oldest, err = oldestStored(conn); err != nil {

@@ -232,7 +232,7 @@ func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, boun
 		db:       db,
 
 		intake:  newIntake(int(bounds.pending)),
-		window:  newWindow(windowBytesMax),
+		window:  newWindow(int(bounds.window)),
 		bounds:  bounds,
 		reserve: reserve,
 		sets:    newOwedSets(),

@@ -29,6 +29,7 @@ const (
 	saveNothing    saving = iota
 	saveSettled           // what Settle has recorded
 	saveSome              // and so much of the identity window that a start stays short
+	saveMuch              // and as much of it as the WAL has room for: frames are to go that a start would miss
 	saveEverything        // and all of the rest: a start reads no frame from before the commit
 )
 
@@ -36,7 +37,7 @@ const (
 type transaction struct {
 	group       *group // nil when nothing is appended
 	saving      saving
-	maintenance bool      // look for old attempts, and write at least something
+	maintenance bool      // look for what is old or too much, and write at least something
 	now         time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
 	damaged *damageReport
@@ -80,10 +81,8 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 		}
 		tx.retention.appended(g)
 	}
-	if g := tx.group; g != nil && len(g.letters) > 0 {
-		if err := tx.ingress.keep(conn, g.letters, &tx.totals); err != nil {
-			return fmt.Errorf("keep refused messages: %w", err)
-		}
+	if err := c.keepRefused(conn, tx); err != nil {
+		return fmt.Errorf("keep refused messages: %w", err)
 	}
 	if c.behind() {
 		tx.saving = max(tx.saving, saveSome)
@@ -114,16 +113,38 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	return err
 }
 
+// keepRefused stores what was refused at the door. There must be room for it, even
+// when nothing comes any more.
+func (c *committer) keepRefused(conn *sqlite.Conn, tx *transaction) error {
+	var letters []queuefile.Letter
+	if tx.group != nil {
+		letters = tx.group.letters
+	}
+	bytesMax := c.q.bounds.ingress
+	if len(letters) == 0 && !(tx.maintenance && tx.ingress.exceeds(bytesMax)) {
+		return nil
+	}
+	return tx.ingress.keep(conn, letters, bytesMax, &tx.totals)
+}
+
 // removeFrames removes frames that are due. When a start would miss them, the
-// transaction has to save everything.
+// identity window has to be saved: by the same transaction when that is little, or
+// else by this one and the next ones, which then remove them.
 func (c *committer) removeFrames(conn *sqlite.Conn, tx *transaction) error {
 	urgent := c.space.full.urgent()
 	if !tx.retention.due(c.q, tx.now, urgent) {
 		return nil
 	}
 	replayFrom := c.replayFrom
-	if tx.saving == saveEverything || tx.retention.end > replayFrom {
-		tx.saving, replayFrom = saveEverything, c.q.Head()+1
+	if tx.retention.end > replayFrom && tx.saving < saveEverything {
+		if !c.q.window.savedWithin(int(c.q.bounds.walHard)) {
+			tx.saving = saveMuch
+			return nil
+		}
+		tx.saving = saveEverything
+	}
+	if tx.saving == saveEverything {
+		replayFrom = c.q.Head() + 1
 	}
 	return tx.retention.remove(conn, c.q, replayFrom, tx.now, urgent)
 }
@@ -139,8 +160,10 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome, tx.now); err != nil {
 			return err
 		}
-		if tx.maintenance {
-			if err := tx.save.attempts.removeOld(conn, tx.now); err != nil {
+		if tx.maintenance || tx.save.attempts.bytes > c.q.bounds.attempts {
+			// More than the accounts can have added, so that it catches up with them.
+			rows := (len(tx.save.accounts) + 1) * unsavedAttemptsMax
+			if err := tx.save.attempts.removeOld(conn, c.q.bounds.attempts, rows, tx.now); err != nil {
 				return fmt.Errorf("remove old attempts: %w", err)
 			}
 		}
@@ -149,7 +172,10 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	}
 	if tx.saving >= saveSome {
 		budget := savesPerCommit
-		if tx.saving == saveEverything {
+		switch tx.saving {
+		case saveMuch:
+			budget = windowBudget{rows: math.MaxInt, bytes: int(c.q.bounds.walHard)}
+		case saveEverything:
 			budget = windowBudget{rows: math.MaxInt, bytes: math.MaxInt}
 		}
 		tx.window = c.q.window.take(c.q.Head(), budget)

@@ -64,6 +64,20 @@ func (w *window) take(head edge.Position, budget windowBudget) windowSave {
 	return save
 }
 
+// rowShare is how much of the memory of a device its row takes at most: half.
+const rowShare = 2
+
+// savedWithin reports whether all that is not saved takes no more than so many bytes.
+func (w *window) savedWithin(bytes int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	bytes -= len(w.gone) * deviceBytes / rowShare
+	for next := w.dirty.Front(); next != nil && bytes >= 0; next = next.Next() {
+		bytes -= next.Value.(*device).bytes / rowShare
+	}
+	return bytes >= 0
+}
+
 // markDirty puts the device into the dirty list at its place.
 func (w *window) markDirty(d *device, from edge.Position, read int64) {
 	d.dirtyFrom, d.dirtyRead = from, read
