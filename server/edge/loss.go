@@ -27,25 +27,28 @@ func (k LossKind) String() string {
 	return "unknown"
 }
 
-// Why records were discarded or expired. The same words are the label reason of
+// Why records were discarded or expired. Those of a sink are the label reason of
 // gateway_queue_discarded_messages_total and gateway_queue_expired_messages_total.
+// What was evicted is in gateway_dead_letters_evicted_total.
 const (
 	LossOperator    = "operator"      // somebody deleted their sink
 	LossSinkRemoved = "sink_removed"  // retention.removed_sink
 	LossUndelivered = "undelivered"   // retention.undelivered
 	LossTTL         = "ttl"           // of their sink
 	LossMaxLag      = "max_lag_bytes" // of their sink
+	LossEvicted     = "evicted"       // refused at a door, and made room for newer ones
 )
 
-// DiscardReasons and ExpiryReasons list them.
+// DiscardReasons and ExpiryReasons list those of sinks.
 var (
 	DiscardReasons = [...]string{LossOperator, LossSinkRemoved}
 	ExpiryReasons  = [...]string{LossUndelivered, LossTTL, LossMaxLag}
 )
 
-// Loss is a stretch of records that one sink was owed and will not get. Every
-// record that is given up is in exactly one. Between First and Last may lie
-// records that were not.
+// Loss is a stretch of records that one sink was owed and will not get, or, of
+// Ingress, of messages that were refused, acknowledged, and are not kept any more.
+// Whatever is given up is in exactly one. Between First and Last, which for Ingress
+// are numbers of refused messages, may lie what was not.
 type Loss struct {
 	ID            int64 // later stretches have larger ids
 	Sink          SinkID

@@ -138,7 +138,9 @@ func queueMetrics() []Metric {
 		{Name: "queue_ledger_mismatches", Type: TypeGauge,
 			Help: "Counters of the queue that are not what was written or not what is stored: found by the last start, or by the last gatewayctl ledger verify. Anything above 0 is a damaged disk, or a file that somebody has edited."},
 		{Name: "idempotency_window_seconds", Type: TypeGauge,
-			Help: "How far back a repeated message is still recognised."},
+			Help: "How far back a repeated message is still recognised, of every device."},
+		{Name: "idempotency_window_messages", Type: TypeGauge,
+			Help: "How many messages of one device are recognised at most: 1024, or fewer when the queue is small for so many devices."},
 	}
 }
 

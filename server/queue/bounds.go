@@ -45,7 +45,7 @@ const (
 
 	historyMax   = 64 << 20
 	historyShare = 16
-	windowShare  = 8
+	windowShare  = 4
 )
 
 // newBounds takes the limit of the queue, 0 when it has none, the size of the

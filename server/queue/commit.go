@@ -34,6 +34,7 @@ type committer struct {
 	appendSeconds  observe.Histogram
 	commitMessages observe.Histogram
 	windowSeconds  observe.Gauge
+	windowMessages observe.Gauge
 
 	letters     *queuefile.Encoder // of dead letters
 	attempts    attemptTotals      // that are stored
@@ -57,13 +58,14 @@ func newCommitter(q *Queue) *committer {
 	c := &committer{
 		q: q, checkpointer: newCheckpointer(q.db, q.bounds.walSoft, q.bounds.walHard), retention: q.start.retention, space: newSpace(q),
 		appendSeconds: metrics.Histogram("queue_append_duration_seconds"), commitMessages: metrics.Histogram("queue_commit_messages"),
-		windowSeconds: metrics.Gauge("idempotency_window_seconds"),
-		letters:       q.start.letters, attempts: q.start.attempts, sets: q.start.sets, ingress: q.start.ingress, replayFrom: q.start.replayFrom,
+		windowSeconds: metrics.Gauge("idempotency_window_seconds"), windowMessages: metrics.Gauge("idempotency_window_messages"),
+		letters: q.start.letters, attempts: q.start.attempts, sets: q.start.sets, ingress: q.start.ingress, replayFrom: q.start.replayFrom,
 		save: time.NewTimer(time.Hour),
 	}
 	c.save.Stop()
 	c.merger = newMerger(q, q.start.merging, q.start.small)
 	c.windowSeconds.Set(q.window.reach(q.clock.now()).Seconds())
+	c.windowMessages.Set(float64(q.window.messages()))
 	return c
 }
 

@@ -257,6 +257,18 @@ func TestQueue_Append_Refused(t *testing.T) {
 		t.Errorf("got %+v, want %d refused and 100 evicted", stats, count)
 	}
 	wantNow, wantEver := map[string]int64{"missing_field": count - 100}, map[string]int64{"missing_field": count}
+	losses, err := q.Losses(t.Context(), edge.LossFilter{Sinks: []edge.SinkID{edge.Ingress}}, 0, 10)
+	if err != nil || len(losses) != 1 || losses[0].FirstReceived.IsZero() || losses[0].At.IsZero() {
+		t.Fatalf("got %+v, %v; want the loss report of what was evicted", losses, err)
+	}
+	wantLoss := edge.Loss{
+		ID: losses[0].ID, Sink: edge.Ingress, Kind: edge.LossExpired, Reason: edge.LossEvicted, First: 1, Last: 100,
+		FirstReceived: losses[0].FirstReceived, LastReceived: losses[0].LastReceived, At: losses[0].At, Count: 100,
+		Devices: []edge.DeviceLoss{{Device: "dev", Count: 100}},
+	}
+	if diff := cmp.Diff(wantLoss, losses[0]); diff != "" {
+		t.Error(diff)
+	}
 	letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 1)
 	if err != nil || len(letters) != 1 || letters[0].Record.Position != 101 {
 		t.Fatalf("got %+v, %v; want the letter 101 first", letters, err)

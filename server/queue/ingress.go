@@ -2,6 +2,7 @@ package queue
 
 import (
 	"maps"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/queuefile"
@@ -19,8 +20,9 @@ func (k ingressKept) exceeds(bytesMax int64) bool {
 	return k.letters > ingressMax || k.bytes > bytesMax
 }
 
-// keep stores refused messages and evicts the oldest ones beyond the bound.
-func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesMax int64, totals *totals) error {
+// keep stores refused messages and evicts the oldest ones beyond the bound, which
+// are in the loss report from then on.
+func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesMax int64, totals *totals, now time.Time) error {
 	totals.deaths = maps.Clone(totals.deaths)
 	for i := range letters {
 		letter := &letters[i]
@@ -32,22 +34,30 @@ func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesM
 		totals.Refused = int64(letter.Position)
 		countDeath(totals.deaths, letter.Reason, 1, 1)
 	}
+	var evicted lossReport
 	for k.exceeds(bytesMax) {
-		if err := k.evict(conn, bytesMax, totals); err != nil {
+		if err := k.evict(conn, bytesMax, totals, &evicted, now); err != nil {
 			return err
 		}
+	}
+	if err := evicted.write(conn, edge.Ingress); err != nil {
+		return err
 	}
 	return queuefile.WriteDeaths(conn, edge.Ingress, totals.deaths)
 }
 
+var evictedReason = queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossEvicted}
+
 // evict removes some of the oldest.
-func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals) error {
+func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals, evicted *lossReport, now time.Time) error {
 	var last int64
-	err := conn.Query("SELECT position, length(body), reason FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
+	err := conn.Query("SELECT position, length(body), reason, device, first_at FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
 		if !k.exceeds(bytesMax) {
 			return sqlite.ErrStop
 		}
 		last = row.Int(0)
+		number := edge.Position(last)
+		evicted.add(evictedReason, now, queuefile.Span{First: number, End: number + 1}, 1, time.UnixMicro(row.Int(4)), edge.DeviceID(row.Text(3)))
 		k.letters--
 		k.bytes -= queuefile.LetterRowBytes + row.Int(1)
 		totals.Evicted++

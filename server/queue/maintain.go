@@ -34,6 +34,7 @@ func (c *committer) maintain() {
 	c.watchClock()
 	c.q.window.forgetOld(now)
 	c.windowSeconds.Set(c.q.window.reach(now).Seconds())
+	c.windowMessages.Set(float64(c.q.window.messages()))
 	c.retention.update(c.q)
 	usage, old, err := c.readMaintenance(now)
 	if err != nil {
@@ -42,8 +43,12 @@ func (c *committer) maintain() {
 	}
 	c.space.assess(usage)
 	c.sample(now)
-	if old || c.ingress.exceeds(c.q.bounds.ingress) || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
-		err = c.transact(&transaction{saving: saveSettled, maintenance: true, now: now}) // tried again by the next round
+	tx := &transaction{saving: saveSettled, maintenance: true, now: now}
+	if c.space.full.urgent() && c.q.window.exceeds() {
+		tx.saving = saveMuch // the rows of what is known are shorter
+	}
+	if old || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
+		err = c.transact(tx) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {
 		c.reopen()

@@ -124,6 +124,12 @@ func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	if err := c.q.forgetLetter(row, tx); err != nil {
 		return err
 	}
+	if row.Sink == edge.Ingress {
+		lost := queuefile.NewStretch(queuefile.DamagedReason, tx.now, queuefile.Span{First: row.Position, End: row.Position + 1}, 1, row.LastAt, queuefile.Unnamed)
+		if err := lost.Write(conn, edge.Ingress); err != nil {
+			return err
+		}
+	}
 	tx.totals.Quarantined++
 	tx.ended = append(tx.ended, func(held bool) {
 		if held {

@@ -186,6 +186,9 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 	if sink := stats.Sinks[0]; sink.Dead != 2 || sink.Discarded != 2 || sink.Requeueing != 2 || stats.Quarantined != 3 || stats.IngressEvicted != 1 {
 		t.Errorf("%d quarantined, sink %+v", stats.Quarantined, sink)
 	}
+	if diff := cmp.Diff([]lossRow{{0, int64(edge.LossQuarantined), 1, 1, 1}}, lossRows(t, q)[:1]); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // A record that comes back is leased again and delivered, when the records behind

@@ -78,7 +78,7 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 		return err
 	}
 	q.registry.list.Store(&accounts)
-	damaged, err := q.window.load(conn)
+	damaged, err := q.window.load(conn, q.start.replayFrom)
 	if err != nil {
 		return err
 	}

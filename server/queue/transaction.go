@@ -124,7 +124,7 @@ func (c *committer) keepRefused(conn *sqlite.Conn, tx *transaction) error {
 	if len(letters) == 0 && !(tx.maintenance && tx.ingress.exceeds(bytesMax)) {
 		return nil
 	}
-	return tx.ingress.keep(conn, letters, bytesMax, &tx.totals)
+	return tx.ingress.keep(conn, letters, bytesMax, &tx.totals, tx.now)
 }
 
 // removeFrames removes frames that are due. When a start would miss them, the

@@ -21,8 +21,9 @@ const (
 )
 
 // window recognises messages that come again. It forgets what is older than
-// windowAge in gateway time, what lies more than windowRing messages of the same device back,
-// and the devices that were silent for longest when it takes too much memory.
+// windowAge in gateway time, and what lies more than windowRing messages of the same
+// device back. When that takes too much memory it knows fewer messages of every device,
+// and when they are as few as ringMin, not the devices that were silent for longest.
 // It does not recognise what is in quarantine either, so that who still has such a
 // message can bring it back. What it does not recognise is stored again: a duplicate,
 // never a loss.
@@ -47,8 +48,11 @@ type window struct {
 	replaced map[edge.Position]queuefile.Seen
 	apart    queuefile.Spans // in quarantine
 	bytes    int
-	now      int64 // gateway time of what is put or looked for, Unix milliseconds
-	forgot   int64 // devices that were heard last before this gateway time may be forgotten
+	most     int // slots of a ring: windowRing, or fewer for want of memory
+	// excess is up to where rows of the dirty list hold more than is known; 0 when none does.
+	excess edge.Position
+	now    int64 // gateway time of what is put or looked for, Unix milliseconds
+	forgot int64 // devices that were heard last before this gateway time may be forgotten
 }
 
 // device is the window of one device.
@@ -68,7 +72,7 @@ type device struct {
 }
 
 func newWindow(bytesMax int) *window {
-	return &window{bytesMax: bytesMax, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]queuefile.Seen)}
+	return &window{bytesMax: bytesMax, most: windowRing, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]queuefile.Seen)}
 }
 
 // hashPayload tells payloads apart. Nobody can make two of them collide for
@@ -115,20 +119,42 @@ func (w *window) put(record *edge.Record, position edge.Position, payload uint64
 		w.recent.MoveToFront(d.recent)
 	}
 	now := queuefile.Seen{Payload: payload, Position: position, Received: record.ReceivedAt.UnixMilli(), Heard: w.now}
-	grown := d.put(&record.Identity, now)
+	grown := d.put(&record.Identity, now, w.most)
 	d.bytes += grown
 	w.bytes += grown
 	d.heard = w.now
 	if d.dirty == nil {
 		w.markDirty(d, position, w.read.Load())
 	}
-	w.shrink()
+	w.shrink(position)
 }
 
-// shrink forgets devices until the rest fits.
-func (w *window) shrink() {
+// shrink makes the window fit: it shortens the rings of all devices, and forgets
+// devices only when they cannot be shorter. What is shortened is saved again, once
+// everything up to a position is durable.
+func (w *window) shrink(position edge.Position) {
+	for w.bytes > w.bytesMax && w.most > ringMin {
+		w.most /= 2
+		for _, d := range w.devices {
+			w.shorten(d, position)
+		}
+	}
 	for w.bytes > w.bytesMax && w.recent.Len() > 1 {
 		w.forget(w.recent.Back().Value.(*device))
+	}
+}
+
+// shorten drops the oldest messages of a device that knows too many.
+func (w *window) shorten(d *device, position edge.Position) {
+	freed := d.shorten(w.most)
+	d.bytes -= freed
+	w.bytes -= freed
+	if freed == 0 || !d.saved {
+		return
+	}
+	w.excess = max(w.excess, position)
+	if d.dirty == nil {
+		w.markDirty(d, position, w.read.Load())
 	}
 }
 
@@ -160,10 +186,20 @@ func (w *window) forget(d *device) {
 	w.forgot = max(w.forgot, d.heard)
 }
 
-// forgetOld drops the devices that were not heard within windowAge.
+// growShare is which part of its memory the window takes at most when rings may
+// become longer again: twice as long, they do not have to be shortened at once.
+const growShare = 4
+
+// forgetOld drops the devices that were not heard within windowAge, and uses the
+// memory that is free.
 func (w *window) forgetOld(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer func() {
+		if w.bytes <= w.bytesMax/growShare && w.most < windowRing {
+			w.most *= 2
+		}
+	}()
 	for oldest := w.recent.Back(); oldest != nil; oldest = w.recent.Back() {
 		d := oldest.Value.(*device)
 		if now.UnixMilli()-d.heard <= windowAge.Milliseconds() {
@@ -225,6 +261,13 @@ func (w *window) reach(now time.Time) time.Duration {
 	return max(0, min(windowAge, now.Sub(time.UnixMilli(w.forgot))))
 }
 
+// messages returns how many messages of a device the window recognises at most.
+func (w *window) messages() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most
+}
+
 // lookUp returns the position of a message, for people who ask.
 func (w *window) lookUp(name edge.DeviceID, identity *edge.Identity) (edge.Position, bool) {
 	w.mu.Lock()
@@ -255,17 +298,29 @@ func (d *device) find(identity *edge.Identity) *queuefile.Seen {
 	return nil
 }
 
-// put returns by how many bytes the device has grown.
-func (d *device) put(identity *edge.Identity, now queuefile.Seen) (grown int) {
+// put returns by how many bytes the device has grown. No ring gets more than most
+// slots.
+func (d *device) put(identity *edge.Identity, now queuefile.Seen, most int) (grown int) {
 	if identity.MessageID != "" {
 		if d.messages == nil {
 			d.messages = newRing()
 			grown = d.messages.bytes()
 		}
-		return grown + d.messages.put(hashMessageID(identity.MessageID), now)
+		return grown + d.messages.put(hashMessageID(identity.MessageID), now, most)
 	}
 	boot, grown := d.boot(identity.BootID)
-	return grown + boot.put(identity.Sequence, now)
+	return grown + boot.put(identity.Sequence, now, most)
+}
+
+// shorten returns by how many bytes the device has become smaller.
+func (d *device) shorten(most int) (freed int) {
+	for _, boot := range d.boots {
+		freed += boot.shorten(most)
+	}
+	if d.messages != nil {
+		freed += d.messages.shorten(most)
+	}
+	return freed
 }
 
 // boot returns the window of a boot and moves it to the front. A new boot takes

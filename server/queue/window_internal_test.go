@@ -210,7 +210,7 @@ func clearWindow(t *rapid.T, q *Queue) error {
 func expectRestored(t *rapid.T, q *Queue, w *window, log []*edge.Record, replayFrom edge.Position) {
 	restored := newWindow(w.bytesMax)
 	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
-		damaged, err := restored.load(conn)
+		damaged, err := restored.load(conn, replayFrom)
 		if damaged > 0 {
 			t.Errorf("%d damaged rows", damaged)
 		}

@@ -44,10 +44,10 @@ func (b *boot) find(sequence uint64) *queuefile.Seen {
 	return b.slot(sequence)
 }
 
-// put returns by how many bytes the boot has grown. A sequence that lies too far
-// back is not remembered.
-func (b *boot) put(sequence uint64, now queuefile.Seen) (grown int) {
-	for len(b.slots) < windowRing && b.overwrites(sequence) {
+// put returns by how many bytes the boot has grown, which has at most so many slots
+// then. A sequence that lies too far back is not remembered.
+func (b *boot) put(sequence uint64, now queuefile.Seen, most int) (grown int) {
+	for len(b.slots) < most && b.overwrites(sequence, uint64(most)) {
 		grown += b.grow()
 	}
 	if sequence > b.high {
@@ -63,13 +63,13 @@ func (b *boot) put(sequence uint64, now queuefile.Seen) (grown int) {
 }
 
 // overwrites reports whether putting the sequence would forget another one, or
-// not be possible.
-func (b *boot) overwrites(sequence uint64) bool {
+// not be possible, while more slots would help.
+func (b *boot) overwrites(sequence, most uint64) bool {
 	if sequence <= b.high {
-		return !b.covers(sequence) && b.high-sequence < windowRing
+		return !b.covers(sequence) && b.high-sequence < most
 	}
 	advance := sequence - b.high
-	if advance >= windowRing {
+	if advance >= most {
 		return false // everything is forgotten anyway
 	}
 	for next := b.high + 1; next <= sequence && next-b.high <= uint64(len(b.slots)); next++ {
@@ -81,15 +81,32 @@ func (b *boot) overwrites(sequence uint64) bool {
 }
 
 func (b *boot) grow() (grown int) {
+	size := len(b.slots)
+	b.resize(2 * size)
+	return size * seenBytes
+}
+
+// shorten keeps the newest sequences, and returns by how many bytes the boot has
+// become smaller.
+func (b *boot) shorten(most int) (freed int) {
+	if len(b.slots) <= most {
+		return 0
+	}
+	freed = (len(b.slots) - most) * seenBytes
+	b.resize(most)
+	return freed
+}
+
+// resize keeps the newest sequences that have a slot before and after.
+func (b *boot) resize(slots int) {
 	old := *b
-	b.slots = make([]queuefile.Seen, 2*len(old.slots))
-	for back := range uint64(len(old.slots)) {
+	b.slots = make([]queuefile.Seen, slots)
+	for back := range uint64(min(len(old.slots), slots)) {
 		if back > old.high {
 			break
 		}
 		*b.slot(old.high - back) = *old.slot(old.high - back)
 	}
-	return len(old.slots) * seenBytes
 }
 
 func hashMessageID(id string) queuefile.MessageKey {
@@ -140,13 +157,14 @@ func (r *ring) find(key queuefile.MessageKey) *queuefile.Seen {
 	return nil
 }
 
-// put returns by how many bytes the ring has grown.
-func (r *ring) put(key queuefile.MessageKey, now queuefile.Seen) (grown int) {
+// put returns by how many bytes the ring has grown, which has at most so many slots
+// then.
+func (r *ring) put(key queuefile.MessageKey, now queuefile.Seen, most int) (grown int) {
 	if known := r.find(key); known != nil {
 		*known = now
 		return 0
 	}
-	if r.full && len(r.slots) < windowRing {
+	if r.full && len(r.slots) < most {
 		grown = r.grow()
 	}
 	if r.full {
@@ -163,10 +181,23 @@ func (r *ring) put(key queuefile.MessageKey, now queuefile.Seen) (grown int) {
 
 func (r *ring) grow() (grown int) {
 	larger := newRingOf(2 * len(r.slots))
-	r.each(func(key queuefile.MessageKey, known queuefile.Seen) { larger.put(key, known) })
+	r.each(func(key queuefile.MessageKey, known queuefile.Seen) { larger.put(key, known, len(larger.slots)) })
 	grown = larger.bytes() - r.bytes()
 	*r = *larger
 	return grown
+}
+
+// shorten keeps the ids that came last, and returns by how many bytes the ring has
+// become smaller.
+func (r *ring) shorten(most int) (freed int) {
+	if len(r.slots) <= most {
+		return 0
+	}
+	shorter := newRingOf(most)
+	r.each(func(key queuefile.MessageKey, known queuefile.Seen) { shorter.put(key, known, most) })
+	freed = r.bytes() - shorter.bytes()
+	*r = *shorter
+	return freed
 }
 
 // each visits the ids, the oldest first.

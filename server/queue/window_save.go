@@ -61,6 +61,9 @@ func (w *window) take(head edge.Position, budget windowBudget) windowSave {
 			w.markDirty(d, head+1, w.read.Load())
 		}
 	}
+	if front := w.dirty.Front(); front == nil || front.Value.(*device).dirtyFrom > w.excess {
+		w.excess = 0
+	}
 	return save
 }
 
@@ -76,6 +79,13 @@ func (w *window) savedWithin(bytes int) bool {
 		bytes -= next.Value.(*device).bytes / rowShare
 	}
 	return bytes >= 0
+}
+
+// exceeds reports whether the saved rows take more than what is known.
+func (w *window) exceeds() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.excess > 0 || len(w.gone) > 0
 }
 
 // markDirty puts the device into the dirty list at its place.
@@ -112,6 +122,7 @@ func (w *window) putBack(save windowSave) {
 			w.dirty.Remove(d.dirty)
 		}
 		w.markDirty(d, row.from, row.read)
+		w.excess = max(w.excess, row.from) // for all that is known here
 	}
 }
 
@@ -143,8 +154,8 @@ func (s windowSave) write(conn *sqlite.Conn) error {
 }
 
 // load reads the saved rows and returns how many were damaged. A damaged row is
-// as good as forgotten.
-func (w *window) load(conn *sqlite.Conn) (damaged int, err error) {
+// as good as forgotten. Frames are read again from a position on.
+func (w *window) load(conn *sqlite.Conn, replayFrom edge.Position) (damaged int, err error) {
 	var devices []*device
 	err = conn.Query(queuefile.SelectDevices, func(row sqlite.Row) error {
 		d, err := parseDevice(edge.DeviceID(row.Text(0)), row.Bytes(1))
@@ -165,7 +176,7 @@ func (w *window) load(conn *sqlite.Conn) (damaged int, err error) {
 		w.devices[d.name] = d
 		w.bytes += d.bytes
 	}
-	w.shrink()
+	w.shrink(replayFrom)
 	return damaged, nil
 }
 
@@ -234,7 +245,7 @@ func (d *restoredDevice) Boot(id string, high uint64) {
 }
 
 func (d *restoredDevice) Sequence(sequence uint64, known queuefile.Seen) {
-	d.boots[len(d.boots)-1].put(sequence, known)
+	d.boots[len(d.boots)-1].put(sequence, known, windowRing)
 	d.heard = max(d.heard, known.Heard)
 }
 
@@ -242,6 +253,6 @@ func (d *restoredDevice) Message(key queuefile.MessageKey, known queuefile.Seen)
 	if d.messages == nil {
 		d.messages = newRing()
 	}
-	d.messages.put(key, known)
+	d.messages.put(key, known, windowRing)
 	d.heard = max(d.heard, known.Heard)
 }

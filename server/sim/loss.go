@@ -70,3 +70,39 @@ func (r *lossReport) explain(sink int, device edge.DeviceID, position edge.Posit
 	}
 	return false
 }
+
+// verifyRefused looks for every message that was refused and acknowledged: it is
+// kept, or the loss report says that it had to make room. The oldest go first, so
+// that all up to the last one in the report, and no other, are in it.
+func (w *world) verifyRefused(kept map[edge.CorrelationID]*edge.DeadLetter) {
+	stretches, err := w.life.queue.Losses(context.Background(), edge.LossFilter{Sinks: []edge.SinkID{edge.Ingress}}, 0, 1<<20)
+	if err != nil {
+		w.fail("the loss report of refused messages cannot be read: %v", err)
+	}
+	evicted, last, left := int64(0), edge.Position(0), map[edge.DeviceID]int64{}
+	for _, stretch := range stretches {
+		evicted, last = evicted+stretch.Count, max(last, stretch.Last)
+		for _, device := range stretch.Devices {
+			left[device.Device] += device.Count
+		}
+		if stretch.Kind != edge.LossExpired || stretch.Reason != edge.LossEvicted || stretch.Actor != "" {
+			w.fail("refused messages are lost as nobody has set: %+v", stretch)
+		}
+	}
+	stats := w.life.queue.Stats()
+	if evicted != int64(last) || evicted != stats.IngressEvicted || stats.IngressRefused-evicted != int64(len(kept)) {
+		w.fail("of %d refused messages %d are kept, and %d up to number %d are reported as evicted; the ledger says %d", stats.IngressRefused, len(kept), evicted, last, stats.IngressEvicted)
+	}
+	for id, m := range w.fleet.refused {
+		letter := kept[id]
+		switch {
+		case letter != nil && string(letter.Record.Payload) != string(m.payload):
+			w.fail("message %d was refused and acknowledged as %s, and is another one there", m.index, id)
+		case letter == nil && (id.Position() > last || left[m.device.id] == 0):
+			w.fail("message %d was refused and acknowledged as %s, but is neither kept nor reported as evicted", m.index, id)
+		case letter == nil:
+			left[m.device.id]--
+			w.happen("refused message evicted", 1)
+		}
+	}
+}

@@ -127,11 +127,7 @@ func (w *world) verifyRecords() {
 			w.fail("dead letter %d of sink %d has a payload that nobody sent: %q", letter.Record.Position, letter.Sink, letter.Record.Payload)
 		}
 	}
-	for id, m := range w.fleet.refused {
-		if letter := dead[edge.Ingress][id]; letter == nil || string(letter.Record.Payload) != string(m.payload) {
-			w.fail("message %d was refused and acknowledged as %s, but is not kept", m.index, id)
-		}
-	}
+	w.verifyRefused(dead[edge.Ingress])
 	losses := w.readLosses()
 	for id, m := range w.fleet.acked {
 		for i, s := range w.sinks {

@@ -354,8 +354,9 @@ type Loss struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the loss. At most 64 characters; opaque.
 	LossId string `protobuf:"bytes,1,opt,name=loss_id,json=lossId,proto3" json:"loss_id,omitempty"`
-	// Sink. A decimal number of at most 10 digits; 0 is `_ingress`: what a damaged
-	// file held of which nothing could be read, for sinks that nobody knows.
+	// Sink. A decimal number of at most 10 digits; 0 is `_ingress`: messages that
+	// were refused at a door and kept, and had to make room for newer ones; or what a
+	// damaged file held of which nothing could be read, for sinks that nobody knows.
 	SinkId string `protobuf:"bytes,2,opt,name=sink_id,json=sinkId,proto3" json:"sink_id,omitempty"`
 	// Its name at the time of reading, or `_ingress`. At most 63 characters.
 	SinkName string `protobuf:"bytes,3,opt,name=sink_name,json=sinkName,proto3" json:"sink_name,omitempty"`

@@ -194,8 +194,9 @@ export type Loss = Message<"gateway.admin.v1.Loss"> & {
   lossId: string;
 
   /**
-   * Sink. A decimal number of at most 10 digits; 0 is `_ingress`: what a damaged
-   * file held of which nothing could be read, for sinks that nobody knows.
+   * Sink. A decimal number of at most 10 digits; 0 is `_ingress`: messages that
+   * were refused at a door and kept, and had to make room for newer ones; or what a
+   * damaged file held of which nothing could be read, for sinks that nobody knows.
    *
    * @generated from field: string sink_id = 2;
    */
