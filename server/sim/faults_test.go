@@ -71,6 +71,11 @@ var mutants = []mutant{
 		Old:  "return q.discardLetters(ctx, a, why)",
 		New:  "return nil",
 	}}},
+	{name: "RefusedEvictedWithoutReport", changes: []overlay.Change{{
+		File: "server/queue/ingress.go",
+		Old:  "\tif err := evicted.write(conn, edge.Ingress); err != nil {",
+		New:  "\tif err := evicted[:0].write(conn, edge.Ingress); err != nil {",
+	}}},
 	// Others sync the same folder soon after the rename, so that it takes all of
 	// them to lose anything; and SQLite does with its first sync of a WAL, without
 	// looking at the result, so that it also takes a sync that fails.

@@ -37,6 +37,8 @@ var tamperings = []tampering{
 		editLines(t, run.Sinks[1].Received, func(lines []string) []string { return without(lines, identityOf(lines[len(lines)-1])) })
 	}},
 	{"CursorBeforeTheDelivery", true, "I1 analytics", sqlTampering("UPDATE sink SET cursor = (SELECT max(id + n) FROM frame), settled = x'' WHERE name = 'analytics'")},
+	{"RefusedMessageGone", false, "I5", sqlTampering("UPDATE ledger SET ingress_refused = ingress_refused + 1")},
+	{"RefusedMessageGoneWithoutALoss", false, "I5", sqlTampering("UPDATE ledger SET ingress_refused = ingress_refused + 1, ingress_evicted = ingress_evicted + 1")},
 	{"PendingFramesGone", true, "I1 archive", sqlTampering("DELETE FROM frame WHERE id >= (SELECT cursor FROM sink WHERE name = 'archive')")},
 	{"NeverSent", false, "I2 analytics", func(t *testing.T, run *verify.Run) {
 		editLines(t, run.Sinks[1].Received, func(lines []string) []string {

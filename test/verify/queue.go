@@ -25,7 +25,7 @@ func (c *check) readQueue() error {
 			return err
 		}
 		for _, read := range []func() error{
-			file.integrity, file.readSinks, file.readSets, file.readApart, file.readFrames, file.readDead, file.readLosses, file.readDamage, file.judge,
+			file.integrity, file.readSinks, file.readSets, file.readApart, file.readFrames, file.readDead, file.readLosses, file.readDamage, file.judgeRefused, file.judge,
 		} {
 			if err := read(); err != nil {
 				return err
@@ -83,6 +83,12 @@ type queueFile struct {
 	next     int64      // behind the newest frame
 	dense    bool       // no position is missing between
 	unrouted int64
+	refused  refusedRows
+}
+
+// refusedRows are the messages that were refused at a door, acknowledged and kept.
+type refusedRows struct {
+	stored, lost int64 // lost by the loss report
 }
 
 // sinkRow is one row of the table sink, and what the other tables say about it.
@@ -300,6 +306,9 @@ func (f *queueFile) readDead() error {
 			return err
 		}
 		f.givenUp(id, "position %d is a dead letter (%s)", position, reason)
+		if id == 0 {
+			f.refused.stored++
+		}
 		for _, sink := range f.sinks {
 			if sink.id != id {
 				continue
@@ -329,6 +338,9 @@ func (f *queueFile) readLosses() error {
 		}
 		if f.run.Damage == nil || kind != lossQuarantined {
 			f.givenUp(id, "%d messages were given up (%s)", count, reason)
+		}
+		if id == 0 && reason != reasonWholeFile {
+			f.refused.lost += count
 		}
 		counts := map[string]int{}
 		if err := json.Unmarshal([]byte(text), &counts); err != nil {
@@ -360,6 +372,10 @@ func (f *queueFile) readLosses() error {
 const (
 	lossExpired     = 2 // the kind of a loss by age or size
 	lossQuarantined = 3 // of one by damage
+
+	// reasonWholeFile is that of a file of which nothing was found: what it held is
+	// not known.
+	reasonWholeFile = "damaged_file"
 )
 
 // readDamage takes what the file says was set aside, or left behind with a file
@@ -392,6 +408,19 @@ func (f *queueFile) givenUp(id int64, format string, arguments ...any) {
 			f.find("I1", sink.name, format, arguments...)
 		}
 	}
+}
+
+// judgeRefused accounts for every message that was refused and kept. What a damaged
+// file has lost of them is not reported.
+func (f *queueFile) judgeRefused() error {
+	var refused, evicted, salvaged int64
+	if err := f.db.QueryRow("SELECT ingress_refused, ingress_evicted, salvaged FROM ledger").Scan(&refused, &evicted, &salvaged); err != nil {
+		return err
+	}
+	if refused-evicted != f.refused.stored || salvaged == 0 && evicted != f.refused.lost {
+		f.find("I5", "", "%d refused messages are kept and %d are in the loss report, the ledger says %d, and that %d of them went", f.refused.stored, f.refused.lost, refused, evicted)
+	}
+	return nil
 }
 
 // judge compares counters with what was read.
