@@ -176,3 +176,13 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 	}
 	return nil, nil
 }
+
+// readFrame reads the one frame that a query yields, nil when it yields none.
+func (q *Queue) readFrame(conn *sqlite.Conn, query string, position edge.Position) (*queuefile.Frame, error) {
+	var found *queuefile.Frame
+	err := conn.Query(query, func(row sqlite.Row) (err error) {
+		found, err = q.decoder.DecodeStored(queuefile.ReadFrame(row))
+		return err
+	}, int64(position))
+	return found, err
+}

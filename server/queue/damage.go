@@ -140,30 +140,6 @@ func lookAndOpen(ctx context.Context, settings Settings, observer *observe.Obser
 	return q, queuefile.ClearSuspect(settings.Disk, settings.Path)
 }
 
-// read is a look at the file while the queue runs.
-func (q *Queue) read(ctx context.Context, look func(conn *sqlite.Conn) error) error {
-	return q.readFailed(q.db.Read(ctx, look))
-}
-
-// readFailed ends Run when a read has met what cannot be in a whole file. The
-// error may come from the disk and be gone with a restart, so nothing is moved
-// now; the next start looks at everything.
-func (q *Queue) readFailed(err error) error {
-	if isCorrupt(err) {
-		select {
-		case q.broken <- err:
-		default: // the first failure is on its way already
-		}
-	}
-	return err
-}
-
-// isCorrupt reports whether an error says that something in the file makes no sense.
-func isCorrupt(err error) bool {
-	failure, ok := errors.AsType[*sqlite.Error](err)
-	return ok && failure.IsCorrupt() || errors.Is(err, queuefile.ErrRow)
-}
-
 // explain checks that positions from a sink's cursor on, which are in no frame, are
 // known to be gone: they are in quarantine, or lie in front of all frames, where
 // retention removes what no sink waits for. Otherwise the file has lost them.

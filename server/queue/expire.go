@@ -10,36 +10,6 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// tend is the goroutine that looks after the backlog: it gives up what policies
-// say, and measures what a start has found. It gives up in memory, as a lane
-// settles: the next commit moves the cursor and reports the loss, in one
-// transaction. A crash before it changes nothing, and the policy says the same
-// again, before a lane is given anything: else a record that was given up would
-// arrive after all, behind those that came after it.
-func (q *Queue) tend(ctx context.Context) {
-	ticker := time.NewTicker(maintenanceInterval)
-	defer ticker.Stop()
-	for failed := false; ; {
-		measured := q.sizes.known()
-		err := q.expireAll(ctx)
-		if err == nil && !measured {
-			if err = q.scanSizes(ctx); err == nil {
-				continue // what limits in bytes say is known now
-			}
-		}
-		if err != nil && ctx.Err() == nil && !failed {
-			q.observer.Log.Error("the backlog cannot be looked after, and records that are over a limit are not given up; it is tried again every second", "error", err)
-		}
-		failed = err != nil
-		select {
-		case <-ticker.C:
-		case <-q.enlarged:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 func (q *Queue) expireAll(ctx context.Context) error {
 	for _, account := range q.registry.all() {
 		if err := q.expireFor(ctx, account); err != nil {
@@ -250,47 +220,4 @@ func (a *account) giveUp(frame *queuefile.Frame, given queuefile.Span, why queue
 	a.frontier = max(a.frontier, until)
 	a.next = a.passOver(max(a.next, a.cursor))
 	return lost
-}
-
-// Begin implements [edge.Leaser].
-func (q *Queue) Begin(sink edge.SinkID, batch []edge.Delivery) []edge.Delivery {
-	account, err := q.account(sink)
-	if err != nil {
-		return nil // nothing was leased for it
-	}
-	return account.begin(batch)
-}
-
-func (a *account) begin(batch []edge.Delivery) []edge.Delivery {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	due := batch
-	for i := range batch {
-		position := batch[i].Record.Position
-		kept := batch[i].Kind == edge.Requeue || a.leased.Contains(queuefile.Span{First: position, End: position + 1})
-		switch {
-		case kept && len(due) < len(batch):
-			due = append(due, batch[i])
-		case !kept && len(due) == len(batch):
-			due = append(make([]edge.Delivery, 0, len(batch)), batch[:i]...)
-		}
-	}
-	if len(due) > 0 && due[0].Kind != edge.Requeue {
-		a.attempts[due[0].Record.Position] = due
-	}
-	return due
-}
-
-// underWay lists what attempts carry at the moment.
-func (a *account) underWay() map[edge.Position]bool {
-	var positions map[edge.Position]bool
-	for _, batch := range a.attempts {
-		if positions == nil {
-			positions = make(map[edge.Position]bool)
-		}
-		for i := range batch {
-			positions[batch[i].Record.Position] = true
-		}
-	}
-	return positions
 }

@@ -355,20 +355,3 @@ func (q *Queue) reply(committed <-chan *group) {
 		q.intake.answered(g)
 	}
 }
-
-// writeFailed turns the error of a write outside the committer into one for its
-// caller, and ends Run when nothing may be believed any more.
-func (q *Queue) writeFailed(err error) error {
-	if _, ok := errors.AsType[*sqlite.Error](err); ok {
-		if q.db.NoRoom(err) != nil {
-			full := edge.NewFull()
-			full.Err = err
-			return full
-		}
-		select {
-		case q.broken <- err:
-		default: // the first failure is on its way already
-		}
-	}
-	return err
-}

@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"time"
 
+	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
@@ -134,4 +136,46 @@ func (a *account) saved(taken *accountSave) {
 	if len(letters) > 0 {
 		a.freed.broadcast()
 	}
+}
+
+// flush waits until everything that Settle has recorded is saved.
+func (q *Queue) flush(ctx context.Context) error {
+	unsaved := false
+	for _, account := range q.registry.all() {
+		account.mu.Lock()
+		unsaved = unsaved || account.dirty || account.saving
+		account.mu.Unlock()
+	}
+	if !unsaved {
+		return nil
+	}
+	return q.save(ctx, saveSettled)
+}
+
+// save has the committer save so much, and returns when that is durable.
+func (q *Queue) save(ctx context.Context, much saving) error {
+	saved := make(chan error, 1)
+	select {
+	case q.flushes <- flush{saving: much, saved: saved}:
+		return <-saved
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-q.closed:
+		return edge.NewStopping()
+	}
+}
+
+// flush is a request to save so much, and who waits for it.
+type flush struct {
+	saving saving
+	saved  chan error
+}
+
+// unlessFull drops the error of a flush that has found no room: on a full disk what is
+// stored can still be read.
+func unlessFull(err error) error {
+	if err != nil && edge.AsError(err).Code == edge.Full {
+		return nil
+	}
+	return err
 }
