@@ -163,6 +163,28 @@ func TestRepair_Twice(t *testing.T) {
 	}
 }
 
+// A counter of a sink that is not what was written is counted anew.
+func TestRepair_Counter(t *testing.T) {
+	for _, column := range []string{"owed", "delivered", "dead", "held", "discarded", "expired"} {
+		for _, change := range []int{1, -1000} {
+			t.Run(fmt.Sprint(column, change), func(t *testing.T) {
+				path := stopped(t)
+				inFile(t, path, fmt.Sprintf("UPDATE sink SET %s = %s + %d", column, column, change))
+				done, err := queuefile.Repair(t.Context(), sqlite.Disk{}, path, true)
+				if err != nil || done.Before.Found == 0 || done.Kept != "" || done.Lost != 0 {
+					t.Fatalf("got %+v, %v; want a file that is mended where it is", done, err)
+				}
+				q, stop := run(t, Settings{Path: path})
+				defer stop()
+				if diff := cmp.Diff([]edge.Position{4, 5, 6}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
+					t.Error(diff)
+				}
+				expectBalance(t, q, 6)
+			})
+		}
+	}
+}
+
 // onSimulated returns the files of a database as a simulated disk holds them.
 func onSimulated(t *testing.T, path, name string) map[string][]byte {
 	t.Helper()

@@ -73,6 +73,11 @@ func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (SinkCounts, error
 	if err != nil {
 		return totals, err
 	}
+	if sink.unsure {
+		if err := totals.countGivenUp(conn, sink.ID); err != nil {
+			return totals, err
+		}
+	}
 	totals.Counted = r.head + edge.Position(r.skipped)
 	totals.Owed += sink.beyond
 	rest := totals.Delivered + totals.Dead + totals.Held + totals.Discarded + totals.Expired + sink.pending
@@ -87,6 +92,19 @@ func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (SinkCounts, error
 		totals.Owed = rest
 	}
 	return totals, nil
+}
+
+// countGivenUp counts from the loss report what a sink has lost.
+func (t *SinkCounts) countGivenUp(conn *sqlite.Conn, sink edge.SinkID) error {
+	t.Discarded, t.Expired = 0, 0
+	return conn.Query("SELECT kind, sum(count) FROM loss WHERE sink = ? GROUP BY kind", func(row sqlite.Row) error {
+		if edge.LossKind(row.Int(0)) == edge.LossExpired {
+			t.Expired += row.Int(1)
+		} else {
+			t.Discarded += row.Int(1)
+		}
+		return nil
+	}, int64(sink))
 }
 
 func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, sink *sinkCount) error {

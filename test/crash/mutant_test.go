@@ -68,7 +68,7 @@ var killMutants = []mutant{
 // TestOverlays compiles what this package changes in the product, also what only
 // tests that need root or a loop device would build.
 func TestOverlays(t *testing.T) {
-	overlays := map[string]harness.Overlay{"points": pointsOverlay()}
+	overlays := map[string]harness.Overlay{"points": pointsOverlay(), "operations": operationsOverlay()}
 	for _, mutant := range slices.Concat(killMutants, powerMutants) {
 		overlays[mutant.name] = harness.Overlay{Changes: mutant.changes}
 	}

@@ -126,9 +126,14 @@ func killSoon(point string) {
 
 // pointsOverlay puts every point into one gateway.
 func pointsOverlay() harness.Overlay {
-	overlay := harness.Overlay{Added: map[string]string{}}
+	overlay := overlayOf(slices.Concat(points, damagePoints, schemaPoints))
 	overlay.Changes = append(overlay.Changes, harness.Change{File: "server/queue/merge.go", Old: "\tmergeRest = 5 * time.Second\n", New: "\tmergeRest = 100 * time.Millisecond\n"})
-	for _, point := range slices.Concat(points, damagePoints, schemaPoints) {
+	return overlay
+}
+
+func overlayOf(points []point) harness.Overlay {
+	overlay := harness.Overlay{Added: map[string]string{}}
+	for _, point := range points {
 		call := fmt.Sprintf("\tkillHere(%q)\n", point.name)
 		instead := strings.Replace(cmp.Or(point.instead, "KILL"+point.text), "KILL", call, 1)
 		instead = strings.Replace(instead, "SOON", fmt.Sprintf("\tkillSoon(%q)\n", point.name), 1)

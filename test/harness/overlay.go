@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,13 @@ type Overlay struct {
 	Changes []Change
 	Added   map[string]string // text by path below the root of the product's module
 	Flags   []string          // further ones of go build
+	Program string            // of the product; empty is the gateway
 }
 
 // Change replaces a text that a file holds exactly once.
 type Change = overlay.Change
 
-// BuildOverlay builds the gateway from an overlay and returns where it lies. A
+// BuildOverlay builds a program from an overlay and returns where it lies. A
 // text that is not there exactly once is an error: overlays must follow the
 // code.
 func (b *Binaries) BuildOverlay(ctx context.Context, name string, o Overlay) (path string, err error) {
@@ -36,7 +38,7 @@ func (b *Binaries) BuildOverlay(ctx context.Context, name string, o Overlay) (pa
 	}
 	path = filepath.Join(b.dir, name)
 	args := append([]string{"-overlay", list, "-o", path}, o.Flags...)
-	return path, goBuild(ctx, b.root, append(args, "./cmd/gateway")...)
+	return path, goBuild(ctx, b.root, append(args, "./cmd/"+cmp.Or(o.Program, "gateway"))...)
 }
 
 // CompileOverlay compiles the packages that an overlay touches. Unlike building a
