@@ -13,7 +13,7 @@ import (
 
 // What explains and recognises must not close the doors of a queue whose sinks
 // have everything.
-func TestQueue_keptInBounds(t *testing.T) {
+func TestQueue_KeptInBounds(t *testing.T) {
 	bubble(t, "RefusedMessages", keptRefusedMessages)
 	bubble(t, "RefusedMessagesOfALargerQueue", keptRefusedMessagesOfALargerQueue)
 	bubble(t, "Attempts", keptAttempts)

@@ -17,6 +17,37 @@
 //	    answers            frame   1..200 | 201..201 | 202..950 | ...   one row per commit
 //	                       cursor of sink a ------------^   of sink b --^
 //
+// # Files
+//
+//	picture    queue.go                            what it is made of, Open and Run
+//	           signal.go                           who waits for a change
+//	taking     append.go, group.go                 intake, and what it groups
+//	           assemble.go, owed.go                positions and owed sets of a group
+//	           window.go, window_ring.go           which messages were seen already
+//	           results.go                          what became of messages, counted by door
+//	writing    commit.go, transaction.go           the committer, and what one commit writes
+//	           save.go, letter.go, attempt.go      accounts, dead letters and attempts in it
+//	           window_save.go, ingress.go          the identity window and refused messages
+//	           ledger.go, clock.go                 totals, and gateway time
+//	           uptime_linux.go, uptime_other.go    what leads that on over a restart
+//	           checkpoint.go, maintain.go          the WAL, and what comes up every second
+//	           merge.go, retention.go              small frames, and frames that are old
+//	           file.go                             reads and writes of all others
+//	lending    account.go, sinks.go                what a sink is owed, and which there are
+//	           lease.go, cache.go, requeue.go      records and requeued dead letters go out,
+//	           begin.go, seal.go, settle.go        are sent and are decided
+//	giving up  tend.go, expire.go, delete.go       what limits and operators decide
+//	           loss.go                             the report of it
+//	room       bounds.go, full.go, space.go        whether records are taken
+//	           refusal.go                          why not, and who holds the room
+//	           sizes.go, history.go, forecast.go   how much lies where, and how long it lasts
+//	start      recover.go, restore.go              what a file says, and going on above it
+//	           damage.go, gone.go                  when it is damaged, or is not there any more
+//	running    quarantine.go, mixed.go             when what is read turns out to be damaged,
+//	           inplace.go                          or somebody takes the file away
+//	telling    stats.go, tail.go, journey.go       figures, newest records, what became of one
+//	           deadletter.go, audit.go, backup.go  dead letters, the ledger, a copy
+//
 // # Promises
 //
 // A receipt is handed to a [edge.Replier] after the COMMIT that made the record

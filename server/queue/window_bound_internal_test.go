@@ -50,7 +50,7 @@ func TestWindow_messages(t *testing.T) {
 }
 
 // When memory is free again, rings become as long as they were.
-func TestWindow_shortened(t *testing.T) {
+func TestWindow_Shortened(t *testing.T) {
 	const devices, bound = 40, 1 << 20 // for 30 devices with 1024 messages
 	w := newWindow(bound)
 	w.now = windowTime.UnixMilli()
