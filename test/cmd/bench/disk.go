@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"time"
-
-	"combotto.io/gateway/test/harness"
 )
 
 const (
@@ -18,8 +12,6 @@ const (
 	// randomMessages are more, because what the queue knows of devices is counted,
 	// too, and does not grow with them.
 	randomMessages = 1_000_000
-	// writesRate is the load under which writes to the device are counted.
-	writesRate = 100
 )
 
 // disk measures what messages take on disk at rest.
@@ -62,73 +54,4 @@ func (b *bench) atFullLoad(ctx context.Context) (ratio float64, err error) {
 	ratio = float64(stored) / float64(summary.Acknowledged) / payloadBytes
 	b.report.sample("disk/json", ratio, "disk/payload")
 	return ratio, err
-}
-
-// writes counts what two gateways write to the device at a low rate, both at the
-// same time: they have nearly nothing to do.
-func (b *bench) writes(ctx context.Context) (err error) {
-	perMessage := map[string]float64{}
-	length := 6 * b.length // several checkpoints
-	type run struct {
-		interval string
-		server   *server
-		load     *harness.Load
-		before   int64
-	}
-	var runs []*run
-	defer func() {
-		for _, run := range runs {
-			err = errors.Join(err, run.load.Kill(), run.server.stop())
-		}
-	}()
-	for _, interval := range []string{"0s", "50ms"} {
-		s, err := b.newGateway(b.collectors.takes)
-		if err != nil {
-			return err
-		}
-		s.gateway.Config += "queue: {commit_interval: " + interval + "}\n"
-		if _, err := s.ready(ctx); err != nil {
-			return err
-		}
-		before, err := writtenBytes(s.process)
-		if err != nil {
-			return err
-		}
-		load, err := b.binaries.StartLoad(s.dir, "load", s.address, "--connections", connections, "--rate", fmt.Sprint(writesRate), "--duration", length.String())
-		if err != nil {
-			return err
-		}
-		runs = append(runs, &run{interval, s, load, before})
-	}
-	ctx, cancel := context.WithTimeout(ctx, length+time.Minute)
-	defer cancel()
-	for _, run := range runs {
-		summary, err := run.load.Finish(ctx)
-		if err != nil {
-			return err
-		}
-		after, err := writtenBytes(run.server.process)
-		if err != nil {
-			return err
-		}
-		perMessage[run.interval] = float64(after-run.before) / float64(summary.Acknowledged) / 1024
-		b.report.sample("writes/"+run.interval, perMessage[run.interval], "KiB/msg")
-	}
-	b.report.add("bytes written to the device per message at 100 msg/s, commit_interval 0 / 50 ms", "20 KiB / 5 KiB", "17 KiB / 4 KiB",
-		fmt.Sprintf("%.1f KiB / %.1f KiB", perMessage["0s"], perMessage["50ms"]), fmt.Sprintf("write_bytes of /proc/PID/io, %v, 50 devices", length))
-	return nil
-}
-
-// writtenBytes returns what a process has caused to be written to storage.
-func writtenBytes(process *harness.Process) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", process.PID()))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(text) {
-		if value, found := bytes.CutPrefix(bytes.TrimSpace(line), []byte("write_bytes: ")); found {
-			return strconv.ParseInt(string(value), 10, 64)
-		}
-	}
-	return 0, errors.New("/proc/PID/io has no write_bytes")
 }

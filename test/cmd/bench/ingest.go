@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"combotto.io/gateway/test/harness"
@@ -155,24 +156,38 @@ func (b *bench) tableOfSubjects(subjects []*subject, stock float64) {
 	fmt.Fprintln(out)
 }
 
-// grownWAL is how many messages at full load bring the gateway's WAL to the size
-// at which it is used again from its beginning. Until then every commit makes the
-// file longer, which costs the file system a commit of its own.
-const grownWAL = "1000000"
+// growStep is how many messages at full load make the WAL clearly longer, as long as
+// it grows at all.
+const growStep = "300000"
+
+// growWAL loads a gateway until its WAL is used again from its beginning. Before
+// that every commit makes the file longer, which costs the file system a commit of
+// its own.
+func (b *bench) growWAL(ctx context.Context, s *server) error {
+	for step, length := 0, int64(-1); ; step++ {
+		info, err := os.Stat(filepath.Join(s.gateway.DataDir(), "queue.db-wal"))
+		if err != nil {
+			return err
+		}
+		if info.Size() == length {
+			return nil
+		}
+		length = info.Size()
+		if _, err := b.load(ctx, s, "--connections", connections, "--window", window, "--count", growStep, "--prefix", fmt.Sprintf("grow%d", step)); err != nil {
+			return err
+		}
+	}
+}
 
 // puback is one client with one message in flight, beside the disk itself, once
 // the WAL is as large as it gets.
 func (b *bench) puback(ctx context.Context) error {
-	grow := func(ctx context.Context, s *server) error {
-		_, err := b.load(ctx, s, "--connections", connections, "--window", window, "--count", grownWAL, "--prefix", "grow")
-		return err
-	}
-	gateway := &subject{name: "gateway", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{before: grow}}}
+	gateway := &subject{name: "gateway", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{before: b.growWAL}}}
 	fresh := &subject{name: "gateway, its WAL still grows", durable: "yes", start: b.startGateway(b.collectors.takes), phases: []phase{{}}}
 	mochi := &subject{name: "stock mochi, stores nothing", durable: "no", start: b.startMochi, phases: []phase{{}}}
 	subjects := append([]*subject{gateway, fresh, mochi}, b.mosquitto()...)
 	if b.other != "" {
-		subjects = slices.Insert(subjects, 1, &subject{name: "other gateway", durable: "yes", start: b.startOther, phases: []phase{{before: grow}}})
+		subjects = slices.Insert(subjects, 1, &subject{name: "other gateway", durable: "yes", start: b.startOther, phases: []phase{{before: b.growWAL}}})
 	}
 	disk := len(b.report.fsync)
 	if err := b.throughput(ctx, subjects, "--connections", "1", "--window", "1"); err != nil {
