@@ -40,7 +40,11 @@ func (q *Queue) expireFor(ctx context.Context, a *account) error {
 		if !q.sizes.known() {
 			return nil
 		}
-		if err := q.giveUp(ctx, a, q.sizes.beyond(q.Head()+1, limits.MaxLagBytes), queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossMaxLag}); err != nil {
+		until, err := q.beyondLag(ctx, a, limits.MaxLagBytes)
+		if err != nil {
+			return err
+		}
+		if err := q.giveUp(ctx, a, until, queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossMaxLag}); err != nil {
 			return err
 		}
 	}
@@ -48,6 +52,18 @@ func (q *Queue) expireFor(ctx context.Context, a *account) error {
 		a.due.broadcast()
 	}
 	return nil
+}
+
+// beyondLag returns the position below which everything is over a limit of a sink. A
+// start measures anew, and its segments may begin elsewhere than those of the process
+// before, which may have given up more by one of them and not have saved it. What came
+// behind that may have been delivered, so the first look goes by frames: whatever their
+// segments, no process has given up more than that.
+func (q *Queue) beyondLag(ctx context.Context, a *account, limit int64) (edge.Position, error) {
+	if q.isExamined(a) {
+		return q.sizes.beyond(q.Head()+1, limit), nil
+	}
+	return q.beyondExactly(ctx, limit)
 }
 
 // examine notes that what these limits say is given up. It reports whether leases

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -172,28 +173,54 @@ func (s *sizes) known() bool {
 // beyond returns the position below which lies what exceeds a number of bytes,
 // counted down from an end. So many bytes, and at most a segment more, are from
 // there on. 0 is nothing, or not known.
-//
-// A start measures anew, and its segments may begin elsewhere: what the process before
-// had given up within its last 50 ms, and not saved, may be on the other side of the
-// position by a segment. It is delivered then, though later records of its device may
-// have arrived before the crash.
 func (s *sizes) beyond(end edge.Position, limit int64) edge.Position {
+	border, _ := s.border(end, limit)
+	return border.First
+}
+
+// border returns the segment in which so many bytes are reached, counted down from an
+// end, and how many lie behind it. The zero span is none, or not known.
+func (s *sizes) border(end edge.Position, limit int64) (found queuefile.Span, behind int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.scanned < s.upTo {
-		return 0
+		return found, 0
 	}
 	last := s.find(end - 1)
 	if end < s.end && (last+1 == len(s.segments) || s.segments[last+1].first != end) {
 		last-- // some of it lies behind the end
 	}
-	kept := int64(0)
 	for i := last; i >= 0; i-- {
-		if kept += s.segments[i].bytes; kept >= limit {
-			return s.segments[i].first
+		if behind+s.segments[i].bytes >= limit {
+			found = queuefile.Span{First: s.segments[i].first, End: end}
+			if i+1 < len(s.segments) {
+				found.End = min(end, s.segments[i+1].first)
+			}
+			return found, behind
 		}
+		behind += s.segments[i].bytes
 	}
-	return 0
+	return found, 0
+}
+
+// beyondExactly is beyond to the frame, counted down from the head. It reads the frames
+// of one segment.
+func (q *Queue) beyondExactly(ctx context.Context, limit int64) (edge.Position, error) {
+	segment, kept := q.sizes.border(q.Head()+1, limit)
+	border := segment.First
+	err := q.read(ctx, func(conn *sqlite.Conn) error {
+		return conn.Query("SELECT id, length(body) FROM frame WHERE id >= ? AND id < ? ORDER BY id DESC", func(row sqlite.Row) error {
+			if kept += fileBytes(int(row.Int(1))); kept < limit {
+				return nil
+			}
+			border = edge.Position(row.Int(0))
+			return sqlite.ErrStop
+		}, int64(segment.First), int64(segment.End))
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for what is over a limit: %w", err)
+	}
+	return border, nil
 }
 
 // scanSizes sums up what was stored before the start, until it is done or ctx ends.
