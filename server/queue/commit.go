@@ -28,7 +28,6 @@ type committer struct {
 	q            *Queue
 	checkpointer *checkpointer
 	merger       *merger
-	retention    retention
 	space        space
 
 	appendSeconds  observe.Histogram
@@ -36,12 +35,8 @@ type committer struct {
 	windowSeconds  observe.Gauge
 	windowMessages observe.Gauge
 
+	fileState
 	letters     *queuefile.Encoder // of dead letters
-	attempts    attemptTotals      // that are stored
-	sets        int                // owed sets that are stored
-	ingress     ingressKept        // dead letters of ingress that are stored
-	replayFrom  edge.Position      // as stored
-	replayRead  int64              // window.read at that position
 	unassessed  int64              // bytes that were written since the last assessment
 	savedAt     time.Time          // settlements, gateway time
 	clockAt     time.Time          // when the clock was saved, gateway time
@@ -56,11 +51,10 @@ type committer struct {
 func newCommitter(q *Queue) *committer {
 	metrics := q.observer.Metrics
 	c := &committer{
-		q: q, checkpointer: newCheckpointer(q.db, q.bounds.walSoft, q.bounds.walHard), retention: q.start.retention, space: newSpace(q),
+		q: q, checkpointer: newCheckpointer(q.db, q.bounds.walSoft, q.bounds.walHard), space: newSpace(q),
 		appendSeconds: metrics.Histogram("queue_append_duration_seconds"), commitMessages: metrics.Histogram("queue_commit_messages"),
 		windowSeconds: metrics.Gauge("idempotency_window_seconds"), windowMessages: metrics.Gauge("idempotency_window_messages"),
-		letters: q.start.letters, attempts: q.start.attempts, sets: q.start.sets, ingress: q.start.ingress, replayFrom: q.start.replayFrom,
-		save: time.NewTimer(time.Hour),
+		fileState: q.start.fileState, letters: q.start.letters, save: time.NewTimer(time.Hour),
 	}
 	c.save.Stop()
 	c.merger = newMerger(q, q.start.merging, q.start.small)
@@ -190,7 +184,7 @@ func (c *committer) transact(tx *transaction) error {
 	if merged := tx.merged; merged != nil && merged.change != 0 {
 		c.q.sizes.replaced(merged.first, merged.end, merged.change)
 	}
-	c.sets, c.ingress, c.retention, c.replayFrom, c.replayRead = tx.sets, tx.ingress, tx.retention, tx.replayFrom, tx.replayRead
+	c.fileState = tx.fileState
 	if tx.saving > saveNothing {
 		c.savedAt, c.sealing = tx.now, false
 	}

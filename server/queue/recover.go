@@ -13,15 +13,11 @@ import (
 
 // recovered is what a start finds, for the committer to go on with.
 type recovered struct {
-	letters    *queuefile.Encoder
-	attempts   attemptTotals
-	sets       int
-	ingress    ingressKept
-	replayFrom edge.Position
-	retention  retention
-	small      []smallFrame // that may be merged
-	merging    *queuefile.Encoder
-	damaged    []damaged // for the committer to set aside
+	fileState
+	letters *queuefile.Encoder
+	small   []smallFrame // that may be merged
+	merging *queuefile.Encoder
+	damaged []damaged // for the committer to set aside
 }
 
 // recoverState brings the state in memory to what the file says. What the last

@@ -13,10 +13,7 @@ import (
 
 // save is what one transaction writes of the state in memory. It is taken while
 // nobody else writes, and is ended when the outcome of the transaction is known.
-type save struct {
-	accounts []accountSave
-	attempts attemptTotals
-}
+type save struct{ accounts []accountSave }
 
 // accountSave is one account as of the transaction.
 type accountSave struct {
@@ -28,18 +25,18 @@ type accountSave struct {
 	unsaved unsaved
 }
 
-// saveAccounts writes every account that has changed, or simply all of them. An
-// account's cursor, and the dead letters and losses that it passed over, are in
-// one transaction.
-func (c *committer) saveAccounts(conn *sqlite.Conn, all bool, now time.Time) (*save, error) {
-	s := &save{attempts: c.attempts}
+// saveAccounts writes every account that has changed, or simply all of them when much
+// is saved. An account's cursor, and the dead letters and losses that it passed over,
+// are in one transaction.
+func (c *committer) saveAccounts(conn *sqlite.Conn, tx *transaction) (*save, error) {
+	s := &save{}
 	for _, account := range c.q.registry.all() {
 		taken, changed := account.takeUnsaved()
-		if !changed && !all {
+		if !changed && tx.saving < saveSome {
 			continue
 		}
 		s.accounts = append(s.accounts, taken)
-		if err := c.writeAccount(conn, &taken, &s.attempts, now); err != nil {
+		if err := c.writeAccount(conn, &taken, &tx.attempts, tx.now); err != nil {
 			return s, fmt.Errorf("save sink %s: %w", account.name, err)
 		}
 	}
@@ -95,9 +92,6 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 func (c *committer) endSave(s *save, err error) {
 	if s == nil {
 		return
-	}
-	if err == nil {
-		c.attempts = s.attempts
 	}
 	for i := range s.accounts {
 		taken := &s.accounts[i]

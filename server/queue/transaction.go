@@ -47,17 +47,24 @@ type transaction struct {
 	// counted in memory, or tells of it.
 	ended []func(held bool)
 
-	sets       int
+	fileState        // once it has succeeded
+	totals    totals // of the group only its refused messages
+	save      *save
+	window    windowSave
+	clock     bool         // was saved
+	written   int64        // bytes that the transactions before have added to the WAL
+	usage     sqlite.Usage // of the file; zero when nobody asked
+}
+
+// fileState is what a commit has to know of the file, besides the accounts: a start finds
+// it, each transaction changes a copy, and the copy of one that has succeeded counts.
+type fileState struct {
+	sets       int // owed sets
 	ingress    ingressKept
-	totals     totals // of the group only its refused messages
-	save       *save
-	window     windowSave
-	replayFrom edge.Position
-	replayRead int64
+	attempts   attemptTotals
 	retention  retention
-	clock      bool         // was saved
-	written    int64        // bytes that the transactions before have added to the WAL
-	usage      sqlite.Usage // of the file; zero when nobody asked
+	replayFrom edge.Position // first position that a start has to read again
+	replayRead int64         // window.read at that position
 }
 
 // end tells what became of the transaction.
@@ -69,9 +76,8 @@ func (tx *transaction) end(held bool) {
 
 // write fills the transaction.
 func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
-	tx.ingress, tx.retention, tx.totals = c.ingress, c.retention, c.q.ledger.read()
-	tx.replayFrom, tx.replayRead = c.replayFrom, c.replayRead
-	if tx.sets, err = c.q.sets.write(conn, c.sets); err != nil {
+	tx.fileState, tx.totals = c.fileState, c.q.ledger.read()
+	if tx.sets, err = c.q.sets.write(conn, tx.sets); err != nil {
 		return err
 	}
 	if g := tx.group; g != nil && g.count > 0 {
@@ -155,19 +161,17 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	// What only appends saves its clock now and then, for the next start.
 	tx.clock = tx.group != nil && tx.now.Sub(c.clockAt) >= clockInterval
 	changed := tx.maintenance || tx.clock || tx.damaged != nil || tx.saving >= saveSome || tx.group != nil && len(tx.group.letters) > 0
-	attempts := c.attempts
 	if tx.saving >= saveSettled {
-		if tx.save, err = c.saveAccounts(conn, tx.saving >= saveSome, tx.now); err != nil {
+		if tx.save, err = c.saveAccounts(conn, tx); err != nil {
 			return err
 		}
-		if tx.maintenance || tx.save.attempts.bytes > c.q.bounds.attempts {
+		if tx.maintenance || tx.attempts.bytes > c.q.bounds.attempts {
 			// More than the accounts can have added, so that it catches up with them.
 			rows := (len(tx.save.accounts) + 1) * unsavedAttemptsMax
-			if err := tx.save.attempts.removeOld(conn, c.q.bounds.attempts, rows, tx.now); err != nil {
+			if err := tx.attempts.removeOld(conn, c.q.bounds.attempts, rows, tx.now); err != nil {
 				return fmt.Errorf("remove old attempts: %w", err)
 			}
 		}
-		attempts = tx.save.attempts
 		changed = changed || len(tx.save.accounts) > 0
 	}
 	if tx.saving >= saveSome {
@@ -196,7 +200,7 @@ func (c *committer) writeState(conn *sqlite.Conn, tx *transaction) (err error) {
 	if err := c.q.clock.write(conn, time.Now().Round(0)); err != nil {
 		return fmt.Errorf("save the clock: %w", err)
 	}
-	return tx.totals.write(conn, c.q.logs.Current, tx.replayFrom, attempts.bytes)
+	return tx.totals.write(conn, c.q.logs.Current, tx.replayFrom, tx.attempts.bytes)
 }
 
 // behind reports whether a start would have to read too much again.
