@@ -100,7 +100,8 @@ func edit(t *testing.T, path, statement string) string {
 		if err := conn.Exec(statement); err != nil {
 			return err
 		}
-		if changed, err := conn.Changed(); err != nil || changed != 1 {
+		changed := int64(0)
+		if _, err := conn.One("SELECT changes()", func(row sqlite.Row) { changed = row.Int(0) }); err != nil || changed != 1 {
 			return fmt.Errorf("%s: changed %d rows, %w", statement, changed, err)
 		}
 		return nil

@@ -131,13 +131,6 @@ func (c *Conn) One(query string, each func(row Row), arguments ...any) (found bo
 	return found, err
 }
 
-// Changed returns how many rows the last INSERT, UPDATE or DELETE touched.
-func (c *Conn) Changed() (int, error) {
-	var count int64
-	_, err := c.One("SELECT changes()", func(row Row) { count = row.Int(0) })
-	return int(count), err
-}
-
 // script runs several statements that take no arguments.
 func (c *Conn) script(text string) error {
 	_, err := c.raw.(driver.ExecerContext).ExecContext(context.Background(), text, nil)
