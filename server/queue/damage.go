@@ -154,10 +154,13 @@ func (q *Queue) explain(ctx context.Context, a *account, gap queuefile.Span) err
 			front = gap.End
 		}
 		apart, err := queuefile.QuarantinedSpans(conn)
+		if err != nil {
+			return err
+		}
 		behind := queuefile.Span{First: max(gap.First, front), End: gap.End}
 		inside = behind.First < behind.End && !apart.Contains(behind)
 		anywhere = !apart.Contains(gap)
-		return err
+		return nil
 	})
 	if err == nil && (inside || anywhere && a.needs(gap.First)) {
 		err = queuefile.NewRowError("positions %d to %d are in no frame", gap.First, gap.End-1)

@@ -19,12 +19,17 @@ func (q *Queue) read(ctx context.Context, look func(conn *sqlite.Conn) error) er
 // now; the next start looks at everything.
 func (q *Queue) readFailed(err error) error {
 	if isCorrupt(err) {
-		select {
-		case q.broken <- err:
-		default: // the first failure is on its way already
-		}
+		q.breakWith(err)
 	}
 	return err
+}
+
+// breakWith ends Run.
+func (q *Queue) breakWith(err error) {
+	select {
+	case q.broken <- err:
+	default: // the first failure is on its way already
+	}
 }
 
 // isCorrupt reports whether an error says that something in the file makes no sense.
@@ -63,10 +68,7 @@ func (q *Queue) writeFailed(err error) error {
 			full.Err = err
 			return full
 		}
-		select {
-		case q.broken <- err:
-		default: // the first failure is on its way already
-		}
+		q.breakWith(err)
 	}
 	return err
 }
