@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -120,6 +121,7 @@ func inspect(t *testing.T, root string) []string {
 	t.Helper()
 	var problems []string
 	comments := map[string][]string{} // package folder -> files with a package comment
+	files, maps := map[string][]string{}, map[string]string{}
 	for _, file := range parse(t, root) {
 		problems = append(problems, checkShape(file)...)
 		if file.test {
@@ -130,9 +132,14 @@ func inspect(t *testing.T, root string) []string {
 		if _, seen := comments[file.dir]; !seen {
 			comments[file.dir] = nil
 		}
+		files[file.dir] = append(files[file.dir], path.Base(file.name))
 		if file.file.Doc != nil {
 			comments[file.dir] = append(comments[file.dir], file.name)
+			maps[file.dir] = file.file.Doc.Text()
 		}
+	}
+	for dir, text := range maps {
+		problems = append(problems, checkMap(dir, text, files[dir])...)
 	}
 	for dir, files := range comments {
 		switch home := dir[strings.LastIndex(dir, "/")+1:] + ".go"; {
@@ -281,6 +288,30 @@ func checkPages(s source, root string) (problems []string) {
 	return problems
 }
 
+// checkMap holds the map in a package comment, if it has one, to the files that there
+// are.
+func checkMap(dir, comment string, files []string) (problems []string) {
+	_, text, found := strings.Cut(comment, "\n# Files\n")
+	if !found {
+		return nil
+	}
+	text, _, _ = strings.Cut(text, "\n# ")
+	named := goFiles.FindAllString(text, -1)
+	for _, file := range files {
+		if !slices.Contains(named, file) {
+			problems = append(problems, fmt.Sprintf("%s: the package comment does not say what is in %s", dir, file))
+		}
+	}
+	for _, file := range named {
+		if !slices.Contains(files, file) {
+			problems = append(problems, fmt.Sprintf("%s: the package comment names %s, which is not there", dir, file))
+		}
+	}
+	return problems
+}
+
+var goFiles = regexp.MustCompile(`\w+\.go\b`)
+
 var pages = regexp.MustCompile(`\bdocs/[a-z0-9/-]+\.md\b`)
 
 // TestArchitecture_Detects plants one fault of each kind and expects to hear of
@@ -297,6 +328,8 @@ func TestArchitecture_Detects(t *testing.T) {
 		"no package comment":    {"server/ingest/x.go", "package ingest\n", "found 0"},
 		"comment elsewhere":     {"server/ingest/x.go", "// Package ingest.\npackage ingest\n", "belongs into ingest.go"},
 		"page that is missing":  {"server/ingest/x.go", "// Package ingest.\npackage ingest\nconst hint = \"see docs/how-to/nothing.md\"\n", "there is no docs/how-to/nothing.md"},
+		"file not in the map":   {"server/ingest/x.go", "// Package ingest.\n//\n// # Files\n//\n//\ty.go\npackage ingest\n", "does not say what is in x.go"},
+		"file that is gone":     {"server/ingest/x.go", "// Package ingest.\n//\n// # Files\n//\n//\ty.go\npackage ingest\n", "names y.go, which is not there"},
 		"interface of 6 method": {"server/ingest/x.go", "// Package ingest.\npackage ingest\ntype X interface{ A(); B(); C(); D(); E(); F() }\n", "6 methods"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,15 +1,18 @@
 // Package queuefile is what the queue's file contains, and how it is read, checked
 // and mended, while no queue runs on it.
 //
-//	queue.db   ledger  who the file is, totals, clocks     one row
-//	           frame   the records of one commit           frame.go
-//	           owed    sets of sinks that records name     owed.go
-//	           sink    cursor, ranges, counters, batches   sink.go, spans.go, seal.go
-//	           dead, death          dead letters           letter.go, death.go
-//	           attempt, loss        what has happened      attempt.go, loss.go
-//	           identity_window      what came before       window_row.go
-//	           quarantine           what is damaged        quarantine.go
-//	           earlier_log          files before this one  logs.go
+// # Files
+//
+//	row      ledger.go                                      table ledger: who the file is, totals, clocks
+//	         frame.go, frame_row.go, frame_decode.go        table frame: the records of one commit
+//	         owed.go                                        table owed: sets of sinks that records name
+//	         sink.go, spans.go, seal.go                     table sink: cursor, ranges, counters, batches
+//	         letter.go, death.go                            tables dead and death: dead letters, and how many by reason
+//	         attempt.go, loss.go                            tables attempt and loss: what has happened
+//	         window_row.go                                  table identity_window: what came before
+//	         quarantine.go                                  table quarantine: what is damaged
+//	         logs.go                                        table earlier_log: files before this one
+//	         checksum.go                                    what tells that a row is whole
 //
 // A row has one type, one list of columns in the order of the table, one function
 // that reads it, for a query as for a row that was carved out of a damaged page, and
@@ -20,6 +23,19 @@
 // [Repair], [Compact], [BackupFile], [Restore]; and what a start needs to get to a
 // file that can be served: [FinishReplacements], [ReadTail], [MendFound],
 // [SalvageFile].
+//
+//	look     verify.go, recount.go, recount_frames.go       at every byte
+//	         pace.go                                        gently
+//	         failure.go, suspect.go                         what an error says, and what the next start is told
+//	mend     mend.go, repair.go                             rows that follow from others, or else by a salvage
+//	salvage  salvage.go                                     what is left of a damaged file, into a new one:
+//	         findings.go, carved.go                         rows that are believed,
+//	         rebuild.go, rebuild_sets.go, rebuild_sinks.go  and a queue made of them
+//	         waltail.go                                     what a crash has left behind the last commit
+//	replace  replace.go, aside.go                           one file by another, in steps that a start can finish
+//	         compact.go, backup.go, restore.go              by a copy
+//	         room.go, reserve.go                            what that may take of the disk
+//	open     queuefile.go                                   the schema
 //
 // # Promises
 //
