@@ -144,7 +144,6 @@ type Count struct {
 	Records int64         `json:"records"`
 	First   time.Duration `json:"first"`
 	Marked  time.Duration `json:"marked"`
-	Last    time.Duration `json:"last"`
 }
 
 // ReadCount asks a counter.

@@ -16,9 +16,9 @@ type counter struct {
 	mark    int64
 	buffers sync.Pool
 
-	mu                  sync.Mutex
-	records             int64
-	first, marked, last int64
+	mu            sync.Mutex
+	records       int64
+	first, marked int64
 }
 
 const readBytes = 64 << 10
@@ -27,7 +27,7 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if request.Method == http.MethodGet {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		fmt.Fprintf(w, `{"records": %d, "first": %d, "marked": %d, "last": %d}`+"\n", c.records, c.first, c.marked, c.last)
+		fmt.Fprintf(w, `{"records": %d, "first": %d, "marked": %d}`+"\n", c.records, c.first, c.marked)
 		return
 	}
 	began := acklog.Now().Nanoseconds()
@@ -44,7 +44,6 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if c.records += records; c.marked == 0 && c.records >= c.mark {
 		c.marked = now
 	}
-	c.last = now
 	c.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
 }
