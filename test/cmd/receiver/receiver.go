@@ -16,10 +16,9 @@
 //
 //	receiver --addr 127.0.0.1:9000 --mark 10000
 //
-// GET then answers {"records": 21000, "first": 17, "marked": 19}:
-// how many came, and on the machine's monotonic clock, in nanoseconds, the
-// beginning of the first request to end, the end of the one that brought the
-// record of --mark, and of the last one.
+// GET then answers {"records": 21000, "first": 17, "marked": 19}: how many came,
+// and on the machine's monotonic clock, in nanoseconds, the beginning of the first
+// request to end, and the end of the one that brought the record of --mark.
 package main
 
 import (
