@@ -200,9 +200,9 @@ func (d *driven) end(t *testing.T) {
 }
 
 // TestCommitter_run/WALIsUsedAgain lets a commit come while each checkpoint runs
-// beside the committer, so that none of them can move everything. In a small queue
-// a commit of one message is more than a little; still not each of them pays for a
-// checkpoint.
+// beside the committer, so that none of them can move everything. A WAL that a reader
+// holds for longer still counts against the hard bound. In a small queue a commit of
+// one message is more than a little; still not each of them pays for a checkpoint.
 func TestCommitter_run(t *testing.T) {
 	bubble(t, "WALIsUsedAgain", func(t *testing.T) {
 		d := newDriven(t, 64<<20)
@@ -229,6 +229,23 @@ func TestCommitter_run(t *testing.T) {
 		}
 		if length, err := d.q.db.WALBytes(); err != nil || length > 2*bounds.walSoft {
 			t.Errorf("after %d commits the WAL takes %d bytes, error %v; a checkpoint began at %d", d.commits, length, err, bounds.walSoft)
+		}
+	})
+	bubble(t, "ReaderHoldsWAL", func(t *testing.T) {
+		d := newDriven(t, 64<<20)
+		err := d.q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+			if _, err := conn.Usage(); err != nil {
+				return err
+			}
+			d.untilAsked(t)
+			d.end(t)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.checkpointer.length < d.q.bounds.walSoft {
+			t.Errorf("the committer believes that the WAL holds %d bytes, but none of %d could be moved", d.checkpointer.length, d.q.bounds.walSoft)
 		}
 	})
 	bubble(t, "SmallQueue", func(t *testing.T) {
