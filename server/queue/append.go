@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"slices"
@@ -23,19 +24,30 @@ const (
 
 // intake gathers entries into groups until the assembler takes them.
 //
-//	Append --> [ group, open ] [ group ] [ group ] --> assembler
-//	                one short lock, a bound in bytes
+//	Append --> line --> [ group, open ] [ group ] [ group ] --> assembler
+//	              one short lock, a bound in bytes
+//
+// Who finds no room waits in line: a large batch gets its turn, whatever comes
+// behind it.
 type intake struct {
 	bytesMax int
 	work     chan struct{} // nudged when a group waits, or when nothing more will come
-	freed    signal
 
 	mu      sync.Mutex
-	waiting []*group // oldest first; the last one takes more entries
+	line    list.List // of *caller, who came first
+	waiting []*group  // oldest first; the last one takes more entries
 	spare   []*group
 	bytes   int         // of entries that are not answered yet
 	refusal *edge.Error // why nothing is taken; nil when something is
 	closed  bool
+}
+
+// caller waits in line for room. It keeps no entries, which therefore need no memory of
+// their own where nobody waits.
+type caller struct {
+	size    int
+	done    chan struct{} // closed when the room is the caller's, or nothing is taken
+	refusal *edge.Error   // in that case
 }
 
 func newIntake(bytesMax int) *intake {
@@ -57,29 +69,79 @@ func (q *Queue) Append(ctx context.Context, entries ...edge.Entry) error {
 	return q.intake.put(ctx, entries, size)
 }
 
-// put takes all entries or none. It waits while too many bytes are unanswered;
-// a batch that is larger than the bound waits until it is alone.
+// put takes all entries or none. It waits while too many bytes are unanswered, and
+// behind those that wait already; a batch that is larger than the bound waits until
+// it is alone.
 func (i *intake) put(ctx context.Context, entries []edge.Entry, size int) error {
 	i.mu.Lock()
-	for i.refusal == nil && i.bytes > 0 && i.bytes+size > i.bytesMax {
-		room := i.freed.changed()
-		i.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return fmt.Errorf("append: %w", ctx.Err())
-		}
-		i.mu.Lock()
-	}
 	defer i.mu.Unlock()
 	if i.refusal != nil {
 		return i.refusal
 	}
+	if err := i.reserve(ctx, size); err != nil {
+		return err
+	}
 	open := i.openGroup(len(entries), size)
 	open.entries = append(open.entries, entries...)
 	open.bytes += size
-	i.bytes += size
 	return nil
+}
+
+// reserve counts so many bytes as unanswered as soon as there is room. It is called
+// with mu held, which is free meanwhile, and while records are taken.
+func (i *intake) reserve(ctx context.Context, size int) error {
+	if i.line.Len() == 0 && i.fits(size) {
+		i.bytes += size
+		return nil
+	}
+	waiting := &caller{size: size, done: make(chan struct{})}
+	place := i.line.PushBack(waiting)
+	i.mu.Unlock()
+	select {
+	case <-waiting.done:
+	case <-ctx.Done():
+	}
+	i.mu.Lock()
+	select {
+	case <-waiting.done:
+	default:
+		i.line.Remove(place)
+		i.admit() // what waited behind it may be smaller
+		return fmt.Errorf("append: %w", ctx.Err())
+	}
+	if waiting.refusal == nil && i.refusal != nil {
+		waiting.refusal = i.refusal // since then
+		i.release(size)
+	}
+	if waiting.refusal != nil {
+		return waiting.refusal
+	}
+	return nil
+}
+
+func (i *intake) fits(size int) bool { return i.bytes == 0 || i.bytes+size <= i.bytesMax }
+
+// release counts bytes as answered, which gives room to those in line.
+func (i *intake) release(size int) {
+	i.bytes -= size
+	i.admit()
+}
+
+// admit gives room to those in line, who came first, or refuses them.
+func (i *intake) admit() {
+	for front := i.line.Front(); front != nil; front = i.line.Front() {
+		waiting := front.Value.(*caller)
+		switch {
+		case i.refusal != nil:
+			waiting.refusal = i.refusal
+		case i.fits(waiting.size):
+			i.bytes += waiting.size
+		default:
+			return
+		}
+		i.line.Remove(front)
+		close(waiting.done)
+	}
 }
 
 // openGroup returns the group that takes so much more.
@@ -138,12 +200,11 @@ func (i *intake) answered(done *group) {
 	size := done.bytes
 	done.reset()
 	i.mu.Lock()
-	i.bytes -= size
 	if len(i.spare) < groupsSpare && cap(done.entries) <= 2*groupRecords {
 		i.spare = append(i.spare, done)
 	}
+	i.release(size)
 	i.mu.Unlock()
-	i.freed.broadcast()
 }
 
 // refuse makes put fail with an error, or lets it go on when there is none.
@@ -153,16 +214,16 @@ func (i *intake) refuse(why *edge.Error) {
 	if !i.closed {
 		i.refusal = why
 	}
+	i.admit()
 	i.mu.Unlock()
-	i.freed.broadcast()
 }
 
 // close ends the taking for ever. What was taken is still handed out.
 func (i *intake) close() {
 	i.mu.Lock()
 	i.refusal, i.closed = edge.NewStopping(), true
+	i.admit()
 	i.mu.Unlock()
-	i.freed.broadcast()
 	nudge(i.work)
 }
 

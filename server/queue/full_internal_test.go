@@ -19,13 +19,9 @@ func (i *intake) waitUntil(t *testing.T, accepting bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
 	defer cancel()
-	for {
-		room := i.freed.changed()
-		if i.accepting() == accepting {
-			return
-		}
+	for i.accepting() != accepting {
 		select {
-		case <-room:
+		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
 			t.Fatalf("accepting is not %v", accepting)
 		}
