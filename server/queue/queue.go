@@ -313,7 +313,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 	q.backups.end()
 	if err := q.db.Close(); err != nil {
-		return fmt.Errorf("close queue: %w", err)
+		return &FatalError{Err: fmt.Errorf("close queue: %w", err)}
 	}
 	return nil
 }

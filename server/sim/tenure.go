@@ -111,7 +111,15 @@ func (w *world) endTenure() {
 	if w.tenure == sinkServed || w.life == nil {
 		return
 	}
-	if err := w.deleteSink(drainMax); err != nil && !w.misread() {
+	err := w.deleteSink(drainMax)
+	if err != nil && edge.AsError(err).Code == edge.Stopping {
+		<-w.life.ended // a write failed just before the disk was mended, in a sync that took its time
+		if w.ensureLife(); w.life == nil {
+			return
+		}
+		err = w.deleteSink(drainMax)
+	}
+	if err != nil && !w.misread() {
 		w.fail("the third sink cannot be deleted: %v", err)
 	}
 	w.happen("sink deleted", 1)

@@ -52,6 +52,29 @@ func TestQueue_Fatal(t *testing.T) {
 	}
 }
 
+// TestQueue_Fatal_AtTheStop breaks the last call of an orderly stop: the removal of
+// the mark that says the queue runs.
+func TestQueue_Fatal_AtTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkload(simdisk.New(simdisk.Settings{}), 1)
+		defer w.disk.Close()
+		defer w.end()
+		if err := w.open(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.live(2); err != nil {
+			t.Fatal(err)
+		}
+		w.disk.Inject(simdisk.Fault{Calls: simdisk.SyncFolder, Err: syscall.EIO})
+		w.stop()
+		err := <-w.done
+		w.done = nil
+		if _, fatal := errors.AsType[*queue.FatalError](err); !fatal {
+			t.Errorf("Run ended with %v, want a FatalError", err)
+		}
+	})
+}
+
 // TestQueue_Open_FullDisk kills a queue and starts it again on a disk that others
 // have filled since.
 func TestQueue_Open_FullDisk(t *testing.T) {
