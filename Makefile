@@ -80,7 +80,7 @@ unit: ## Unit and architecture tests
 # Tests that go through thousands of states one after the other: minutes with the
 # race detector, and nothing runs at the same time in them that does not in others.
 # Those that need no more than the queue shows are in server/queue/crashtest.
-ENUMERATING := TestQueue_(Forecast|CutWhile|Volume|NoRoomAtAnyCall)|TestQueue_Time/ADayLater|TestOpen_(Flips|Salvage|WholeFile)|TestOperations_PowerCut
+ENUMERATING := TestQueue_(Forecast|CutWhile|Volume|NoRoomAtAnyCall)|TestQueue_Time/ADayLater|TestOpen_(Flips|LetterFlips|Salvage|WholeFile)|TestOperations_PowerCut
 
 .PHONY: race
 race: ## Unit tests again, with the race detector
@@ -95,7 +95,7 @@ sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 see
 .PHONY: crash-states
 crash-states: ## 5,000 states that a power cut can leave, a fault at every call of the queue, 600 flipped bits
 	go test -count=1 ./server/queue/crashtest -v -timeout 30m -states 5000 -sweep-stride 1
-	go test -count=1 ./server/queue -run 'TestOpen_Flips$$' -v -timeout 30m -flips 600
+	go test -count=1 ./server/queue -run 'TestOpen_(Flips|LetterFlips)$$' -v -timeout 30m -flips 600
 
 .PHONY: mutants
 mutants: peers ## Plant one known fault after the other: found within 1,000 seeds of the simulation, and within 50 kills or power cuts
@@ -118,7 +118,7 @@ long-states: ## 100,000 states that a power cut can leave
 
 .PHONY: long-flips
 long-flips: ## 10,000 flipped bits
-	go test -count=1 ./server/queue -run TestOpen_Flips -v -timeout 2h -flips 10000
+	go test -count=1 ./server/queue -run 'TestOpen_(Flips|LetterFlips)$$' -v -timeout 2h -flips 10000
 
 .PHONY: long-carve
 long-carve: ## A gigabyte of what devices may send, salvaged

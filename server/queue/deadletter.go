@@ -9,16 +9,20 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-// whereLetters selects dead letters by key and filter; see letterArguments.
+// whereLetters selects dead letters by key and filter; see letterArguments. Without a
+// filter it selects every row behind the key, also one that damage has given no time.
 const whereLetters = ` WHERE (sink, position) > (?1, ?2) AND (?3 = '' OR instr(?3, ',' || sink || ',') > 0)
-	AND (?4 = '' OR reason = ?4) AND (?5 = '' OR device = ?5) AND last_at >= ?6 AND last_at < ?7`
+	AND (?4 = '' OR reason = ?4) AND (?5 = '' OR device = ?5) AND (?6 IS NULL OR last_at >= ?6) AND (?7 IS NULL OR last_at < ?7)`
 
 func letterArguments(after edge.DeadLetterKey, filter *edge.DeadLetterFilter) []any {
 	sinks := ""
 	if len(filter.Sinks) > 0 {
 		sinks = "," + queuefile.FormatSinks(filter.Sinks) + ","
 	}
-	since, until := microRange(filter.Since, filter.Until)
+	var since, until any
+	if from, to := microRange(filter.Since, filter.Until); !filter.Since.IsZero() || !filter.Until.IsZero() {
+		since, until = from, to
+	}
 	return []any{int64(after.Sink), int64(after.Position), sinks, filter.Reason, string(filter.Device), since, until}
 }
 

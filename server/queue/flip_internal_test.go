@@ -277,24 +277,7 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 		if start == 3 {
 			return "", fmt.Errorf("start %d: %w", start, err)
 		}
-		// The process would be gone; here its connections are still open.
-		after := filepath.Join(folder, fmt.Sprint("start-", start+1))
-		for _, name := range []string{"", "-wal", ".suspect"} {
-			content, err := os.ReadFile(path + name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err == nil {
-				err = os.MkdirAll(after, 0o700)
-			}
-			if err == nil {
-				err = os.WriteFile(filepath.Join(after, "queue.db"+name), content, 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		path = filepath.Join(after, "queue.db")
+		path = asFound(t, path, start)
 	}
 	if err != nil {
 		return outcome, err
@@ -317,6 +300,29 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 		}
 	}
 	return outcome, nil
+}
+
+// asFound copies what a process leaves that has to end, for the next start: it would be
+// gone, and here its connections are still open.
+func asFound(t *testing.T, path string, start int) string {
+	t.Helper()
+	after := filepath.Join(filepath.Dir(path), fmt.Sprint("start-", start+1))
+	for _, name := range []string{"", "-wal", ".suspect"} {
+		content, err := os.ReadFile(path + name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.MkdirAll(after, 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(after, "queue.db"+name), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(after, "queue.db")
 }
 
 // life is one start: everything that is due is leased and looked at.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,8 +22,9 @@ type damaged struct {
 
 type damageReport struct {
 	damaged
-	counts map[edge.SinkID]mixedCount // of a frame of several sets; nil when the commit has to count
-	done   chan error
+	counts  map[edge.SinkID]mixedCount // of a frame of several sets; nil when the commit has to count
+	unfound bool                       // no dead letter has the key
+	done    chan error
 }
 
 // setAside has what is damaged moved to the table quarantine, and returns when
@@ -51,7 +53,11 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 	}
 	select {
 	case q.damaged <- report:
-		return <-report.done
+		err := <-report.done
+		if errors.Is(err, errNoSuchLetter) {
+			return q.expectNoLetter(ctx, what)
+		}
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("set damage at %d aside: %w", what.position, ctx.Err())
 	case <-q.closed:
@@ -65,7 +71,27 @@ func (c *committer) quarantine(report damageReport) error {
 	if report.sink == queuefile.FrameSink {
 		c.q.cache.drop(report.position)
 	}
-	return c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
+	err := c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
+	if err == nil && report.unfound {
+		err = errNoSuchLetter
+	}
+	return err
+}
+
+var errNoSuchLetter = errors.New("no dead letter has this key")
+
+// expectNoLetter makes sure that a letter which could not be read is gone because
+// somebody has removed it, and not because damage has changed its key: then it is in
+// the table, and no key leads to it.
+func (q *Queue) expectNoLetter(ctx context.Context, what damaged) error {
+	return q.read(ctx, func(conn *sqlite.Conn) error {
+		return conn.Query("SELECT sink, position FROM dead", func(row sqlite.Row) error {
+			if row.Int(0) == what.sink && row.Int(1) == int64(what.position) {
+				return queuefile.NewRowError("dead letter %d of sink %d is where its key does not lead", what.position, what.sink)
+			}
+			return nil
+		})
+	})
 }
 
 // moveDamaged moves what the transaction is about, unless it turns out to be
@@ -110,7 +136,7 @@ const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl q
 func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	what := tx.damaged
 	row, err := queuefile.FindLetter(conn, edge.SinkID(what.sink), what.position)
-	if err != nil || row == nil {
+	if what.unfound = row == nil; err != nil || what.unfound {
 		return err
 	}
 	_, reason := c.q.decoder.DecodeLetter(row)

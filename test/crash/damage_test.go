@@ -31,8 +31,7 @@ var damagePoints = []point{
 	},
 	{
 		name: "after-quarantine", file: "server/queue/quarantine.go",
-		text:    "\treturn c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})\n",
-		instead: "\terr := c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})\nKILL\treturn err\n", passes: 1,
+		text: "\tif err == nil && report.unfound {\n", passes: 1,
 	},
 	{name: "salvage-building", file: "server/queuefile/salvage.go", text: "\tif found.flush(); found.err != nil {\n", passes: 1, when: duringStart},
 	{name: "salvage-built", file: "server/queuefile/salvage.go", text: "\trebuild.report.Unreadable, ", passes: 1, when: duringStart},
