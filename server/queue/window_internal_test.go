@@ -236,6 +236,26 @@ func expectRestored(t *rapid.T, q *Queue, w *window, log []*edge.Record, replayF
 	}
 }
 
+// A row does not know of a sequence that is not durable. After a crash the device goes
+// on below it, and what it sends is recognised.
+func TestDevice_Row(t *testing.T) {
+	w := newWindow(windowBytesMax)
+	w.put(bySequence(1, "boot", 5), 1, 1)
+	w.put(bySequence(1, "boot", 5+4*windowRing), 2, 2)
+	body, later := w.devices["dev-1"].row(1, w.asOf)
+	restored, err := parseDevice("dev-1", body)
+	if err != nil || !later {
+		t.Fatal(later, err)
+	}
+	restored.put(&bySequence(1, "boot", 6).Identity, queuefile.Seen{Position: 2}, windowRing)
+	for sequence := range uint64(8) {
+		known := restored.find(&bySequence(1, "boot", sequence).Identity)
+		if found := known != nil && known.Position > 0; found != (sequence == 6) {
+			t.Errorf("sequence %d: %+v", sequence, known)
+		}
+	}
+}
+
 // FuzzParseDevice fills a window with whatever a row may say.
 func FuzzParseDevice(f *testing.F) {
 	w := newWindow(windowBytesMax)

@@ -198,14 +198,23 @@ func (d *device) row(head edge.Position, asOf func(queuefile.Seen, edge.Position
 		return known.Position != 0
 	}
 	for _, boot := range d.boots {
-		writer.Boot(boot.id, boot.high)
+		begun := false
 		for back := range uint64(len(boot.slots)) {
 			if back > boot.high {
 				break
 			}
-			if known := *boot.slot(boot.high - back); durable(&known) {
-				writer.Sequence(boot.high-back, known)
+			known := *boot.slot(boot.high - back)
+			if !durable(&known) {
+				continue
 			}
+			if !begun { // with the largest that is durable: a crash may undo those above it
+				begun = true
+				writer.Boot(boot.id, boot.high-back)
+			}
+			writer.Sequence(boot.high-back, known)
+		}
+		if !begun {
+			writer.Boot(boot.id, 0)
 		}
 		writer.EndBoot()
 	}
