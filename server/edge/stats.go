@@ -47,6 +47,7 @@ type SinkStats struct {
 	Cursor           Position      // everything below is decided
 	OldestAge        time.Duration // of the oldest pending record, 0 when there is none
 	PinnedBytes      int64         // stored bytes from the oldest pending record on, an estimate
+	DeadBytes        int64         // stored bytes of dead letters, an estimate
 	DeadByReason     map[string]int64
 	DeadEverByReason map[string]int64 // ever dead-lettered, by reason
 	LostByReason     map[LossKind]map[string]int64

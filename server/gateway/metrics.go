@@ -28,6 +28,7 @@ func (g *gateway) collect(emit observe.Emit) {
 		emit("queue_depth_messages", float64(sink.Pending), sink.Name)
 		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
 		emit("queue_pinned_bytes", float64(sink.PinnedBytes), sink.Name)
+		emit("dead_letter_bytes", float64(sink.DeadBytes), sink.Name)
 		collectDeaths(emit, sink.Name, edge.DeathReasons[:], sink.DeadByReason, sink.DeadEverByReason)
 	}
 	collectLosses(emit, &stats)

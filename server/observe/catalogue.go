@@ -159,6 +159,8 @@ func sinkMetrics() []Metric {
 			Help: "1 for the state that the sink's lane is in, 0 for the others."},
 		{Name: "dead_letters", Type: TypeGauge, Labels: []Label{labelSink, labelDeath},
 			Help: "Dead letters that are kept now. Messages refused at a door have the sink _ingress."},
+		{Name: "dead_letter_bytes", Type: TypeGauge, Labels: []Label{labelSink},
+			Help: "Stored bytes of the dead letters of a sink: they have no bound, also with required: false. An estimate."},
 		{Name: "dead_lettered_total", Type: TypeCounter, Labels: []Label{labelSink, labelDeath},
 			Help: "Dead letters ever made."},
 		{Name: "dead_letters_evicted_total", Type: TypeCounter,

@@ -93,6 +93,9 @@ func (c *committer) readMaintenance(now time.Time) (usage sqlite.Usage, old bool
 		if c.space.oldest, err = oldestStored(conn); err != nil {
 			return err
 		}
+		if err := c.space.readLetters(conn); err != nil {
+			return err
+		}
 		usage, err = conn.Usage()
 		return err
 	})

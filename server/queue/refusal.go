@@ -38,9 +38,16 @@ func (s *space) refusal(held holder) *edge.Error {
 	} else {
 		refused.Message += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
 	}
-	if held.removed {
+	if held.letters > 0 {
+		refused.Details["dead_letters"] = strconv.FormatInt(held.letters, 10)
+		refused.Message += held.lettersText()
+	}
+	switch {
+	case held.removed:
 		refused.Hint += fmt.Sprintf(", or give up what the removed sink is still owed: gatewayctl sink delete %s --discard", held.sink)
-	} else {
+	case held.letters > 0:
+		refused.Hint += fmt.Sprintf(", or see why %s has refused them: gatewayctl dlq list --sink %s; they stay until they are delivered, or until the sink is deleted", held.sink, held.sink)
+	default:
 		refused.Hint += fmt.Sprintf(", or see why %s does not take its messages: gatewayctl status", held.sink)
 	}
 	return refused
@@ -53,9 +60,17 @@ func (s *space) warning(held holder) string {
 	}
 	text := fmt.Sprintf("%s of %s are in use", bytesText(s.usage.taken()), bytesText(s.full.limit))
 	if held.sink != "" {
-		text += fmt.Sprintf(", sink %s holds %s", held.sink, bytesText(held.bytes))
+		text += fmt.Sprintf(", sink %s holds %s%s", held.sink, bytesText(held.bytes), held.lettersText())
 	}
 	return text
+}
+
+// lettersText says that it is dead letters that take the room, if it is.
+func (h *holder) lettersText() string {
+	if h.letters == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in %d dead letters", h.letters)
 }
 
 // bytesText writes a number of bytes for a person.

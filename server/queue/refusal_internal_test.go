@@ -5,9 +5,11 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,6 +35,11 @@ func TestSpace_refusal(t *testing.T) {
 			Message: "the gateway's storage is full: sink analytics holds 1.2 GiB of 1.3 GiB",
 			Hint:    "raise queue.max_bytes, or see why analytics does not take its messages: gatewayctl status",
 			Details: map[string]string{"sink": "analytics", "sink_holds_bytes": "1288490188", "limit_bytes": "1395864371", "free_bytes": "3145728"},
+		}},
+		"DeadLetters": {limit, holder{sink: "cloud", bytes: gib, letters: 1425}, &edge.Error{
+			Message: "the gateway's storage is full: sink cloud holds 1.0 GiB of 1.3 GiB in 1425 dead letters",
+			Hint:    "raise queue.max_bytes, or see why cloud has refused them: gatewayctl dlq list --sink cloud; they stay until they are delivered, or until the sink is deleted",
+			Details: map[string]string{"sink": "cloud", "sink_holds_bytes": "1073741824", "dead_letters": "1425", "limit_bytes": "1395864371", "free_bytes": "3145728"},
 		}},
 		"RemovedSink": {limit, holder{sink: "old", removed: true, bytes: 12 * gib / 10}, &edge.Error{
 			Message: "the gateway's storage is full: sink old holds 1.2 GiB of 1.3 GiB",
@@ -106,4 +113,25 @@ func TestQueue_Warning(t *testing.T) {
 			t.Errorf("the log says %q %d times:\n%s", text, got, log.String())
 		}
 	}
+}
+
+// What no sink waits for any more takes room, too, and the refusal says who does.
+func TestQueue_FullOfDeadLetters(t *testing.T) {
+	bubble(t, "Named", func(t *testing.T) {
+		q, _ := opened(t, Settings{MaxBytes: keptLimit})
+		dead := int64(0)
+		for first := 0; q.intake.accepting() && first < 1000; first += 10 {
+			accepted(t, q, random(first, 10))
+			deadLetter(t, q, leaseAll(t, q, 1))
+			dead += 10
+			<-time.After(2 * maintenanceInterval)
+		}
+		refusal := q.intake.refused()
+		if refusal == nil || refusal.Details["sink"] != "sink-1" || refusal.Details["dead_letters"] != strconv.FormatInt(dead, 10) {
+			t.Fatalf("%d dead letters, and the queue says %+v", dead, refusal)
+		}
+		if stats := q.Stats().Sinks[0]; stats.Dead != dead || stats.DeadBytes < 4000*dead || stats.DeadBytes > keptLimit {
+			t.Errorf("got %+v", stats)
+		}
+	})
 }

@@ -21,6 +21,7 @@ type space struct {
 	cause   error         // with full.struck
 	usage   diskUsage     // as of the last assessment
 	oldest  edge.Position // that is stored, about; 0 when there is none
+	letters holder        // the sink whose dead letters take most, when there is little room
 	refused *edge.Error   // what the intake says while it is closed
 }
 
@@ -122,7 +123,7 @@ func (s *space) apply(before full) {
 	s.refused = s.refusal(held)
 	s.q.intake.refuse(s.refused)
 	log, facts := s.q.observer.Log, []any{
-		"bytes", s.usage.taken(), "limit", s.full.limit, "free", s.usage.free, "sink", held.sink, "sink_holds", held.bytes,
+		"bytes", s.usage.taken(), "limit", s.full.limit, "free", s.usage.free, "sink", held.sink, "sink_holds", held.bytes, "dead_letters", held.letters,
 	}
 	switch {
 	case s.full.closed() && !before.closed():
@@ -158,9 +159,48 @@ type holder struct {
 	sink    string // empty when there is none
 	removed bool
 	bytes   int64
+	letters int64 // dead letters, when they are what takes the room
 }
 
-// holder finds the sink whose oldest record is the oldest of all.
+// lettersRead is how many dead letters of a sink stand for the size of all.
+const lettersRead = 100
+
+// lettersBytes returns about how much of the file a sink's dead letters take, going by
+// the size of the newest ones.
+func lettersBytes(conn *sqlite.Conn, sink edge.SinkID, count int64) (bytes int64, err error) {
+	if count <= 0 {
+		return 0, nil
+	}
+	_, err = conn.One("SELECT CAST(coalesce(avg(length(body)), 0) AS INTEGER) FROM (SELECT body FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
+		bytes = count * (queuefile.LetterRowBytes + row.Int(0))
+	}, int64(sink), int64(lettersRead))
+	return bytes, err
+}
+
+// readLetters finds the sink whose dead letters take most. Nobody asks while there is
+// room.
+func (s *space) readLetters(conn *sqlite.Conn) error {
+	s.letters = holder{}
+	if !s.full.warned && !s.full.urgent() {
+		return nil
+	}
+	for _, account := range s.q.registry.all() {
+		account.mu.Lock()
+		found := holder{sink: account.name, removed: account.removed, letters: account.Dead}
+		account.mu.Unlock()
+		var err error
+		if found.bytes, err = lettersBytes(conn, account.id, found.letters); err != nil {
+			return err
+		}
+		if found.bytes > s.letters.bytes {
+			s.letters = found
+		}
+	}
+	return nil
+}
+
+// holder finds the sink whose oldest record is the oldest of all, or whose dead
+// letters take more than what lies behind that.
 func (s *space) holder(used int64) (held holder) {
 	first := s.q.Head() + 1
 	for _, account := range s.q.registry.all() {
@@ -171,6 +211,9 @@ func (s *space) holder(used int64) (held holder) {
 	}
 	if held.sink != "" {
 		held.bytes = s.q.bytesFrom(first, s.oldest, used)
+	}
+	if s.letters.bytes > held.bytes {
+		return s.letters
 	}
 	return held
 }
