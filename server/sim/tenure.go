@@ -112,8 +112,7 @@ func (w *world) endTenure() {
 		return
 	}
 	err := w.deleteSink(drainMax)
-	if err != nil && edge.AsError(err).Code == edge.Stopping {
-		<-w.life.ended // a write failed just before the disk was mended, in a sync that took its time
+	if err != nil && w.isEnding() {
 		if w.ensureLife(); w.life == nil {
 			return
 		}
@@ -123,4 +122,15 @@ func (w *world) endTenure() {
 		w.fail("the third sink cannot be deleted: %v", err)
 	}
 	w.happen("sink deleted", 1)
+}
+
+// isEnding waits for a gateway that ends by itself: a write has failed just before
+// the disk was mended, in a sync that took its time.
+func (w *world) isEnding() bool {
+	select {
+	case <-w.life.ended:
+		return true
+	case <-time.After(drainMax):
+		return false
+	}
 }
