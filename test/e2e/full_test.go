@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,22 +57,16 @@ func TestFull_Limit(t *testing.T) {
 	harness.Must(t, gateway.Start(t.Context()))
 	load := startLoad(t, gateway, "load", "--connections", "10", "--rate", fmt.Sprint(fullRate), "--reconnect")
 
-	var foretold, told = 0.0, time.Time{}
+	foretold := map[time.Time]float64{}
 	ctx := harness.Within(t, 2*time.Minute)
 	harness.Must(t, harness.Poll(ctx, "a full queue", func() (bool, error) {
 		values, err := gateway.Metrics(ctx)
-		if headroom := values["gateway_queue_headroom_seconds"]; err == nil && told.IsZero() && headroom > 0 && headroom < 12 {
-			foretold, told = headroom, time.Now()
+		if headroom := values["gateway_queue_headroom_seconds"]; err == nil && headroom > 0 {
+			foretold[time.Now()] = headroom
 		}
 		return err == nil && values["gateway_queue_accepting"] == 0, err
 	}))
-	happened := time.Since(told).Seconds()
-	t.Logf("full after %.1f s, foretold %.1f s", happened, foretold)
-	// The machine is shared, and the rate not constant. The queue's own test has a
-	// constant one and allows 10 %; this is about the metric.
-	if told.IsZero() || foretold < happened/2 || foretold > happened*2 {
-		t.Errorf("full after %.1f s, foretold %.1f s", happened, foretold)
-	}
+	expectForetold(t, foretold, time.Now())
 	expectRefusals(t, gateway)
 	harness.Must(t, load.Signal(15)) // what it could not send is not acknowledged
 	_, err := load.Finish(harness.Within(t, time.Minute))
@@ -82,6 +77,28 @@ func TestFull_Limit(t *testing.T) {
 	expectTaken(t, gateway)
 	expectArrived(t, load, receiver)
 	stop(t, gateway)
+}
+
+// expectForetold compares what was said with what came. The machine is shared, and
+// the rate not constant: the queue's own test has a constant one and allows 10 %;
+// this is about the metric, most of the time.
+func expectForetold(t *testing.T, foretold map[time.Time]float64, full time.Time) {
+	t.Helper()
+	var ratios []float64
+	for told, headroom := range foretold {
+		if left := full.Sub(told).Seconds(); left > 1 && left < 12 {
+			ratios = append(ratios, headroom/left)
+		}
+	}
+	slices.Sort(ratios)
+	if len(ratios) == 0 {
+		t.Fatal("nobody was told that the queue is about to be full")
+	}
+	median := ratios[len(ratios)/2]
+	t.Logf("foretold / happened, %d times: %.2f, median %.2f, %.2f", len(ratios), ratios[0], median, ratios[len(ratios)-1])
+	if median < 0.5 || median > 2 {
+		t.Errorf("half of the time %.2f of what happened was foretold", median)
+	}
 }
 
 // expectArrived fails when an acknowledged message did not arrive.
