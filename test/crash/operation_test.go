@@ -62,7 +62,6 @@ func TestPoint_Operation(t *testing.T) {
 				continue
 			}
 			t.Run(operation.name+"/"+point.name, func(t *testing.T) {
-				t.Parallel()
 				passes := 0
 				for tries := 0; passes == 0 && tries < 5; tries++ { // what dies a moment later may have ended before
 					for dieIn(t, binary, &operation, fmt.Sprintf("%s:%d", point.name, passes+1), backup) {
