@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -100,13 +101,24 @@ func moduleRoot() (string, error) {
 	return "", errors.New("the working directory is not inside the test module")
 }
 
+// Ports of FreeAddress lie below those that the kernel gives to connections: one of
+// these would be taken again before the program that is to listen there has started.
+const (
+	portMin = 10_000
+	portMax = 32_000
+)
+
 // FreeAddress returns a loopback address that nobody listens on.
 func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for tries := 0; ; tries++ {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", portMin+rand.IntN(portMax-portMin)))
+		if err == nil {
+			return listener.Addr().String(), listener.Close()
+		}
+		if tries == 100 {
+			return "", err
+		}
 	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // pollInterval is how often a real process is asked whether it is so far.
