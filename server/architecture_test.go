@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -141,6 +142,8 @@ func inspect(t *testing.T, root string) []string {
 	for dir, text := range maps {
 		problems = append(problems, checkMap(dir, text, files[dir])...)
 	}
+	problems = append(problems, checkTable(root)...)
+	problems = append(problems, checkChangelog(root)...)
 	for dir, files := range comments {
 		switch home := dir[strings.LastIndex(dir, "/")+1:] + ".go"; {
 		case len(files) != 1:
@@ -310,6 +313,59 @@ func checkMap(dir, comment string, files []string) (problems []string) {
 	return problems
 }
 
+// checkTable holds the table of packages in docs/architecture.md to the one here.
+func checkTable(root string) (problems []string) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "architecture.md"))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	levels := map[string]string{}
+	for _, row := range tableRows.FindAllStringSubmatch(string(text), -1) {
+		levels[row[2]] = row[1]
+	}
+	told := map[string]bool{}
+	for name, here := range allowed {
+		pattern := name
+		if _, exact := levels[name]; !exact {
+			for rule := range levels {
+				if matches(rule, name) {
+					pattern = rule
+				}
+			}
+		}
+		told[pattern] = true
+		if levels[pattern] != strconv.Itoa(here.level) {
+			problems = append(problems, fmt.Sprintf("docs/architecture.md: %s is of level %d, and the table says %q", name, here.level, levels[pattern]))
+		}
+	}
+	for pattern := range levels {
+		if !told[pattern] {
+			problems = append(problems, fmt.Sprintf("docs/architecture.md: the table names %s, which is not in the one of server/architecture_test.go", pattern))
+		}
+	}
+	return problems
+}
+
+// checkChangelog finds what cannot be before the first release: each branch that began
+// before the sections were folded brings them back.
+func checkChangelog(root string) (problems []string) {
+	text, err := os.ReadFile(filepath.Join(root, "CHANGELOG.md"))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if !strings.Contains(string(text), "Nothing is released yet") {
+		return nil
+	}
+	for _, heading := range changed.FindAllString(string(text), -1) {
+		problems = append(problems, fmt.Sprintf("CHANGELOG.md: nothing is released, so there is no %q: say what is new, under Added", heading))
+	}
+	return problems
+}
+
+var tableRows = regexp.MustCompile("(?m)^\\| (\\d) \\| `([^`]+)` \\|")
+
+var changed = regexp.MustCompile(`(?m)^### (?:Changed|Fixed)\b`)
+
 var goFiles = regexp.MustCompile(`\w+\.go\b`)
 
 var pages = regexp.MustCompile(`\bdocs/[a-z0-9/-]+\.md\b`)
@@ -330,6 +386,11 @@ func TestArchitecture_Detects(t *testing.T) {
 		"page that is missing":  {"server/ingest/x.go", "// Package ingest.\npackage ingest\nconst hint = \"see docs/how-to/nothing.md\"\n", "there is no docs/how-to/nothing.md"},
 		"file not in the map":   {"server/ingest/x.go", "// Package ingest.\n//\n// # Files\n//\n//\ty.go\npackage ingest\n", "does not say what is in x.go"},
 		"file that is gone":     {"server/ingest/x.go", "// Package ingest.\n//\n// # Files\n//\n//\ty.go\npackage ingest\n", "names y.go, which is not there"},
+		"package not told":      {"docs/architecture.md", "| 0 | `server/edge` | the vocabulary |\n", "server/sqlite is of level 0, and the table says \"\""},
+		"package at two levels": {"docs/architecture.md", "| 3 | `server/edge` | the vocabulary |\n", "server/edge is of level 0, and the table says \"3\""},
+		"package only told":     {"docs/architecture.md", "| 0 | `server/util` | everything |\n", "the table names server/util"},
+		"changed, unreleased":   {"CHANGELOG.md", "Nothing is released yet.\n\n### Changed\n", "there is no \"### Changed\""},
+		"fixed, unreleased":     {"CHANGELOG.md", "Nothing is released yet.\n\n### Fixed\n", "there is no \"### Fixed\""},
 		"interface of 6 method": {"server/ingest/x.go", "// Package ingest.\npackage ingest\ntype X interface{ A(); B(); C(); D(); E(); F() }\n", "6 methods"},
 	} {
 		t.Run(name, func(t *testing.T) {
