@@ -16,6 +16,7 @@ type QueueStats struct {
 	Headroom            time.Duration    // until it is full, as in Forecast.TimeToFull
 	Accepting           bool             // false while full or stopping
 	Refusal             string           // why not, for a person
+	Holder              string           // the sink that keeps most bytes from being freed, empty when none does
 	Accepted            int64            // records ever stored
 	Unrouted            int64            // of those, owed to nobody
 	Quarantined         int64            // of those, ever found damaged and set aside

@@ -130,6 +130,9 @@ func TestQueue_FullOfDeadLetters(t *testing.T) {
 		if refusal == nil || refusal.Details["sink"] != "sink-1" || refusal.Details["dead_letters"] != strconv.FormatInt(dead, 10) {
 			t.Fatalf("%d dead letters, and the queue says %+v", dead, refusal)
 		}
+		if holder := q.Stats().Holder; holder != "sink-1" {
+			t.Errorf("the figures say that %q holds the room", holder)
+		}
 		if stats := q.Stats().Sinks[0]; stats.Dead != dead || stats.DeadBytes < 4000*dead || stats.DeadBytes > keptLimit {
 			t.Errorf("got %+v", stats)
 		}

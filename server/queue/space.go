@@ -118,7 +118,7 @@ func (s *space) refill(found *diskUsage) (ok bool) {
 func (s *space) apply(before full) {
 	held := s.holder(s.usage.used)
 	s.q.room.Store(&room{
-		usage: s.usage, left: s.untilFull(), closed: s.full.closed(), warned: s.full.warned, warning: s.warning(held),
+		usage: s.usage, left: s.untilFull(), closed: s.full.closed(), warned: s.full.warned, warning: s.warning(held), holder: held.sink,
 	})
 	s.refused = s.refusal(held)
 	s.q.intake.refuse(s.refused)
@@ -152,6 +152,7 @@ type room struct {
 	closed  bool
 	warned  bool
 	warning string // with warned
+	holder  string // the sink that keeps most records from being removed; empty when there is none
 }
 
 // holder is the sink that keeps most records from being removed.

@@ -25,7 +25,7 @@ func (q *Queue) Stats() edge.QueueStats {
 		stats.Refusal = refusal.Message
 	}
 	if room := q.room.Load(); room != nil {
-		stats.ReserveBytes, stats.Filling = room.usage.reserve, room.warned
+		stats.ReserveBytes, stats.Filling, stats.Holder = room.usage.reserve, room.warned, room.holder
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {

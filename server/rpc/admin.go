@@ -71,15 +71,12 @@ func queueStatus(stats edge.QueueStats) *adminv1.QueueStatus {
 		SizeBytes: uint64(stats.Bytes), WalBytes: uint64(stats.WALBytes), LimitBytes: uint64(stats.LimitBytes),
 		QuarantinedMessages: uint64(stats.Quarantined), SalvagedFiles: uint64(stats.Salvaged), LedgerMismatches: uint64(stats.LedgerMismatches),
 		StoredMessages: uint64(stats.Stored), LastPosition: uint64(stats.Head), Full: !stats.Accepting, OldestAge: durationpb.New(0), Headroom: lasting(stats.Headroom),
+		PinningSink: stats.Holder,
 	}
-	pinned := int64(0)
 	for _, sink := range stats.Sinks {
 		status.DepthMessages = max(status.DepthMessages, uint64(sink.Pending))
 		if sink.OldestAge > status.OldestAge.AsDuration() {
 			status.OldestAge = durationpb.New(sink.OldestAge)
-		}
-		if sink.Pending > 0 && sink.PinnedBytes > pinned {
-			pinned, status.PinningSink = sink.PinnedBytes, sink.Name
 		}
 	}
 	return status

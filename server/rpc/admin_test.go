@@ -169,6 +169,32 @@ func TestAdminService_GetStatus(t *testing.T) {
 	}
 }
 
+// crowded is a queue whose figures are made up.
+type crowded struct {
+	rpc.Messages
+	stats edge.QueueStats
+}
+
+func (c crowded) Stats() edge.QueueStats { return c.stats }
+
+// Who holds the room is what the queue says: a sink may do so with dead letters, while
+// another one has a backlog.
+func TestAdminService_GetStatus_PinningSink(t *testing.T) {
+	b := newBench(t, func(d *rpc.Dependencies) {
+		d.Lanes, d.Messages = lanes{}, crowded{d.Messages, edge.QueueStats{
+			Holder: "cloud",
+			Sinks:  []edge.SinkStats{{ID: 1, Name: "cloud", Dead: 1000}, {ID: 2, Name: "archive", Pending: 1, PinnedBytes: 1 << 10}},
+		}}
+	})
+	response, err := adminv1connect.NewAdminServiceClient(http.DefaultClient, b.url).GetStatus(t.Context(), &adminv1.GetStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if queue := response.GetStatus().GetQueue(); queue.GetPinningSink() != "cloud" || queue.GetDepthMessages() != 1 {
+		t.Errorf("got %v, want cloud, which holds the room", queue)
+	}
+}
+
 // foretold is what a queue tells, and which window was asked for.
 type foretold struct {
 	forecast edge.Forecast
