@@ -26,7 +26,7 @@ func TestQueue_Corrupt(t *testing.T) {
 			return err
 		},
 		"DeadLetters": func(ctx context.Context, q *Queue) error {
-			_, err := q.DeadLetters(ctx, edge.DeadLetterFilter{}, edge.DeadLetterKey{Position: -1}, 10)
+			_, err := q.DeadLetters(ctx, edge.DeadLetterFilter{}, edge.DeadLetterKey{}, 10)
 			return err
 		},
 		"Journey": func(ctx context.Context, q *Queue) error {

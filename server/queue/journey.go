@@ -59,8 +59,23 @@ func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Jou
 		index := position - frame.First
 		trip.journey = edge.Journey{Record: frame.Records[index], Frame: frame.First, Records: len(frame.Records), CommittedAt: frame.CommittedAt}
 		trip.owed = q.sets.sinks(frame.Owed[index])
+	} else if trip.journey.Record, err = q.letterRecord(ctx, position); err != nil {
+		return edge.Journey{}, err
 	}
 	return trip.tell(ctx)
+}
+
+// letterRecord returns a record whose frame is gone. A sink's dead letter may be all that
+// is left of it.
+func (q *Queue) letterRecord(ctx context.Context, position edge.Position) (edge.Record, error) {
+	letters, err := q.readLetters(ctx, 1, queuefile.SelectLetters+" WHERE sink IN (SELECT id FROM sink) AND position = ?", int64(position))
+	if err != nil {
+		return edge.Record{}, err
+	}
+	if len(letters) == 0 {
+		return edge.Record{}, errNoMessage()
+	}
+	return letters[0].Record, nil
 }
 
 // trip puts a journey together: what is in memory first, then what is on disk,
@@ -68,7 +83,7 @@ func (q *Queue) journeyAt(ctx context.Context, position edge.Position) (edge.Jou
 type trip struct {
 	q        *Queue
 	position edge.Position
-	journey  edge.Journey // without a record when its frame is gone
+	journey  edge.Journey // without a frame when that is gone
 	owed     []edge.SinkID
 	lost     map[edge.SinkID]edge.State // what the loss report says where it covers the position
 }
@@ -107,9 +122,6 @@ func (t *trip) tell(ctx context.Context) (edge.Journey, error) {
 	})
 	if err != nil {
 		return edge.Journey{}, err
-	}
-	if t.journey.Record.Position == 0 {
-		return edge.Journey{}, errNoMessage()
 	}
 	for _, account := range t.q.registry.all() { // in order of id
 		if stage := stages[account.id]; stage != nil {
@@ -169,19 +181,13 @@ func (t *trip) mayHaveDelivered(attempt edge.Attempt) bool {
 	return attempt.Class == edge.Delivered && (t.position == attempt.First || t.position == attempt.Last || attempt.Records > 2)
 }
 
-// addLetter adds what a sink's dead letter says, if there is one. It may be all
-// that is left of the record.
+// addLetter adds what a sink's dead letter says, if there is one.
 func (t *trip) addLetter(conn *sqlite.Conn, account *account, stages map[edge.SinkID]*edge.Stage) error {
 	var letter queuefile.Letter
 	found, err := conn.One(queuefile.SelectLetters+" WHERE sink = ? AND position = ?", func(row sqlite.Row) { letter = queuefile.ReadLetter(row) },
 		int64(account.id), int64(t.position))
 	if err != nil || !found {
 		return err
-	}
-	if t.journey.Record.Position == 0 {
-		if t.journey.Record, err = t.q.decoder.DecodeLetter(&letter); err != nil {
-			return err
-		}
 	}
 	stage := stages[account.id]
 	if stage == nil {
@@ -226,10 +232,10 @@ func uniteAttempts(groups ...[]edge.Attempt) []edge.Attempt {
 // refusedJourney tells of a message that was refused at the door.
 func (q *Queue) refusedJourney(ctx context.Context, id edge.CorrelationID) (edge.Journey, error) {
 	letter, err := q.DeadLetter(ctx, edge.DeadLetterKey{Sink: edge.Ingress, Position: id.Position()})
+	if err != nil && edge.AsError(err).Code != edge.NotFound {
+		return edge.Journey{}, err
+	}
 	if err != nil || letter.Record.Correlation != id {
-		if edge.AsError(err) != nil && edge.AsError(err).Code == edge.Internal {
-			return edge.Journey{}, err
-		}
 		return edge.Journey{}, errNoMessage()
 	}
 	return edge.Journey{Record: letter.Record, Sinks: []edge.Stage{{Sink: edge.Ingress, State: edge.Dead}}}, nil

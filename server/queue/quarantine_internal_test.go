@@ -149,35 +149,17 @@ func TestQueue_Quarantine_DeadLetters(t *testing.T) {
 	deadLetter(t, q, leaseAll(t, q, 1))
 	refusal := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "metrics", "too many")
 	answers(t, q, []edge.Entry{{Record: edgetest.Record("dev-1", 9), Refusal: refusal}})
-	listed := func() (keys []edge.DeadLetterKey) {
-		letters, err := q.DeadLetters(t.Context(), edge.DeadLetterFilter{}, edge.DeadLetterKey{Position: -1}, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, letter := range letters {
-			keys = append(keys, edge.DeadLetterKey{Sink: letter.Sink, Position: letter.Record.Position})
-		}
-		return keys
-	}
-	if got := listed(); len(got) != 5 {
+	if got := listed(t, q, edge.DeadLetterKey{}, 10); len(got) != 5 {
 		t.Fatalf("listed %v, want 5", got)
 	}
-	spoil := func(where string) {
-		err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
-			return conn.Exec("UPDATE dead SET body = CAST(substr(body, 1, length(body) - 1) || iif(substr(body, -1) = x'00', x'01', x'00') AS BLOB) WHERE " + where)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	spoil("sink = 1 AND position = 2")
-	spoil("sink = 0")
+	spoilLetters(t, q, "sink = 1 AND position = 2")
+	spoilLetters(t, q, "sink = 0")
 	want := []edge.DeadLetterKey{{Sink: 1, Position: 1}, {Sink: 1, Position: 3}, {Sink: 1, Position: 4}}
-	if diff := cmp.Diff(want, listed()); diff != "" {
+	if diff := cmp.Diff(want, listed(t, q, edge.DeadLetterKey{}, 10)); diff != "" {
 		t.Error(diff)
 	}
 	sendBack(t, q, 3)
-	spoil("sink = 1 AND position = 3")
+	spoilLetters(t, q, "sink = 1 AND position = 3")
 	if diff := cmp.Diff([]edge.Position{1, 4}, PositionsOf(leaseAll(t, q, 1))); diff != "" {
 		t.Error(diff)
 	}
