@@ -172,7 +172,7 @@ func lettersBytes(conn *sqlite.Conn, sink edge.SinkID, count int64) (bytes int64
 	if count <= 0 {
 		return 0, nil
 	}
-	_, err = conn.One("SELECT CAST(coalesce(avg(length(body)), 0) AS INTEGER) FROM (SELECT body FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
+	_, err = conn.One("SELECT CAST(coalesce(avg(size), 0) AS INTEGER) FROM (SELECT length(body) AS size FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
 		bytes = count * (queuefile.LetterRowBytes + row.Int(0))
 	}, int64(sink), int64(lettersRead))
 	return bytes, err
