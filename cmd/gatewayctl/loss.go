@@ -27,8 +27,9 @@ func (a *application) lossListCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List what was given up, newest first",
-		Long: `List what was given up, newest first: every message that a sink was owed and will not get is in exactly one line. A line is
-extended for an hour, as long as messages of the same sink are lost for the same reason.`,
+		Long: `List what was given up, newest first: every message that a sink was owed and will not get, or that was refused at a door
+and kept no longer, is in exactly one line. A line is extended for an hour, as long as messages of the same sink are lost for
+the same reason.`,
 		Example: "  gatewayctl loss list --sink archive --kind expired",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -36,7 +37,7 @@ extended for an hour, as long as messages of the same sink are lost for the same
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&selected.sink, "sink", "", "only of this sink")
+	flags.StringVar(&selected.sink, "sink", "", "only of this sink; _ingress lost what was refused at the door")
 	flags.StringVar(&selected.kind, "kind", "", "only discarded, expired or quarantined ones")
 	flags.StringVar(&selected.reason, "reason", "", "only with this reason")
 	flags.StringVar(&selected.device, "device", "", "only where this device is named")

@@ -121,7 +121,7 @@ func attention(status *adminv1.Status) []string {
 		add("%d damaged messages were set aside: check the disk; gatewayctl loss list says who lost them", damaged)
 	}
 	if salvaged := status.GetQueue().GetSalvagedFiles(); salvaged > 0 {
-		add("the queue's file was damaged and replaced, %d times: check the disk; the gateway's log says what was kept", salvaged)
+		add("the queue's file was damaged and mended or replaced, or was removed, %d times: check the disk, and who removes files; the gateway's log says what was kept", salvaged)
 	}
 	if wrong := status.GetQueue().GetLedgerMismatches(); wrong > 0 {
 		add("%d counters of the queue are wrong: gatewayctl ledger verify", wrong)

@@ -80,3 +80,20 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+// What was ever found damaged is told each time.
+func TestStatus_Damage(t *testing.T) {
+	t.Parallel()
+	status := healthy()
+	status.Queue.QuarantinedMessages, status.Queue.SalvagedFiles, status.Queue.LedgerMismatches = 3, 2, 1
+	got := command(t, &fakeGateway{status: status}, "", "status")
+	_, findings, _ := strings.Cut(got.Stdout, "NEEDS ATTENTION\n")
+	want := text(`
+		3 damaged messages were set aside: check the disk; gatewayctl loss list says who lost them
+		the queue's file was damaged and mended or replaced, or was removed, 2 times: check the disk, and who removes files; the gateway's log says what was kept
+		1 counters of the queue are wrong: gatewayctl ledger verify
+	`)
+	if diff := cmp.Diff(want, findings); diff != "" || got.Code != exitFound {
+		t.Errorf("code %d, %s", got.Code, diff)
+	}
+}

@@ -29,7 +29,8 @@ func (k LossKind) String() string {
 
 // Why records were discarded or expired. Those of a sink are the label reason of
 // gateway_queue_discarded_messages_total and gateway_queue_expired_messages_total.
-// What was evicted is in gateway_dead_letters_evicted_total.
+// What was evicted is in gateway_dead_letters_evicted_total, with the refused messages
+// that were found damaged.
 const (
 	LossOperator    = "operator"      // somebody deleted their sink
 	LossSinkRemoved = "sink_removed"  // retention.removed_sink

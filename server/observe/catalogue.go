@@ -164,7 +164,7 @@ func sinkMetrics() []Metric {
 		{Name: "dead_lettered_total", Type: TypeCounter, Labels: []Label{labelSink, labelDeath},
 			Help: "Dead letters ever made."},
 		{Name: "dead_letters_evicted_total", Type: TypeCounter,
-			Help: "Refused messages that were kept as dead letters of _ingress and made room for newer ones."},
+			Help: "Refused messages that were kept as dead letters of _ingress and made room for newer ones, or were found damaged."},
 	}
 }
 

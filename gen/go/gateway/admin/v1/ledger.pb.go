@@ -31,7 +31,7 @@ const (
 	LossKind_LOSS_KIND_UNSPECIFIED LossKind = 0
 	// By an operator.
 	LossKind_LOSS_KIND_DISCARDED LossKind = 1
-	// By a ttl or a limit.
+	// By a ttl or a limit, or to make room.
 	LossKind_LOSS_KIND_EXPIRED LossKind = 2
 	// By damage to the stored bytes.
 	LossKind_LOSS_KIND_QUARANTINED LossKind = 3
@@ -348,22 +348,24 @@ func (x *LedgerMismatch) GetRecomputed() uint64 {
 	return 0
 }
 
-// Loss is a stretch of messages that one sink was owed and will not get. Every
-// message that is given up is in exactly one.
+// Loss is a stretch of messages that one sink was owed and will not get, or that
+// were refused at a door, kept, and given up. Every message that is given up is in
+// exactly one.
 type Loss struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the loss. At most 64 characters; opaque.
 	LossId string `protobuf:"bytes,1,opt,name=loss_id,json=lossId,proto3" json:"loss_id,omitempty"`
 	// Sink. A decimal number of at most 10 digits; 0 is `_ingress`: messages that
-	// were refused at a door and kept, and had to make room for newer ones; or what a
-	// damaged file held of which nothing could be read, for sinks that nobody knows.
+	// were refused at a door and kept, and had to make room for newer ones or were
+	// found damaged; or what a damaged file held of which nothing could be read, for
+	// sinks that nobody knows.
 	SinkId string `protobuf:"bytes,2,opt,name=sink_id,json=sinkId,proto3" json:"sink_id,omitempty"`
 	// Its name at the time of reading, or `_ingress`. At most 63 characters.
 	SinkName string `protobuf:"bytes,3,opt,name=sink_name,json=sinkName,proto3" json:"sink_name,omitempty"`
 	// How they were given up.
 	Kind LossKind `protobuf:"varint,4,opt,name=kind,proto3,enum=gateway.admin.v1.LossKind" json:"kind,omitempty"`
-	// Why: the operator's words, or the policy such as `ttl` or `max_lag_bytes`.
-	// At most 256 bytes.
+	// Why: `operator`, `sink_removed`; `undelivered`, `ttl`, `max_lag_bytes`,
+	// `evicted`; `damaged`, `damaged_file`. More may come. At most 256 bytes.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Position of the first message.
 	FirstPosition uint64 `protobuf:"varint,6,opt,name=first_position,json=firstPosition,proto3" json:"first_position,omitempty"`

@@ -533,14 +533,16 @@ type QueueStatus struct {
 	LastPosition uint64 `protobuf:"varint,7,opt,name=last_position,json=lastPosition,proto3" json:"last_position,omitempty"`
 	// Time until it is full at the present rate. Absent while it does not grow.
 	Headroom *durationpb.Duration `protobuf:"bytes,8,opt,name=headroom,proto3" json:"headroom,omitempty"`
-	// Damaged messages that were set aside.
+	// Damaged messages that were set aside. Since the queue began.
 	QuarantinedMessages uint64 `protobuf:"varint,9,opt,name=quarantined_messages,json=quarantinedMessages,proto3" json:"quarantined_messages,omitempty"`
 	// True while the doors refuse because it is full.
 	Full bool `protobuf:"varint,10,opt,name=full,proto3" json:"full,omitempty"`
 	// Name of the sink that keeps most bytes from being freed. Empty when none
 	// does; at most 63 characters.
 	PinningSink string `protobuf:"bytes,11,opt,name=pinning_sink,json=pinningSink,proto3" json:"pinning_sink,omitempty"`
-	// Files that were damaged, and replaced by what could be read of them.
+	// Files that were damaged, and mended at a start, or set aside and replaced by
+	// what could be read of them, or that were removed while no gateway ran. Since
+	// the queue began.
 	SalvagedFiles uint64 `protobuf:"varint,12,opt,name=salvaged_files,json=salvagedFiles,proto3" json:"salvaged_files,omitempty"`
 	// Counters that the last start or the last VerifyLedger found to be wrong.
 	LedgerMismatches uint64 `protobuf:"varint,13,opt,name=ledger_mismatches,json=ledgerMismatches,proto3" json:"ledger_mismatches,omitempty"`

@@ -180,8 +180,9 @@ export const LedgerMismatchSchema: GenMessage<LedgerMismatch> = /*@__PURE__*/
   messageDesc(file_gateway_admin_v1_ledger, 2);
 
 /**
- * Loss is a stretch of messages that one sink was owed and will not get. Every
- * message that is given up is in exactly one.
+ * Loss is a stretch of messages that one sink was owed and will not get, or that
+ * were refused at a door, kept, and given up. Every message that is given up is in
+ * exactly one.
  *
  * @generated from message gateway.admin.v1.Loss
  */
@@ -195,8 +196,9 @@ export type Loss = Message<"gateway.admin.v1.Loss"> & {
 
   /**
    * Sink. A decimal number of at most 10 digits; 0 is `_ingress`: messages that
-   * were refused at a door and kept, and had to make room for newer ones; or what a
-   * damaged file held of which nothing could be read, for sinks that nobody knows.
+   * were refused at a door and kept, and had to make room for newer ones or were
+   * found damaged; or what a damaged file held of which nothing could be read, for
+   * sinks that nobody knows.
    *
    * @generated from field: string sink_id = 2;
    */
@@ -217,8 +219,8 @@ export type Loss = Message<"gateway.admin.v1.Loss"> & {
   kind: LossKind;
 
   /**
-   * Why: the operator's words, or the policy such as `ttl` or `max_lag_bytes`.
-   * At most 256 bytes.
+   * Why: `operator`, `sink_removed`; `undelivered`, `ttl`, `max_lag_bytes`,
+   * `evicted`; `damaged`, `damaged_file`. More may come. At most 256 bytes.
    *
    * @generated from field: string reason = 5;
    */
@@ -446,7 +448,7 @@ export enum LossKind {
   DISCARDED = 1,
 
   /**
-   * By a ttl or a limit.
+   * By a ttl or a limit, or to make room.
    *
    * @generated from enum value: LOSS_KIND_EXPIRED = 2;
    */

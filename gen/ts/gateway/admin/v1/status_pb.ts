@@ -300,7 +300,7 @@ export type QueueStatus = Message<"gateway.admin.v1.QueueStatus"> & {
   headroom?: Duration | undefined;
 
   /**
-   * Damaged messages that were set aside.
+   * Damaged messages that were set aside. Since the queue began.
    *
    * @generated from field: uint64 quarantined_messages = 9;
    */
@@ -322,7 +322,9 @@ export type QueueStatus = Message<"gateway.admin.v1.QueueStatus"> & {
   pinningSink: string;
 
   /**
-   * Files that were damaged, and replaced by what could be read of them.
+   * Files that were damaged, and mended at a start, or set aside and replaced by
+   * what could be read of them, or that were removed while no gateway ran. Since
+   * the queue began.
    *
    * @generated from field: uint64 salvaged_files = 12;
    */
