@@ -19,6 +19,7 @@ type bounds struct {
 	window   int64 // memory of the identity window; its rows take less than half
 	ingress  int64 // messages that were refused at the door
 	attempts int64
+	aside    int64 // the bytes of what is damaged
 }
 
 const (
@@ -60,7 +61,7 @@ func newBounds(limit, capacity, pendingMax int64) bounds {
 		pending: min(max(room/pendingShare, pendingMin), pendingMax),
 		assess:  min(room/assessShare, assessMax),
 
-		window: min(room/windowShare, windowBytesMax), ingress: min(room/historyShare, historyMax), attempts: min(room/historyShare, historyMax),
+		window: min(room/windowShare, windowBytesMax), ingress: min(room/historyShare, historyMax), attempts: min(room/historyShare, historyMax), aside: min(room/historyShare, historyMax),
 	}
 	b.walSoft = b.walHard / walParts
 	if capacity < unbounded {

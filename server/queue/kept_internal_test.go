@@ -9,6 +9,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/sqlite"
 )
 
 // What explains and recognises must not close the doors of a queue whose sinks
@@ -18,6 +19,8 @@ func TestQueue_KeptInBounds(t *testing.T) {
 	bubble(t, "RefusedMessagesOfALargerQueue", keptRefusedMessagesOfALargerQueue)
 	bubble(t, "Attempts", keptAttempts)
 	bubble(t, "Window", keptWindow)
+	bubble(t, "Damaged", keptDamaged)
+	bubble(t, "DamagedOfALargerQueue", keptDamagedOfALargerQueue)
 }
 
 const keptLimit = 2 << 20
@@ -75,6 +78,59 @@ func keptAttempts(t *testing.T) {
 		<-time.After(2 * saveInterval)
 	}
 	accepted(t, q, large(0, 10))
+}
+
+// setApart has so many frames of 40 KB stored, damaged, and set aside.
+func setApart(t *testing.T, q *Queue, frames int) {
+	t.Helper()
+	for range frames {
+		first := q.Head() + 1
+		accepted(t, q, random(int(first), 10))
+		damage(t, q, first)
+		q.cache = frameCache{}
+		if leased := leaseAll(t, q, 1); len(leased) > 0 {
+			t.Fatalf("leased %v of what is damaged", PositionsOf(leased))
+		}
+	}
+}
+
+// expectApart wants the newest ones of what was set aside to have their bytes, and all
+// of them to be known.
+func expectApart(t *testing.T, q *Queue, frames int) {
+	t.Helper()
+	rows, empty, bytes := int64(0), int64(0), int64(0)
+	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		_, err := conn.One("SELECT count(*), sum(length(body) = 0), sum(length(body)), max(iif(length(body) = 0, position, 0)) < min(iif(length(body) = 0, 1 << 40, position)) FROM quarantine", func(row sqlite.Row) {
+			rows, empty, bytes = row.Int(0), row.Int(1), row.Int(2)
+			if row.Int(3) == 0 {
+				t.Error("older ones have their bytes, newer ones have not")
+			}
+		})
+		return err
+	})
+	if err != nil || rows != int64(frames) || empty == 0 || empty == rows || bytes > keptLimit/historyShare {
+		t.Errorf("%d rows, %d of them empty, with %d bytes, %v; want %d rows, and the newest %d bytes", rows, empty, bytes, err, frames, keptLimit/historyShare)
+	}
+	accepted(t, q, large(int(q.Head())+1, 10))
+	expectBalance(t, q, 10)
+}
+
+func keptDamaged(t *testing.T) {
+	q, _ := opened(t, Settings{MaxBytes: keptLimit})
+	setApart(t, q, 60) // 2.4 MB
+	expectApart(t, q, 60)
+}
+
+func keptDamagedOfALargerQueue(t *testing.T) {
+	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := run(t, settings)
+	setApart(t, q, 60)
+	stop()
+	settings.MaxBytes = keptLimit
+	q, _ = opened(t, settings)
+	q.intake.waitUntil(t, true)
+	<-time.After(time.Minute)
+	expectApart(t, q, 60)
 }
 
 // What knows many devices is saved before frames go, but not all of it at once.

@@ -47,7 +47,7 @@ func (c *committer) maintain() {
 	if c.space.full.urgent() && c.q.window.exceeds() {
 		tx.saving = saveMuch // the rows of what is known are shorter
 	}
-	if old || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
+	if old || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
 		err = c.transact(tx) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {

@@ -118,6 +118,7 @@ func (c *committer) moveFrame(conn *sqlite.Conn, tx *transaction) error {
 	if err := row.Insert(conn, queuefile.FrameSink, tx.now); err != nil {
 		return err
 	}
+	tx.asideBytes += int64(len(row.Body))
 	tx.totals.Quarantined += int64(row.Count)
 	tx.apart = queuefile.Span{First: row.First, End: row.End()}
 	tx.ended = append(tx.ended, func(held bool) {
@@ -147,6 +148,7 @@ func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	if err := moved.Insert(conn, what.sink, tx.now); err != nil {
 		return err
 	}
+	tx.asideBytes += int64(len(row.Body))
 	if err := c.q.forgetLetter(row, tx); err != nil {
 		return err
 	}

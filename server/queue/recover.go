@@ -84,6 +84,9 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 	if q.window.apart, err = queuefile.QuarantinedSpans(conn); err != nil {
 		return err
 	}
+	if q.start.asideBytes, err = queuefile.QuarantinedBytes(conn); err != nil {
+		return err
+	}
 	if q.start.ingress, err = loadIngress(conn); err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ type fileState struct {
 	sets       int // owed sets
 	ingress    ingressKept
 	attempts   attemptTotals
+	asideBytes int64 // of what is damaged
 	retention  retention
 	replayFrom edge.Position // first position that a start has to read again
 	replayRead int64         // window.read at that position
@@ -96,6 +97,11 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	if tx.damaged != nil {
 		if err := c.moveDamaged(conn, tx); err != nil {
 			return fmt.Errorf("quarantine: %w", err)
+		}
+	}
+	if (tx.damaged != nil || tx.maintenance) && tx.asideBytes > c.q.bounds.aside {
+		if tx.asideBytes, err = queuefile.EmptyQuarantine(conn, c.q.bounds.aside); err != nil {
+			return err
 		}
 	}
 	if tx.merged != nil {

@@ -81,6 +81,42 @@ func QuarantinedSpans(conn *sqlite.Conn) (apart Spans, err error) {
 	return apart, err
 }
 
+// QuarantinedBytes returns what is kept of what is in quarantine.
+func QuarantinedBytes(conn *sqlite.Conn) (bytes int64, err error) {
+	_, err = conn.One("SELECT coalesce(sum(length(body)), 0) FROM quarantine", func(row sqlite.Row) { bytes = row.Int(0) })
+	return bytes, err
+}
+
+// emptiedMax bounds how many rows one transaction empties.
+const emptiedMax = 64
+
+// EmptyQuarantine lets go of the bytes of what was found first, until no more than so
+// many are left, and returns how many are. The rows stay: they say which positions are
+// gone, so that nobody looks for them, and that who still has the messages may send them
+// again.
+func EmptyQuarantine(conn *sqlite.Conn, most int64) (left int64, err error) {
+	if left, err = QuarantinedBytes(conn); err != nil {
+		return left, err
+	}
+	var keys [][2]int64
+	err = conn.Query("SELECT sink, position, length(body) FROM quarantine WHERE length(body) > 0 ORDER BY found, sink, position LIMIT ?", func(row sqlite.Row) error {
+		if left <= most {
+			return sqlite.ErrStop
+		}
+		keys, left = append(keys, [2]int64{row.Int(0), row.Int(1)}), left-row.Int(2)
+		return nil
+	}, int64(emptiedMax))
+	if err != nil {
+		return left, err
+	}
+	for _, key := range keys {
+		if err := conn.Exec("UPDATE quarantine SET body = x'' WHERE sink = ? AND position = ?", key[0], key[1]); err != nil {
+			return left, fmt.Errorf("let go of what is damaged at %d: %w", key[1], err)
+		}
+	}
+	return left, nil
+}
+
 // FindDamaged returns the row of a frame, nil when it is gone or whole.
 func FindDamaged(conn *sqlite.Conn, decoder *Decoder, first edge.Position) (*DamagedFrame, error) {
 	var found *DamagedFrame

@@ -61,7 +61,7 @@ CREATE TABLE loss(
 CREATE INDEX loss_reason ON loss(sink, kind, reason);
 
 -- Frames and dead letters whose bytes are not what was written, moved here as
--- they are.
+-- they are. When there are many, those that were found first lose their bodies.
 CREATE TABLE quarantine(
   sink INTEGER NOT NULL,     -- of a dead letter; -1 for a frame
   position INTEGER NOT NULL, -- of the first record
