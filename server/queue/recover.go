@@ -162,14 +162,10 @@ func (q *Queue) checkEnd(conn *sqlite.Conn, counted edge.Position) error {
 	if err != nil || end > counted {
 		return err
 	}
-	apart, err := queuefile.QuarantinedSpans(conn)
-	if err != nil {
-		return err
-	}
-	missing := found && !apart.Contains(queuefile.Span{First: end, End: counted + 1})
+	missing := found && !q.window.apart.Contains(queuefile.Span{First: end, End: counted + 1})
 	for _, account := range q.registry.all() {
 		waits := !found && !account.unsure && account.Pending() > 0
-		missing = missing || waits && !apart.Contains(queuefile.Span{First: account.cursor, End: counted + 1})
+		missing = missing || waits && !q.window.apart.Contains(queuefile.Span{First: account.cursor, End: counted + 1})
 	}
 	if missing {
 		return queuefile.NewRowError("positions %d to %d are in no frame", end, counted)
@@ -185,11 +181,7 @@ func (q *Queue) checkFront(conn *sqlite.Conn, counted edge.Position) error {
 	if err != nil || front == 0 {
 		return err
 	}
-	apart, err := queuefile.QuarantinedSpans(conn)
-	if err != nil {
-		return err
-	}
-	if gap := (queuefile.Span{First: counted + 1, End: front}); gap.First < gap.End && !apart.Contains(gap) {
+	if gap := (queuefile.Span{First: counted + 1, End: front}); gap.First < gap.End && !q.window.apart.Contains(gap) {
 		return queuefile.NewRowError("positions %d to %d are in no frame", gap.First, gap.End-1)
 	}
 	for _, account := range q.registry.all() {
@@ -199,7 +191,7 @@ func (q *Queue) checkFront(conn *sqlite.Conn, counted edge.Position) error {
 		case account.unsure: // nobody can tell whether it waited for anything there
 			account.decide(gap)
 			account.next, account.frontier = account.cursor, max(account.frontier, account.cursor)
-		case !apart.Contains(gap):
+		case !q.window.apart.Contains(gap):
 			return queuefile.NewRowError("positions %d to %d, of which sink %s waits for some, are in no frame", gap.First, gap.End-1, account.name)
 		}
 	}

@@ -28,12 +28,19 @@ func (c *carved) value(name string) any {
 	return nil
 }
 
-// row returns all columns of a table, nil where the row is older than a column.
+// row returns the row as a query for all columns of its table would.
 func (c *carved) row() sqlite.Row {
-	row := make(sqlite.Row, len(c.findings.columns[c.table]))
-	for i, value := range c.Values {
+	return asRead(c.CarvedRow, len(c.findings.columns[c.table]))
+}
+
+// asRead returns a row of a table with row ids as a query for so many columns would,
+// nil where the row is older than a column.
+func asRead(carved *sqlite.CarvedRow, columns int) sqlite.Row {
+	row := make(sqlite.Row, columns)
+	for i, value := range carved.Values {
 		row[i] = value
 	}
+	row[0] = carved.ID
 	return row
 }
 

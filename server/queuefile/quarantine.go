@@ -37,6 +37,7 @@ type quarantined struct {
 }
 
 const (
+	whereFrames       = " WHERE sink = -1" // FrameSink
 	quarantineColumns = "sink, position, n, committed, owed, raw, body, reason, found"
 	insertQuarantined = "INTO quarantine(" + quarantineColumns + ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -74,7 +75,7 @@ func insertHole(conn *sqlite.Conn, hole Span, reason string) error {
 
 // QuarantinedSpans returns the positions that are in quarantine.
 func QuarantinedSpans(conn *sqlite.Conn) (apart Spans, err error) {
-	err = conn.Query("SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY position", func(row sqlite.Row) error {
+	err = conn.Query("SELECT position, n FROM quarantine"+whereFrames+" ORDER BY position", func(row sqlite.Row) error {
 		apart.Add(Span{edge.Position(row.Int(0)), edge.Position(row.Int(0) + row.Int(1))})
 		return nil
 	})

@@ -76,7 +76,7 @@ func (r *rebuild) unite(conn *sqlite.Conn) error {
 		}
 	}
 	// What is whole somewhere else was damaged in a copy only.
-	return conn.Exec(`DELETE FROM quarantine WHERE sink = -1 AND EXISTS
+	return conn.Exec("DELETE FROM quarantine" + whereFrames + ` AND EXISTS
 		(SELECT 1 FROM frame WHERE frame.id < quarantine.position + quarantine.n AND frame.id + frame.n > quarantine.position)`)
 }
 
@@ -129,7 +129,7 @@ func (r *rebuild) dropStale(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := conn.Exec("DELETE FROM quarantine WHERE sink = -1 AND position + n <= ?", keep); err != nil {
+	if err := conn.Exec("DELETE FROM quarantine"+whereFrames+" AND position + n <= ?", keep); err != nil {
 		return err
 	}
 	return conn.Exec("DELETE FROM frame WHERE id < ?", keep)
@@ -155,7 +155,7 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 		return err
 	}
 	end := edge.Position(0)
-	err = conn.Query(`SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine WHERE sink = -1 ORDER BY 1`, func(row sqlite.Row) error {
+	err = conn.Query("SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine"+whereFrames+" ORDER BY 1", func(row sqlite.Row) error {
 		first := edge.Position(row.Int(0))
 		if end > 0 && first > end {
 			holes = append(holes, Span{end, first})
@@ -195,7 +195,7 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 // from its cursor on. One whose counters say nothing goes on where the frames begin.
 func (r *rebuild) hiddenInFront(conn *sqlite.Conn) (hidden Spans, err error) {
 	front := edge.Position(0)
-	_, err = conn.One(`SELECT min(first) FROM (SELECT min(id) AS first FROM frame UNION ALL SELECT min(position) FROM quarantine WHERE sink = -1)`,
+	_, err = conn.One("SELECT min(first) FROM (SELECT min(id) AS first FROM frame UNION ALL SELECT min(position) FROM quarantine"+whereFrames+")",
 		func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
 	needed := front
 	for _, sink := range r.sinks {
@@ -228,7 +228,7 @@ func (r *rebuild) countApart(conn *sqlite.Conn) (err error) {
 // undecidedApart returns how many records are in quarantine that some sink has not
 // decided.
 func (r *rebuild) undecidedApart(conn *sqlite.Conn, condition string) (count int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine WHERE sink = -1 AND position + n > ? AND reason <> ?"+condition,
+	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine"+whereFrames+" AND position + n > ? AND reason <> ?"+condition,
 		func(row sqlite.Row) { count = row.Int(0) }, int64(r.undecided()), reasonSkipped)
 	return count, err
 }

@@ -59,7 +59,7 @@ func (t *WALTail) frame(decoder *Decoder, row *sqlite.CarvedRow) bool {
 	if len(row.Values) != 6 {
 		return false
 	}
-	stored := ReadFrame(carvedRow(row))
+	stored := ReadFrame(asRead(row, len(row.Values)))
 	if stored.Count < 1 || stored.Count > MaxFrameBytes/minRecordBytes {
 		return false
 	}
@@ -76,21 +76,12 @@ func (t *WALTail) set(row *sqlite.CarvedRow) bool {
 	if len(row.Values) != 3 {
 		return false
 	}
-	stored := ReadSet(carvedRow(row))
+	stored := ReadSet(asRead(row, len(row.Values)))
 	if stored.sum == nil || !stored.Holds() {
 		return false
 	}
 	t.sets[row.ID] = stored.Sinks
 	return true
-}
-
-// carvedRow returns a carved row as a query would.
-func carvedRow(carved *sqlite.CarvedRow) sqlite.Row {
-	row := sqlite.Row{carved.ID}
-	for _, value := range carved.Values[1:] {
-		row = append(row, value)
-	}
-	return row
 }
 
 // Append stores the frames that follow those in the file.
