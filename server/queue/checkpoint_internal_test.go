@@ -14,6 +14,34 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
+// uncheckpointed opens a queue of which nothing was moved out of the WAL yet, and returns
+// what reports whether that has changed.
+func uncheckpointed(t *testing.T) (q *Queue, moved func() bool) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
+		t.Fatal(err)
+	}
+	content := func() []byte {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	before := content()
+	return q, func() bool { return !bytes.Equal(before, content()) }
+}
+
 // TestCheckpointer_run asks for a checkpoint before the goroutine looks.
 func TestCheckpointer_run(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -24,23 +52,7 @@ func TestCheckpointer_run(t *testing.T) {
 		"NothingAfterFailure": {errors.New("input/output error"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "queue.db")
-			q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer q.Close()
-			if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
-				t.Fatal(err)
-			}
-			content := func() []byte {
-				content, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return content
-			}
-			before := content()
+			q, moved := uncheckpointed(t)
 			c := newCommitter(q)
 			nudge(c.checkpointer.request)
 			if test.failure != nil {
@@ -48,8 +60,8 @@ func TestCheckpointer_run(t *testing.T) {
 			}
 			c.checkpointer.stop()
 			c.checkpointer.run()
-			if moved := !bytes.Equal(before, content()); moved != test.moves {
-				t.Errorf("the database file has changed: %v, want %v", moved, test.moves)
+			if moved() != test.moves {
+				t.Errorf("the database file has changed: %v, want %v", !test.moves, test.moves)
 			}
 			if told := len(c.checkpointer.ended) == 1; told != test.moves {
 				t.Errorf("the committer was told: %v, want %v", told, test.moves)
@@ -74,19 +86,7 @@ func TestCheckpointer_finish(t *testing.T) {
 		"CheckpointFailed":    {ended: &sqlite.Error{Statement: "PRAGMA wal_checkpoint", Code: 10, Err: errors.New("disk I/O error")}, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "queue.db")
-			q, err := Open(t.Context(), Settings{Path: path}, observe.NewDiscard())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer q.Close()
-			if _, err := q.EnsureSinks(t.Context(), []SinkSpec{{Name: "sink-1", Kind: "test"}}); err != nil {
-				t.Fatal(err)
-			}
-			before, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			q, moved := uncheckpointed(t)
 			c := newCommitter(q)
 			c.checkpointer.beside = true
 			if err := c.checkpointer.wrote(test.appended); err != nil {
@@ -96,12 +96,8 @@ func TestCheckpointer_finish(t *testing.T) {
 				_ = c.fail(test.failure)
 			}
 			c.finishCheckpoint(test.ended)
-			after, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if moved := !bytes.Equal(before, after); moved != test.moves {
-				t.Errorf("the database file has changed: %v, want %v", moved, test.moves)
+			if moved() != test.moves {
+				t.Errorf("the database file has changed: %v, want %v", !test.moves, test.moves)
 			}
 			if fails := c.failed != nil; fails != (test.fails || test.failure != nil) {
 				t.Errorf("the committer has failed: %v", c.failed)

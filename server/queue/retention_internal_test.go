@@ -103,24 +103,3 @@ func retentionSettledRecordsGoFirst(t *testing.T) {
 		<-time.After(2 * saveInterval)
 	}
 }
-
-// What a transaction is about to save is not saved yet: whoever asks while it is
-// under way waits for its end.
-func TestQueue_flush(t *testing.T) {
-	q, stop := run(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
-	accepted(t, q, large(0, 1))
-	stop()
-	account := q.registry.all()[0]
-	account.dirty = true
-	taken, _ := account.takeUnsaved()
-	q.closed = make(chan struct{}) // nobody commits, and nobody has ended
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := q.flush(ctx); err == nil {
-		t.Error("a save that is under way counts as saved")
-	}
-	account.saved(&taken)
-	if err := q.flush(ctx); err != nil {
-		t.Errorf("after its end: %v", err)
-	}
-}
