@@ -250,6 +250,34 @@ func TestRepair_MostlyFree(t *testing.T) {
 	}
 }
 
+// Where only rows are wrong a repair mends them without a copy. A look builds one, and
+// says so when it has no room for that.
+func TestRepair_RowsWithoutRoom(t *testing.T) {
+	disk := simulated(t, 64<<20)
+	settings := simulatedSettings(disk)
+	q, stop := run(t, settings)
+	for records := 0; disk.UsedBytes() < 11<<20; records += 100 {
+		accepted(t, q, random(records, 100))
+	}
+	stop()
+	db, err := queuefile.Open(t.Context(), settings.Disk, settings.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error { return conn.Exec("UPDATE sink SET delivered = delivered + 1") })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	disk.SetCapacity(disk.UsedBytes() + 2<<20)
+	dry, err := queuefile.Repair(t.Context(), settings.Disk, settings.Path, false)
+	if !isRoomError(err) || !strings.Contains(err.Error(), "mended where they are") {
+		t.Errorf("a look: %+v, %v; want to know that a repair needs no copy", dry, err)
+	}
+	if done, err := queuefile.Repair(t.Context(), settings.Disk, settings.Path, true); err != nil || done.Kept != "" || done.Lost != 0 {
+		t.Errorf("got %+v, %v; want it mended in place", done, err)
+	}
+}
+
 // wipeFrames removes the frames behind a position, but the last one, and leaves
 // nothing of them in the pages that are free then.
 func wipeFrames(t *testing.T, disk *simdisk.Disk, behind edge.Position) {

@@ -25,7 +25,8 @@ type Repaired struct {
 // moment leaves one or the other. A file without problems is left alone.
 //
 // Nobody may work with the file meanwhile. There has to be room for what is in use
-// of it a second time; with apply the reserve is given for that.
+// of it a second time, unless rows are mended in place; with apply the reserve is given
+// for that. A look always needs it, because to mend in place is to write to the file.
 func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (done Repaired, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -46,6 +47,9 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 		}
 	}
 	if err := roomToSalvage(disk, path, apply); err != nil {
+		if _, scarce := errors.AsType[*sqlite.RoomError](err); scarce && !apply && done.Before.onlyRows() {
+			err = fmt.Errorf("only rows are wrong, and with --yes they are mended where they are when that is enough; to look first takes a copy: %w", err)
+		}
 		return done, fmt.Errorf("repair: %w", err)
 	}
 	building := path + suffixBuilding
