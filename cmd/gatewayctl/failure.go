@@ -86,6 +86,8 @@ func hintFor(code connect.Code, notFound string) string {
 	switch code {
 	case connect.CodeNotFound:
 		return notFound
+	case connect.CodeInvalidArgument:
+		return "the command's --help says what it takes"
 	case connect.CodeUnimplemented:
 		return "this gateway does not have this yet; gatewayctl status shows its version"
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied:

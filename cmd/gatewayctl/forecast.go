@@ -31,7 +31,7 @@ has make way for new ones.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if window < windowLeast || window > windowMost {
-				return usage("--window must be from 1m to 24h", "")
+				return usage("--window must be from 1m to 24h", "a short window follows a change sooner, a long one is steadier")
 			}
 			return a.forecast(command.Context(), window)
 		},

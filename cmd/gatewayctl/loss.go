@@ -33,6 +33,9 @@ the same reason.`,
 		Example: "  gatewayctl loss list --sink archive --kind expired",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if _, known := adminv1.LossKind_value["LOSS_KIND_"+strings.ToUpper(selected.kind)]; selected.kind != "" && !known {
+				return usage("--kind must be discarded, expired or quarantined", "gatewayctl loss list shows all kinds without it")
+			}
 			return a.listLosses(command.Context(), selected.filter(), limit)
 		},
 	}

@@ -36,21 +36,26 @@ func dataDirFlag(command *cobra.Command, dir *string) {
 	}
 }
 
-// offline runs something on a queue that no gateway works with.
-func offline(path string, run func(*gateway.Offline) error) error {
+// hintInUse is what to do about a queue that somebody works with, for an operation
+// that has no other way.
+const hintInUse = "stop the gateway first"
+
+// offline runs something on a queue that no gateway works with. The hint is for one
+// that somebody does work with.
+func offline(path, inUse string, run func(*gateway.Offline) error) error {
 	files, err := gateway.OpenOffline(path)
 	if err != nil {
-		return offlineFailure(path, err)
+		return offlineFailure(path, inUse, err)
 	}
 	defer files.Close()
 	if err := run(files); err != nil {
-		return offlineFailure(files.Path(), err)
+		return offlineFailure(files.Path(), inUse, err)
 	}
 	return nil
 }
 
 // offlineFailure says what to do about an error of an operation on files.
-func offlineFailure(path string, err error) error {
+func offlineFailure(path, inUse string, err error) error {
 	if _, ok := errors.AsType[*failure](err); ok {
 		return err
 	}
@@ -58,7 +63,7 @@ func offlineFailure(path string, err error) error {
 	failed.hint = gateway.Hint(err)
 	switch {
 	case errors.Is(err, gateway.ErrInUse):
-		failed.hint = "stop the gateway first; while it runs, gatewayctl queue backup makes a copy that can be verified"
+		failed.hint = inUse
 	case gateway.IsDamaged(err):
 		failed.hint = "gatewayctl queue repair " + path + " shows what can be kept"
 	case errors.Is(err, fs.ErrNotExist):
@@ -83,7 +88,8 @@ Exit code 4 says that something was found.`,
 		Example: "  gatewayctl queue verify --data-dir /var/lib/gateway\n  gatewayctl queue verify /backup/queue-monday.db -o json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error { return a.verifyQueue(command.Context(), files) })
+			const inUse = hintInUse + "; while it runs, gatewayctl queue backup makes a copy that can be verified"
+			return offline(fileOr(arguments, dir), inUse, func(files *gateway.Offline) error { return a.verifyQueue(command.Context(), files) })
 		},
 	}
 	dataDirFlag(command, &dir)

@@ -30,7 +30,8 @@ is stopped is copied. The file holds messages: keep it as safe as the queue. It 
 			if !command.Flags().Changed("data-dir") {
 				return a.backupOnline(command.Context(), to)
 			}
-			return offline(gateway.QueuePath(dir), func(files *gateway.Offline) error { return a.backupOffline(command.Context(), files, to) })
+			const inUse = hintInUse + ", or let it make the backup: the same without --data-dir"
+			return offline(gateway.QueuePath(dir), inUse, func(files *gateway.Offline) error { return a.backupOffline(command.Context(), files, to) })
 		},
 	}
 	command.Flags().StringVar(&dir, "data-dir", "", "data folder of a gateway that is stopped")

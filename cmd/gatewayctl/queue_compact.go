@@ -17,7 +17,7 @@ verify shows both. The file is verified before and after. A kill at any moment l
 		Example: "  gatewayctl queue compact --data-dir /var/lib/gateway",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error {
+			return offline(fileOr(arguments, dir), hintInUse, func(files *gateway.Offline) error {
 				done, err := files.CompactQueue(command.Context())
 				if err != nil {
 					return err

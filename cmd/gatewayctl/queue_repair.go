@@ -24,7 +24,7 @@ they are mended in place. A kill at any moment leaves one or the other.`,
 		Example: "  gatewayctl queue repair --data-dir /var/lib/gateway\n  gatewayctl queue repair --data-dir /var/lib/gateway --yes",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, arguments []string) error {
-			return offline(fileOr(arguments, dir), func(files *gateway.Offline) error { return a.repairQueue(command.Context(), files, yes) })
+			return offline(fileOr(arguments, dir), hintInUse, func(files *gateway.Offline) error { return a.repairQueue(command.Context(), files, yes) })
 		},
 	}
 	dataDirFlag(command, &dir)

@@ -27,7 +27,7 @@ the gateway which the backup was made of never gives.`,
 			if info, err := os.Stat(arguments[0]); err != nil || info.IsDir() {
 				return &failure{exitFailed, "there is no backup at " + printable(arguments[0]), "SRC is the file that gatewayctl queue backup has made"}
 			}
-			return offline(gateway.QueuePath(dir), func(files *gateway.Offline) error {
+			return offline(gateway.QueuePath(dir), hintInUse, func(files *gateway.Offline) error {
 				return a.restoreQueue(command.Context(), files, arguments[0], force)
 			})
 		},

@@ -81,9 +81,23 @@ func TestQueueVerify(t *testing.T) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	for _, operation := range []string{"verify", "repair", "compact"} {
-		got := runCommand(t.Context(), "", "queue", operation, "--data-dir", dir)
-		if got.Code != exitFailed || !strings.Contains(got.Stderr, "in use") || !strings.Contains(got.Stderr, "hint: stop the gateway first") {
+	backup := filepath.Join(t.TempDir(), "monday.db")
+	if err := os.WriteFile(backup, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for operation, hint := range map[string]string{
+		"verify": "; while it runs, gatewayctl queue backup makes a copy that can be verified\n", "repair": "\n", "compact": "\n",
+		"restore": "\n", "backup": ", or let it make the backup: the same without --data-dir\n",
+	} {
+		arguments := []string{"queue", operation, "--data-dir", dir}
+		switch operation {
+		case "restore":
+			arguments = append(arguments, "--force", backup)
+		case "backup":
+			arguments = append(arguments, backup+".new")
+		}
+		got := runCommand(t.Context(), "", arguments...)
+		if got.Code != exitFailed || !strings.Contains(got.Stderr, "in use by another process") || !strings.HasSuffix(got.Stderr, "hint: stop the gateway first"+hint) {
 			t.Errorf("beside a gateway, %s: got %+v", operation, got)
 		}
 	}

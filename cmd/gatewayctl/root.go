@@ -79,10 +79,10 @@ Exit codes: 0 done; 1 failed or refused; 2 usage; 3 gateway not reachable; 4 a c
 
 func (a *application) checkFlags() error {
 	if a.output != "table" && a.output != "json" {
-		return usage("--output must be table or json", "")
+		return usage("--output must be table or json", "table is for people, json for programs")
 	}
 	if a.timeout <= 0 {
-		return usage("--timeout must be more than 0", "")
+		return usage("--timeout must be more than 0", "a duration like 30s")
 	}
 	parsed, err := url.Parse(a.url)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {

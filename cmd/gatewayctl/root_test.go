@@ -52,6 +52,14 @@ func TestExitCodes(t *testing.T) {
 		}
 	})
 
+	t.Run("NotUnderstood", func(t *testing.T) {
+		t.Parallel()
+		got := command(t, &fakeGateway{failWith: connect.NewError(connect.CodeInvalidArgument, errors.New("no such key"))}, "", "config", "explain")
+		expect(t, result{Code: exitFailed, Stderr: "gatewayctl: invalid_argument: no such key\n  hint: the command's --help says what it takes\n"}, got)
+		got = command(t, &fakeGateway{}, "", "loss", "list", "--kind", "nonsense")
+		expect(t, result{Code: exitUsage, Stderr: "gatewayctl: --kind must be discarded, expired or quarantined\n  hint: gatewayctl loss list shows all kinds without it\n"}, got)
+	})
+
 	t.Run("NotBuiltYet", func(t *testing.T) {
 		t.Parallel()
 		got := command(t, &fakeGateway{failWith: connect.NewError(connect.CodeUnimplemented, errors.New("later"))}, "", "config", "explain")

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrInUse says that another process works on the data folder.
-var ErrInUse = errors.New("data folder is in use by another gateway")
+var ErrInUse = errors.New("data folder is in use by another process")
 
 // dataDir is the folder that everything durable lives in, held by a lock for as
 // long as the process uses it.

@@ -84,10 +84,12 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 	return edge.Backup{Path: to, Bytes: v.Bytes, Records: v.Records, DeadLetters: v.DeadLetters}, nil
 }
 
+const hintTarget = "the path is on the gateway's machine, and the gateway's user writes it: give a new name in a folder that is there, outside the data folder"
+
 // checkTarget refuses paths at which a backup would be taken for something else.
 func (q *Queue) checkTarget(to string) error {
 	refuse := func(message string) error {
-		return &edge.Error{Code: edge.Invalid, Reason: edge.ReasonOutOfRange, Field: "path", Message: message}
+		return &edge.Error{Code: edge.Invalid, Reason: edge.ReasonOutOfRange, Field: "path", Message: message, Hint: hintTarget}
 	}
 	if !filepath.IsAbs(to) {
 		return refuse("must be absolute")

@@ -70,8 +70,8 @@ func TestQueue_Backup_Refused(t *testing.T) {
 	refused := func(to string, want edge.Code) {
 		t.Helper()
 		_, err := q.Backup(t.Context(), to)
-		if failure, ok := errors.AsType[*edge.Error](err); !ok || failure.Code != want {
-			t.Errorf("%s: got %v, want %v", to, err, want)
+		if failure, ok := errors.AsType[*edge.Error](err); !ok || failure.Code != want || failure.Hint == "" {
+			t.Errorf("%s: got %v, want %v, with a hint", to, err, want)
 		}
 	}
 	refused("backup.db", edge.Invalid)
