@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -30,17 +29,6 @@ they are mended in place. A kill at any moment leaves one or the other.`,
 	dataDirFlag(command, &dir)
 	command.Flags().BoolVar(&yes, "yes", false, "replace the file; without it only the report is made")
 	return command
-}
-
-// fileOr returns the file that a command was given, or the one of a data folder.
-func fileOr(arguments []string, dir string) string {
-	if len(arguments) == 0 {
-		return gateway.QueuePath(dir)
-	}
-	if info, err := os.Stat(arguments[0]); err == nil && info.IsDir() {
-		return gateway.QueuePath(arguments[0])
-	}
-	return arguments[0]
 }
 
 func (a *application) repairQueue(ctx context.Context, files *gateway.Offline, apply bool) error {

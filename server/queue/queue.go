@@ -39,7 +39,7 @@
 //	giving up  tend.go, expire.go, delete.go       what limits and operators decide
 //	           loss.go                             the report of it
 //	room       bounds.go, full.go, space.go        whether records are taken
-//	           refusal.go                          why not, and who holds the room
+//	           refusal.go, holder.go               why not, and who holds the room
 //	           sizes.go, history.go, forecast.go   how much lies where, and how long it lasts
 //	start      recover.go, restore.go              what a file says, and going on above it
 //	           damage.go, gone.go                  when it is damaged, or is not there any more

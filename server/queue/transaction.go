@@ -10,10 +10,9 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
-const (
-	// A start reads at most so much again, before the window's rows are saved.
-	replayBytes = 64 << 20
-)
+// replayBytes bounds what a start reads again: the window's rows are saved before it is
+// more.
+const replayBytes = 64 << 20
 
 // savesPerCommit bounds what a commit saves of the identity window.
 var savesPerCommit = windowBudget{rows: 128, bytes: 256 << 10}

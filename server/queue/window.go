@@ -72,7 +72,10 @@ type device struct {
 }
 
 func newWindow(bytesMax int) *window {
-	return &window{bytesMax: bytesMax, most: windowRing, devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]queuefile.Seen)}
+	return &window{
+		bytesMax: bytesMax, most: windowRing,
+		devices: make(map[edge.DeviceID]*device), gone: make(map[edge.DeviceID]struct{}), replaced: make(map[edge.Position]queuefile.Seen),
+	}
 }
 
 // hashPayload tells payloads apart. Nobody can make two of them collide for

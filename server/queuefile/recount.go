@@ -14,16 +14,15 @@ import (
 // number with the counters that it is compared with, beyond the cursors and
 // ranges that say what is decided.
 type Recount struct {
-	Accepted      int64 // positions that were ever given, up to where the counters count
-	Stored        int64 // records in frames
-	Unrouted      int64 // of those that are counted, owed to nobody
-	Whole         bool  // nothing was ever removed or damaged: what was ever owed can be counted
-	IngressStored int64
-	Sinks         []SinkRecount
-	Damaged       int64                 // frames
-	Mismatches    []edge.LedgerMismatch // the first mismatchesMax
-	Found         int64                 // all of them
-	unrouted      int64                 // as counted
+	Accepted   int64 // positions that were ever given, up to where the counters count
+	Stored     int64 // records in frames
+	Unrouted   int64 // of those that are counted, owed to nobody
+	Whole      bool  // nothing was ever removed or damaged: what was ever owed can be counted
+	Sinks      []SinkRecount
+	Damaged    int64                 // frames
+	Mismatches []edge.LedgerMismatch // the first mismatchesMax
+	Found      int64                 // all of them
+	unrouted   int64                 // as counted
 }
 
 // SinkRecount sets what is stored about one sink against its counters, both as
@@ -34,7 +33,6 @@ type SinkRecount struct {
 	Pending   int64 // records in frames that are owed and not decided
 	Decided   int64 // records in frames that are owed and decided
 	Dead      int64 // rows
-	Requeued  int64 // of those
 	Discarded int64 // in the loss report, damaged ones included
 	Expired   int64 // in the loss report
 	Counted   Count
@@ -171,7 +169,6 @@ func (r *recounting) readLedger(conn *sqlite.Conn) error {
 		return err
 	}
 	_, err = conn.One("SELECT count(*), coalesce(max(position), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) { letters, lastLetter = row.Int(0), row.Int(1) })
-	r.IngressStored = letters
 	r.expect(edge.LedgerTotal, "attempt_bytes", l.AttemptBytes, attempts)
 	r.expect(edge.IngressName, "dead_count", l.Refused-l.Evicted, letters)
 	if lastLetter > l.Refused {
@@ -196,9 +193,9 @@ func (r *recounting) readSinks(conn *sqlite.Conn) error {
 // readGivenUp counts dead letters and losses of each sink.
 func (r *recounting) readGivenUp(conn *sqlite.Conn) error {
 	for _, sink := range r.sinks {
-		_, err := conn.One(`SELECT (SELECT count(*) FROM dead WHERE sink = ?1), (SELECT count(*) FROM dead WHERE sink = ?1 AND requeued = 1),
+		_, err := conn.One(`SELECT (SELECT count(*) FROM dead WHERE sink = ?1),
 			(SELECT coalesce(sum(count), 0) FROM loss WHERE sink = ?1 AND kind <> ?2), (SELECT coalesce(sum(count), 0) FROM loss WHERE sink = ?1 AND kind = ?2)`, func(row sqlite.Row) {
-			sink.Dead, sink.Requeued, sink.Discarded, sink.Expired = row.Int(0), row.Int(1), row.Int(2), row.Int(3)
+			sink.Dead, sink.Discarded, sink.Expired = row.Int(0), row.Int(1), row.Int(2)
 		}, int64(sink.ID), int64(edge.LossExpired))
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ const positionsSkipped = 1 << 20
 const (
 	positionsPerSecond = 1 << 16
 	positionsApart     = 1 << 40
-	earliest           = 1_760_000_000 // Unix seconds: no clock of a gateway is earlier
+	earliest           = 1_760_000_000 // Unix seconds, of 2025: clocks that are earlier are not believed here
 )
 
 func positionUnknown(now time.Time) edge.Position {

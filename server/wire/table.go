@@ -58,9 +58,6 @@ func answerTo(code edge.Code) answer {
 // ConnectCode returns the Connect and gRPC code for an error's code.
 func ConnectCode(code edge.Code) connect.Code { return answerTo(code).connect }
 
-// HTTPStatus returns the HTTP status for an error's code.
-func HTTPStatus(code edge.Code) int { return answerTo(code).http }
-
 // MQTTReason returns the reason code with which MQTT 5 acknowledges a message
 // that was refused. Publishers take any of them as final, so a door that is
 // stopping, or that refuses for a reason which will pass, does better to close

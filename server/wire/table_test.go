@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 	// Reason codes that MQTT 5 allows in PUBACK and PUBREC.
 	allowed := []byte{0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}
 	for code := edge.Internal; code <= edge.Stopping+1; code++ {
-		got := row{wire.ConnectCode(code), wire.HTTPStatus(code), wire.MQTTReason(code), wire.RetryAfter(&edge.Error{Code: code}) > 0}
+		got := row{wire.ConnectCode(code), wire.NewProblem(&edge.Error{Code: code}, "").Status, wire.MQTTReason(code), wire.RetryAfter(&edge.Error{Code: code}) > 0}
 		if got != want[code] {
 			t.Errorf("code %d: got %+v, want %+v", code, got, want[code])
 		}

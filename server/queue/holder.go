@@ -1,0 +1,71 @@
+package queue
+
+import (
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// holder is the sink that keeps most records from being removed.
+type holder struct {
+	sink    string // empty when there is none
+	removed bool
+	bytes   int64
+	letters int64 // dead letters, when they are what takes the room
+}
+
+// lettersRead is how many dead letters of a sink stand for the size of all.
+const lettersRead = 100
+
+// lettersBytes returns about how much of the file a sink's dead letters take, going by
+// the size of the newest ones.
+func lettersBytes(conn *sqlite.Conn, sink edge.SinkID, count int64) (bytes int64, err error) {
+	if count <= 0 {
+		return 0, nil
+	}
+	_, err = conn.One("SELECT CAST(coalesce(avg(size), 0) AS INTEGER) FROM (SELECT length(body) AS size FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
+		bytes = count * (queuefile.LetterRowBytes + row.Int(0))
+	}, int64(sink), int64(lettersRead))
+	return bytes, err
+}
+
+// readLetters finds the sink whose dead letters take most. Nobody asks while there is
+// room.
+func (s *space) readLetters(conn *sqlite.Conn) error {
+	s.letters = holder{}
+	if !s.full.warned && !s.full.urgent() {
+		return nil
+	}
+	for _, account := range s.q.registry.all() {
+		account.mu.Lock()
+		found := holder{sink: account.name, removed: account.removed, letters: account.Dead}
+		account.mu.Unlock()
+		var err error
+		if found.bytes, err = lettersBytes(conn, account.id, found.letters); err != nil {
+			return err
+		}
+		if found.bytes > s.letters.bytes {
+			s.letters = found
+		}
+	}
+	return nil
+}
+
+// holder finds the sink whose oldest record is the oldest of all, or whose dead
+// letters take more than what lies behind that.
+func (s *space) holder(used int64) (held holder) {
+	first := s.q.Head() + 1
+	for _, account := range s.q.registry.all() {
+		if position, pending := account.pinned(); pending && position < first {
+			first = position
+			held.sink, held.removed = account.name, account.isRemoved()
+		}
+	}
+	if held.sink != "" {
+		held.bytes = s.q.bytesFrom(first, s.oldest, used)
+	}
+	if s.letters.bytes > held.bytes {
+		return s.letters
+	}
+	return held
+}
