@@ -78,7 +78,7 @@ func (i *intake) put(ctx context.Context, entries []edge.Entry, size int) error 
 	if i.refusal != nil {
 		return i.refusal
 	}
-	if err := i.reserve(ctx, size); err != nil {
+	if err := i.awaitRoom(ctx, size); err != nil {
 		return err
 	}
 	open := i.openGroup(len(entries), size)
@@ -87,9 +87,9 @@ func (i *intake) put(ctx context.Context, entries []edge.Entry, size int) error 
 	return nil
 }
 
-// reserve counts so many bytes as unanswered as soon as there is room. It is called
+// awaitRoom counts so many bytes as unanswered as soon as there is room. It is called
 // with mu held, which is free meanwhile, and while records are taken.
-func (i *intake) reserve(ctx context.Context, size int) error {
+func (i *intake) awaitRoom(ctx context.Context, size int) error {
 	if i.line.Len() == 0 && i.fits(size) {
 		i.bytes += size
 		return nil

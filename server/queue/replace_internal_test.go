@@ -178,12 +178,7 @@ func TestSalvageFile_NothingIsKnown(t *testing.T) {
 func TestOpen_SalvageOfMostOfTheDisk(t *testing.T) {
 	disk := simulated(t, 16<<20)
 	settings := simulatedSettings(disk)
-	q, stop := run(t, settings)
-	records := 0
-	for ; disk.UsedBytes() < 11<<20; records += 100 {
-		accepted(t, q, random(records, 100))
-	}
-	stop()
+	records := storeMuch(t, disk, settings)
 	behead(t, disk)
 	names, used := disk.Names(), disk.UsedBytes()
 	for range 2 {
@@ -209,11 +204,23 @@ func TestOpen_SalvageOfMostOfTheDisk(t *testing.T) {
 		t.Fatalf("a reserve of %d bytes, %v", reserve, err)
 	}
 	disk.SetCapacity(disk.UsedBytes() + 2*needs - reserve/2)
-	q, stop = run(t, settings)
+	q, stop := run(t, settings)
 	defer stop()
 	if got := leaseAll(t, q, 1); len(got) != records || q.Stats().Salvaged != 1 {
 		t.Errorf("leased %d of %d, %d files salvaged", len(got), records, q.Stats().Salvaged)
 	}
+}
+
+// storeMuch stores messages until a copy of the file needs room that counts, and returns
+// how many.
+func storeMuch(t *testing.T, disk *simdisk.Disk, settings Settings) (records int) {
+	t.Helper()
+	q, stop := run(t, settings)
+	for ; disk.UsedBytes() < 11<<20; records += 100 {
+		accepted(t, q, random(records, 100))
+	}
+	stop()
+	return records
 }
 
 // A repair needs room for what is in use, as a start does, and not for free pages in
@@ -221,11 +228,7 @@ func TestOpen_SalvageOfMostOfTheDisk(t *testing.T) {
 func TestRepair_MostlyFree(t *testing.T) {
 	disk := simulated(t, 64<<20)
 	settings := simulatedSettings(disk)
-	q, stop := run(t, settings)
-	for records := 0; disk.UsedBytes() < 11<<20; records += 100 {
-		accepted(t, q, random(records, 100))
-	}
-	stop()
+	storeMuch(t, disk, settings)
 	wipeFrames(t, disk, 100)
 	before := disk.UsedBytes()
 	reserve, err := settings.Disk.Size(settings.Path + "-reserve")
@@ -255,11 +258,7 @@ func TestRepair_MostlyFree(t *testing.T) {
 func TestRepair_RowsWithoutRoom(t *testing.T) {
 	disk := simulated(t, 64<<20)
 	settings := simulatedSettings(disk)
-	q, stop := run(t, settings)
-	for records := 0; disk.UsedBytes() < 11<<20; records += 100 {
-		accepted(t, q, random(records, 100))
-	}
-	stop()
+	storeMuch(t, disk, settings)
 	db, err := queuefile.Open(t.Context(), settings.Disk, settings.Path)
 	if err != nil {
 		t.Fatal(err)

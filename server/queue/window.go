@@ -198,17 +198,15 @@ const growShare = 4
 func (w *window) forgetOld(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer func() {
-		if w.bytes <= w.bytesMax/growShare && w.most < windowRing {
-			w.most *= 2
-		}
-	}()
 	for oldest := w.recent.Back(); oldest != nil; oldest = w.recent.Back() {
 		d := oldest.Value.(*device)
 		if now.UnixMilli()-d.heard <= windowAge.Milliseconds() {
-			return
+			break
 		}
 		w.forget(d)
+	}
+	if w.bytes <= w.bytesMax/growShare && w.most < windowRing {
+		w.most *= 2
 	}
 }
 

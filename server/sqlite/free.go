@@ -70,20 +70,15 @@ func (i *Image) freePages() []bool {
 		left--
 		return true
 	}
-	for next != 0 {
-		if !take(next) || !read(next) || field(trunkNamesAt) > trunkNamesMax {
-			clear(free)
-			return free
-		}
+	whole := true
+	for whole && next != 0 {
+		whole = take(next) && read(next) && field(trunkNamesAt) <= trunkNamesMax
 		next = field(0)
-		for n := range int(field(trunkNamesAt)) {
-			if !take(field(trunkPagesAt + 4*n)) {
-				clear(free)
-				return free
-			}
+		for n := 0; whole && n < int(field(trunkNamesAt)); n++ {
+			whole = take(field(trunkPagesAt + 4*n))
 		}
 	}
-	if left != 0 {
+	if !whole || left != 0 {
 		clear(free)
 	}
 	return free
