@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -93,11 +94,12 @@ func serveStock(name string) error {
 		return err
 	}
 	address := listener.Addr().String()
+	accepted := newBadListener(listener, hook.acceptErrors)
 	if hook.websocket {
 		_ = listener.Close()
 		err = server.AddListener(listeners.NewWebsocket(listeners.Config{ID: "stock", Address: address}))
 	} else {
-		err = server.AddListener(listeners.NewNet("stock", newBadListener(listener, hook.acceptErrors)))
+		err = server.AddListener(listeners.NewNet("stock", accepted))
 	}
 	if err != nil {
 		return err
@@ -110,6 +112,7 @@ func serveStock(name string) error {
 	}
 	fmt.Println(address)
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err == nil {
+		accepted.unread.Wait()
 		_ = server.Close()
 		fmt.Println("closed")
 	}
@@ -254,6 +257,9 @@ func bypassed(t *testing.T, variant string, scenario func(t testing.TB, address 
 type badListener struct {
 	net.Listener
 	failures atomic.Int64
+	// unread counts the accepted connections that mochi has not begun to read:
+	// it does not know of them yet, and a stop does not wait for them.
+	unread sync.WaitGroup
 }
 
 func newBadListener(listener net.Listener, failures int) *badListener {
@@ -266,5 +272,20 @@ func (l *badListener) Accept() (net.Conn, error) {
 	if l.failures.Add(-1) >= 0 {
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
 	}
-	return l.Listener.Accept()
+	socket, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.unread.Add(1)
+	return &acceptedConn{Conn: socket, begin: sync.OnceFunc(l.unread.Done)}, nil
+}
+
+type acceptedConn struct {
+	net.Conn
+	begin func() // called at the first read
+}
+
+func (c *acceptedConn) Read(p []byte) (int, error) {
+	c.begin()
+	return c.Conn.Read(p)
 }
