@@ -27,7 +27,7 @@ type QueueStats struct {
 	IngressByReason     map[string]int64 // dead letters of Ingress now, by Reason
 	IngressEverByReason map[string]int64 // ever kept, by Reason
 	Sinks               []SinkStats
-	Deleted             []SinkStats // sinks that were deleted and have nothing left, in order of id: what they lost
+	Ended               []SinkStats // sinks that are removed and have nothing left, in order of id: what they lost
 }
 
 // SinkStats is one sink's account. Owed = Delivered + Dead + Held + Discarded +
@@ -37,6 +37,7 @@ type SinkStats struct {
 	Name             string
 	Kind             string
 	Removed          bool // no longer in the plan; its backlog is kept
+	Deleted          bool // removed for good: its name is free
 	Owed             int64
 	Delivered        int64
 	Dead             int64 // now, requeued ones included until they are delivered

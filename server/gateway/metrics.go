@@ -40,16 +40,17 @@ func (g *gateway) collect(emit observe.Emit) {
 	}
 }
 
-// deletedShown is how many deleted sinks have counters, the newest ones.
-const deletedShown = 64
+// endedShown is how many removed sinks have counters that have nothing left, the
+// newest ones.
+const endedShown = 64
 
-// collectLosses emits what the sinks lost. A deletion is a loss, and who is told
-// of it looks after the sink is gone; a name that was used again counts on.
+// collectLosses emits what the sinks lost. The end of a sink may be a loss, and who
+// is told of it looks after the sink is gone; a name that was used again counts on.
 func collectLosses(emit observe.Emit, stats *edge.QueueStats) {
-	deleted := stats.Deleted[max(0, len(stats.Deleted)-deletedShown):]
+	ended := stats.Ended[max(0, len(stats.Ended)-endedShown):]
 	var names []string
 	lost := make(map[string][]map[edge.LossKind]map[string]int64)
-	for _, sink := range slices.Concat(stats.Sinks, deleted) {
+	for _, sink := range slices.Concat(stats.Sinks, ended) {
 		if lost[sink.Name] == nil {
 			names = append(names, sink.Name)
 		}

@@ -130,7 +130,7 @@ func queueMetrics() []Metric {
 		{Name: "queue_expired_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"undelivered", "ttl", "max_lag_bytes"}}},
 			Help: "Records that were removed undelivered by policy: older than retention.undelivered, older than the sink's ttl, or beyond its max_lag_bytes."},
 		{Name: "queue_discarded_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"operator", "sink_removed"}}},
-			Help: "Records that an operator gave up, or that went with a removed sink. The 64 sinks that were deleted last are among them."},
+			Help: "Records that an operator gave up, or that went with a removed sink. Of the removed sinks that have nothing left, the 64 newest are among them."},
 		{Name: "queue_quarantined_messages_total", Type: TypeCounter,
 			Help: "Stored records that could not be read back and were set aside. Anything above 0 is a damaged disk."},
 		{Name: "queue_salvaged_files_total", Type: TypeCounter,

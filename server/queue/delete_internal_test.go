@@ -59,8 +59,8 @@ func expectDiscarded(t *testing.T, q *Queue, want int64) {
 		lost += row.Count
 	}
 	stats := q.Stats()
-	if len(stats.Deleted) != 1 || lost != want || stats.Deleted[0].LostByReason[edge.LossDiscarded][edge.LossOperator] != want {
-		t.Errorf("%d losses are reported, deleted sinks %+v; want %d", lost, stats.Deleted, want)
+	if len(stats.Ended) == 0 || !stats.Ended[0].Deleted || lost != want || stats.Ended[0].LostByReason[edge.LossDiscarded][edge.LossOperator] != want {
+		t.Errorf("%d losses are reported, sinks that have ended %+v; want %d", lost, stats.Ended, want)
 	}
 	if recount, err := q.Recount(t.Context()); err != nil || !recount.Balanced() {
 		t.Errorf("recount: %+v, %v", recount.Mismatches, err)

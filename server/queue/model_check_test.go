@@ -52,7 +52,7 @@ func (m *machine) check(t *rapid.T) {
 	if want := fmt.Sprint(len(m.model.records), len(m.model.records), unrouted, len(m.model.refused)); got != want {
 		t.Fatalf("head, accepted, unrouted, refused: got %s, want %s", got, want)
 	}
-	for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		lane := m.model.lanes[sink.ID]
 		if got, want := sinkFigures(&sink), figures(lane.modelState); got != want {
 			t.Fatalf("sink %d: got %+v, want %+v", sink.ID, got, want)
@@ -64,7 +64,12 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("sink %d is %q, removed: %v; want %q, removed since %v", sink.ID, sink.Name, sink.Removed, lane.name, lane.removedAt)
 		}
 	}
-	if got := len(stats.Sinks) + len(stats.Deleted); got != len(m.model.lanes) {
+	for _, sink := range stats.Ended {
+		if !sink.Removed || sink.Pending+sink.Dead > 0 {
+			t.Fatalf("sink %d has ended: %+v", sink.ID, sink)
+		}
+	}
+	if got := len(stats.Sinks) + len(stats.Ended); got != len(m.model.lanes) {
 		t.Fatalf("%d sinks, want %d", got, len(m.model.lanes))
 	}
 }

@@ -128,7 +128,7 @@ func (m *machine) observe(t *rapid.T) edge.QueueStats {
 }
 
 func (m *machine) observeIn(t *rapid.T, stats *edge.QueueStats) {
-	for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		lane := m.model.lanes[sink.ID]
 		before := lane.clone()
 		if err := m.catchUp(lane, &lane.modelState, &sink); err != nil {
@@ -145,8 +145,8 @@ func (m *machine) observeIn(t *rapid.T, stats *edge.QueueStats) {
 		}
 		m.dropLost(sink.ID, lane)
 	}
-	for _, sink := range stats.Deleted {
-		m.model.lanes[sink.ID].deleted = true
+	for _, sink := range stats.Ended {
+		m.model.lanes[sink.ID].deleted = sink.Deleted
 	}
 }
 
@@ -168,9 +168,9 @@ const mergedWithin = 10 * time.Minute
 // checkOverdue fails when something that had a second to be given up is still
 // there. A frame is as old as its newest record.
 func (m *machine) checkOverdue(t *rapid.T, stats *edge.QueueStats) {
-	for _, sink := range stats.Sinks {
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		lane := m.model.lanes[sink.ID]
-		if limit := m.model.limits.removedSink; sink.Removed && limit > 0 && time.Since(lane.removedAt) > limit+time.Second {
+		if limit := m.model.limits.removedSink; sink.Removed && !sink.Deleted && limit > 0 && time.Since(lane.removedAt) > limit+time.Second {
 			t.Fatalf("sink %d was removed %v ago, and is not deleted", sink.ID, time.Since(lane.removedAt))
 		}
 		waiting := lane.waiting(nil)

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,6 +85,7 @@ func (r *running) ensure(t *testing.T, specs ...queue.SinkSpec) []edge.SinkID {
 func TestQueue_EnsureSinks(t *testing.T) {
 	t.Run("NamesKeepTheirIDs", sinksNamesKeepTheirIDs)
 	t.Run("ARemovedSinkKeepsItsBacklog", sinksARemovedSinkKeepsItsBacklog)
+	t.Run("ARemovedSinkEndsWhenNothingIsLeft", sinksARemovedSinkEnds)
 	t.Run("ANameTwiceIsRefused", sinksANameTwiceIsRefused)
 	t.Run("StartsWhereItShould", sinksStartsWhereItShould)
 }
@@ -99,8 +101,8 @@ func sinksNamesKeepTheirIDs(t *testing.T) {
 	if diff := cmp.Diff([]edge.SinkID{1, 4, 3}, got); diff != "" {
 		t.Error(diff)
 	}
-	removed := map[string]bool{}
-	for _, sink := range q.Stats().Sinks {
+	removed, stats := map[string]bool{}, q.Stats()
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		removed[sink.Name] = sink.Removed
 	}
 	if diff := cmp.Diff(map[string]bool{"sink-1": false, "sink-2": true, "new": false, "newer": false}, removed); diff != "" {
@@ -119,6 +121,32 @@ func sinksARemovedSinkKeepsItsBacklog(t *testing.T) {
 	if got := len(q.lease(t, 1, 4)); got != 4 {
 		t.Errorf("%d deliveries after the sink came back, want 4", got)
 	}
+}
+
+// A removed sink is told of as long as something of it waits, or is dead. Its place
+// is kept: it goes on there when it comes back, wherever a new one would begin.
+func sinksARemovedSinkEnds(t *testing.T) {
+	q := start(t, queue.Settings{}, 3)
+	edgetest.Append(t, q, edgetest.Entries(4, 1, 1, 2, 3)...)
+	q.ack(t, 1, q.lease(t, 1, 4))
+	q.reject(t, 2, q.lease(t, 2, 4))
+	q.ensure(t, queue.SinkSpec{Name: "served", Kind: "test"})
+	stats := q.Stats()
+	told := func(sinks []edge.SinkStats) (ids []edge.SinkID) {
+		for _, sink := range sinks {
+			ids = append(ids, sink.ID)
+		}
+		return ids
+	}
+	if diff := cmp.Diff([][]edge.SinkID{{2, 3, 4}, {1}}, [][]edge.SinkID{told(stats.Sinks), told(stats.Ended)}); diff != "" {
+		t.Error(diff)
+	}
+	edgetest.Append(t, q, edgetest.Entries(4, 2, 4)...)
+	back := q.ensure(t, queue.SinkSpec{Name: "sink-1", Kind: "test", Start: edge.Start{Oldest: true}})
+	if got := q.sink(1); len(back) != 1 || back[0] != 1 || got.Removed || got.Owed != 4 || got.Pending != 0 {
+		t.Errorf("it came back as %v, %+v; want it where it was", back, got)
+	}
+	q.recount(t)
 }
 
 func sinksANameTwiceIsRefused(t *testing.T) {

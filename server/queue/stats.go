@@ -29,11 +29,11 @@ func (q *Queue) Stats() edge.QueueStats {
 	}
 	stats.IngressByReason, stats.IngressEverByReason = byReason(totals.deaths)
 	for _, account := range q.registry.all() {
-		if account.removal().deleted && account.isEmpty() {
-			stats.Deleted = append(stats.Deleted, account.stats())
-			continue // nobody can do anything about it any more
+		if sink := account.stats(); account.isRemoved() && account.isEmpty() {
+			stats.Ended = append(stats.Ended, sink) // nothing of it waits for anybody
+		} else {
+			stats.Sinks = append(stats.Sinks, sink)
 		}
-		stats.Sinks = append(stats.Sinks, account.stats())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
 	defer cancel()
@@ -47,7 +47,7 @@ func (a *account) stats() edge.SinkStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	stats := edge.SinkStats{
-		ID: a.id, Name: a.name, Kind: a.kind, Removed: a.removed,
+		ID: a.id, Name: a.name, Kind: a.kind, Removed: a.removed, Deleted: a.deleted,
 		Owed: a.Owed, Delivered: a.Delivered, Dead: a.Dead, Held: a.Held, Discarded: a.Discarded, Expired: a.Expired,
 		Pending: a.Pending(), InFlight: int64(a.inFlight), Cursor: a.cursor,
 		Requeueing: a.requeue.waiting,

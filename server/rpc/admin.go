@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,7 +195,8 @@ func formatSinkID(id edge.SinkID) string { return strconv.FormatUint(uint64(id),
 // sinkNames returns the names of all sinks, removed ones included.
 func (s *Server) sinkNames() map[edge.SinkID]string {
 	names := map[edge.SinkID]string{edge.Ingress: edge.IngressName}
-	for _, sink := range s.Messages.Stats().Sinks {
+	stats := s.Messages.Stats()
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		names[sink.ID] = sink.Name
 	}
 	return names

@@ -136,11 +136,13 @@ func (s *Server) mustFindSink(field, nameOrID string) (edge.SinkID, error) {
 	return id, nil
 }
 
-// findSink finds a sink by name or id.
+// findSink finds a sink by name or id, unless it is deleted.
 func (s *Server) findSink(nameOrID string) (edge.SinkID, bool) {
-	for id, name := range s.sinkNames() {
-		if name == nameOrID || formatSinkID(id) == nameOrID {
-			return id, true
+	stats := s.Messages.Stats()
+	ended := slices.DeleteFunc(stats.Ended, func(sink edge.SinkStats) bool { return sink.Deleted })
+	for _, sink := range slices.Concat(stats.Sinks, ended, []edge.SinkStats{{ID: edge.Ingress, Name: edge.IngressName}}) {
+		if sink.Name == nameOrID || formatSinkID(sink.ID) == nameOrID {
+			return sink.ID, true
 		}
 	}
 	return 0, false

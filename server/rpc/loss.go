@@ -101,12 +101,12 @@ func parseLossKind(text string) (edge.LossKind, error) {
 	return 0, edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "filter", "%q is no kind of loss: use DISCARDED, EXPIRED or QUARANTINED", text)
 }
 
-// addLoser adds every sink that has a name, or had it when it was deleted: what it
+// addLoser adds every sink that has a name, or had it when it was removed: what it
 // lost is asked for most when it is gone.
 func (s *Server) addLoser(to *[]edge.SinkID) func(string) error {
 	return func(nameOrID string) error {
-		for _, sink := range s.Messages.Stats().Deleted {
-			if sink.Name == nameOrID || formatSinkID(sink.ID) == nameOrID {
+		for _, sink := range s.Messages.Stats().Ended {
+			if sink.Deleted && (sink.Name == nameOrID || formatSinkID(sink.ID) == nameOrID) {
 				*to = append(*to, sink.ID)
 			}
 		}

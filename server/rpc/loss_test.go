@@ -63,6 +63,19 @@ func TestLosses(t *testing.T) {
 			}
 		}
 	}
+	// One that is removed and has nothing left is in no list, and can be deleted.
+	if _, err := d.queue.EnsureSinks(t.Context(), []queue.SinkSpec{{Name: "third", Kind: "http"}}); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := sinks.ListSinks(t.Context(), &sinkv1.ListSinksRequest{})
+	if err != nil || len(listed.GetSinks()) != 1 || listed.GetSinks()[0].GetName() != "third" {
+		t.Errorf("%v, %v; want the third sink alone", listed, err)
+	}
+	for _, want := range []connect.Code{0, connect.CodeNotFound} {
+		if _, code := remove(&sinkv1.DeleteSinkRequest{Sink: "other"}); code != want {
+			t.Errorf("deleting a sink that has nothing left: %v, want %v", code, want)
+		}
+	}
 	for _, filter := range []string{`kind = "GONE"`, `count = "3"`, `reason != "a"`, `sink_id = "x"`, `loss_time >= "soon"`} {
 		if _, err := admin.ListLosses(t.Context(), &adminv1.ListLossesRequest{Filter: filter}); connect.CodeOf(err) != connect.CodeInvalidArgument {
 			t.Errorf("%s: %v", filter, err)

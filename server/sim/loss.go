@@ -36,7 +36,7 @@ func (w *world) readLosses() *lossReport {
 				w.fail("sink %s: of %d losses %d are named: %+v", sinkNames[i], stretch.Count, named, stretch)
 			}
 		}
-		for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+		for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 			if sink.Name == sinkNames[i] && sink.Expired+sink.Discarded != count {
 				w.fail("sink %s: %d losses are reported, the ledger says %d and %d", sinkNames[i], count, sink.Expired, sink.Discarded)
 			}

@@ -81,7 +81,7 @@ func (w *world) verifyLedger() {
 	if stats.Accepted < int64(acked) {
 		w.fail("%d records are stored, %d were acknowledged", stats.Accepted, acked)
 	}
-	for _, sink := range slices.Concat(stats.Sinks, stats.Deleted) {
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		i := slices.Index(sinkNames[:], sink.Name)
 		sum := sink.Delivered + sink.Dead + sink.Held + sink.Discarded + sink.Expired + sink.Pending
 		if want := w.owedCount(i, stats.Head); sink.Owed != sum || sink.Owed != want {
@@ -191,7 +191,7 @@ func (w *world) tally() {
 	if w.settings.RetentionBytes > 0 && w.settings.Retention >= time.Hour && w.settings.MaxBytes == 0 {
 		w.happen("removed by retention in bytes", gone)
 	}
-	for _, sink := range stats.Deleted {
+	for _, sink := range stats.Ended {
 		w.happen("discarded with its sink", int(sink.Discarded))
 	}
 	byPosition := map[edge.Position]*message{}
