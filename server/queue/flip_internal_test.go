@@ -37,6 +37,8 @@ type flipped struct {
 	frames   map[edge.Position]edge.Position // of a record: the first position of its frame
 	ranges   map[edge.Position][]flipRange   // of a frame: where its bytes lie
 	waiting  map[edge.SinkID]map[edge.Position]bool
+	reported map[edge.SinkID]int64 // by the loss report of the last start
+	tooMany  int64                 // were reported in all, and are there
 }
 
 // flipRange is where some bytes of a frame lie in a file.
@@ -208,7 +210,8 @@ func (f *flipped) find(frame edge.Position, body []byte) {
 
 // TestOpen_Flips flips one bit of the files of a stopped queue, again and again,
 // and serves what is left. No payload that was altered is ever delivered, every
-// message whose frame was not hit is, and every start serves. More of it:
+// message whose frame was not hit is, the loss report says at least what is missing,
+// and every start serves. More of it:
 //
 //	go test ./server/queue -run TestOpen_Flips -flips 10000 -timeout 1h
 func TestOpen_Flips(t *testing.T) {
@@ -226,7 +229,7 @@ func TestOpen_Flips(t *testing.T) {
 		}
 		outcomes[outcome]++
 	}
-	t.Logf("%v", outcomes)
+	t.Logf("%v; %d reported as lost and not missing", outcomes, f.tooMany)
 	if *flips >= flipsDefault && (outcomes["salvaged"] == 0 || outcomes["quarantined"] == 0) {
 		t.Errorf("got %v, want files salvaged and frames quarantined", outcomes)
 	}
@@ -282,13 +285,22 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 	if err != nil {
 		return outcome, err
 	}
-	missing := map[edge.Position]bool{} // frames
+	missing, messages := map[edge.Position]bool{}, map[edge.SinkID]int64{} // frames, and what each sink has lost by them
 	for sink, waiting := range f.waiting {
 		for position := range waiting {
 			if !got[sink][position] {
 				missing[f.frames[position]] = true
+				messages[sink]++
 			}
 		}
+	}
+	for sink, count := range messages {
+		if f.reported[sink] < count {
+			return outcome, fmt.Errorf("sink %d misses %d messages, and %d are reported", sink, count, f.reported[sink])
+		}
+	}
+	for sink, count := range f.reported {
+		f.tooMany += count - messages[sink]
 	}
 	for frame := range missing {
 		hit := slices.ContainsFunc(f.ranges[frame], func(r flipRange) bool { return r.suffix == suffix && r.first <= at && at < r.end })
@@ -358,6 +370,9 @@ func (f *flipped) life(t *testing.T, path string, got map[edge.SinkID]map[edge.P
 	if reply := replies.Wait(t, 1)[0]; reply.Err != nil {
 		return "", fmt.Errorf("append: %w", reply.Err)
 	}
+	if f.reported, err = f.losses(t, q); err != nil {
+		return "", err
+	}
 	stats := q.Stats()
 	switch {
 	case stats.Salvaged > 0:
@@ -368,6 +383,23 @@ func (f *flipped) life(t *testing.T, path string, got map[edge.SinkID]map[edge.P
 		return "miscounted", nil
 	}
 	return "nothing", nil
+}
+
+// losses returns what the loss report says, and makes sure that the ledger agrees.
+func (f *flipped) losses(t *testing.T, q *Queue) (map[edge.SinkID]int64, error) {
+	losses, err := q.Losses(t.Context(), edge.LossFilter{}, 0, 100)
+	reported := map[edge.SinkID]int64{}
+	for i := range losses {
+		reported[losses[i].Sink] += losses[i].Count
+	}
+	if err != nil {
+		return nil, err
+	}
+	recount, err := q.Recount(t.Context())
+	if salvaged := q.Stats().Salvaged; err == nil && salvaged > 0 && !recount.Balanced() {
+		err = fmt.Errorf("a salvaged file does not balance: %v", recount.Mismatches)
+	}
+	return reported, err
 }
 
 // drain leases what is due for a sink.

@@ -26,13 +26,13 @@ type accountSave struct {
 }
 
 // saveAccounts writes every account that has changed, or simply all of them when much
-// is saved. An account's cursor, and the dead letters and losses that it passed over,
+// is saved, or what was set aside is to be counted. An account's cursor, and the dead letters and losses that it passed over,
 // are in one transaction.
 func (c *committer) saveAccounts(conn *sqlite.Conn, tx *transaction) (*save, error) {
 	s := &save{}
 	for _, account := range c.q.registry.all() {
 		taken, changed := account.takeUnsaved()
-		if !changed && tx.saving < saveSome {
+		if !changed && tx.saving < saveSome && tx.damaged == nil {
 			continue
 		}
 		s.accounts = append(s.accounts, taken)

@@ -126,7 +126,7 @@ func (r *rebuild) mend(ctx context.Context, conn *sqlite.Conn, path string) (err
 		}
 	}
 	for _, step := range []func(*sqlite.Conn) error{
-		r.openSinks, r.countApart, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger,
+		r.openSinks, r.countApart, r.count, r.findReach, r.nameHoles, r.countHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger,
 	} {
 		if err := step(conn); err != nil {
 			return err

@@ -30,7 +30,8 @@
 //	mend     mend.go, repair.go                             rows that follow from others, or else by a salvage
 //	salvage  salvage.go                                     what is left of a damaged file, into a new one:
 //	         findings.go, carved.go                         rows that are believed,
-//	         rebuild.go, rebuild_sets.go, rebuild_sinks.go  and a queue made of them
+//	         rebuild.go, rebuild_sets.go, rebuild_sinks.go  and a queue made of them,
+//	         rebuild_holes.go                               with what is in no frame any more
 //	         waltail.go                                     what a crash has left behind the last commit
 //	replace  replace.go, aside.go                           one file by another, in steps that a start can finish
 //	         compact.go, backup.go, restore.go              by a copy

@@ -15,6 +15,8 @@ type rebuild struct {
 	sets    map[uint32][]edge.SinkID
 	lastSet uint32
 	uses    map[uint32]setUse // of sets that are lost
+	stored  Spans             // what is in frames
+	reach   edge.Position     // behind the last position that is known to have been stored
 	head    edge.Position
 	lost    int64 // records at positions that some sink had not decided
 	apart   int64 // of these, in quarantine before
@@ -26,11 +28,13 @@ type sinkCount struct {
 	*foundSink
 	beyond  int64 // owed, behind what the counters cover
 	pending int64
+	missing int64 // may have been owed and is in no frame; not what the counters cover
+	holes   Span  // from the first position to the last that are in no frame, and not decided
 }
 
 func (r *rebuild) run(conn *sqlite.Conn) error {
 	for _, step := range []func(*sqlite.Conn) error{
-		r.unite, r.openSinks, r.dropStale, r.countApart, r.count, r.nameHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
+		r.unite, r.openSinks, r.dropStale, r.countApart, r.count, r.findReach, r.nameHoles, r.countHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
 	} {
 		if err := step(conn); err != nil {
 			return err
@@ -145,104 +149,6 @@ func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
 	if !s.decided(position) {
 		s.pending++
 	}
-}
-
-// nameHoles puts the positions that are gone into quarantine, so that whoever
-// comes to them knows that nothing is to be looked for.
-func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
-	holes, err := r.hiddenInFront(conn)
-	if err != nil {
-		return err
-	}
-	end := edge.Position(0)
-	err = conn.Query("SELECT id, n FROM frame UNION ALL SELECT position, n FROM quarantine"+whereFrames+" ORDER BY 1", func(row sqlite.Row) error {
-		first := edge.Position(row.Int(0))
-		if end > 0 && first > end {
-			holes = append(holes, Span{end, first})
-		}
-		end = max(end, first+edge.Position(row.Int(1)))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	// What was handed out and is not there any more ends where the counters do.
-	highest := max(r.head, r.ledger.Counted, end-1)
-	for _, sink := range r.sinks {
-		highest = max(highest, sink.Counted, sink.Cursor-1)
-	}
-	if first := max(end, 1); first <= highest {
-		holes = append(holes, Span{first, highest + 1})
-	}
-	for _, hole := range holes {
-		if err := insertHole(conn, hole, "it is not in the file any more"); err != nil {
-			return err
-		}
-	}
-	apart, err := r.undecidedApart(conn, "")
-	r.lost = apart - r.apart
-	r.head, r.skipped = highest, positionsSkipped
-	if !r.ledger.found {
-		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-highest))
-		if r.report.Records == 0 {
-			r.lost = max(r.lost, 1) // whatever it was, somebody has to know
-		}
-	}
-	return err
-}
-
-// hiddenInFront returns the positions in front of all frames that some sink waits for,
-// from its cursor on. One whose counters say nothing goes on where the frames begin.
-func (r *rebuild) hiddenInFront(conn *sqlite.Conn) (hidden Spans, err error) {
-	front := edge.Position(0)
-	_, err = conn.One("SELECT min(first) FROM (SELECT min(id) AS first FROM frame UNION ALL SELECT min(position) FROM quarantine"+whereFrames+")",
-		func(row sqlite.Row) { front = edge.Position(row.Int(0)) })
-	needed := front
-	for _, sink := range r.sinks {
-		switch {
-		case sink.Cursor >= front:
-		case sink.unsure:
-			sink.goOnAt(front)
-		default:
-			needed = min(needed, sink.Cursor)
-		}
-	}
-	if needed < front {
-		hidden.Add(Span{needed, front})
-	}
-	return hidden, err
-}
-
-// countApart counts what was in quarantine before, which the ledger has counted. What
-// is found only now has no time yet, and gets it.
-func (r *rebuild) countApart(conn *sqlite.Conn) (err error) {
-	if r.ledger.found {
-		r.apart, err = r.undecidedApart(conn, " AND found <> 0")
-	}
-	if err != nil {
-		return err
-	}
-	return conn.Exec("UPDATE quarantine SET found = ? WHERE found = 0", time.Now().UnixMicro())
-}
-
-// undecidedApart returns how many records are in quarantine that some sink has not
-// decided.
-func (r *rebuild) undecidedApart(conn *sqlite.Conn, condition string) (count int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum(n), 0) FROM quarantine"+whereFrames+" AND position + n > ? AND reason <> ?"+condition,
-		func(row sqlite.Row) { count = row.Int(0) }, int64(r.undecided()), reasonSkipped)
-	return count, err
-}
-
-// undecided returns the first position that some sink has not decided.
-func (r *rebuild) undecided() edge.Position {
-	first := edge.Position(MaxPosition)
-	for _, sink := range r.sinks {
-		first = min(first, sink.Cursor)
-	}
-	if len(r.sinks) == 0 {
-		return 0
-	}
-	return first
 }
 
 // writeLedger writes totals that follow from positions, and a new log.

@@ -39,6 +39,7 @@ func (r *rebuild) countFrames(conn *sqlite.Conn) error {
 			return fmt.Errorf("a frame changed after it was read: %w", err)
 		}
 		r.report.Records += int64(len(frame.Records))
+		r.stored.Add(Span{frame.First, frame.End()})
 		for i, number := range frame.Owed {
 			position := frame.First + edge.Position(i)
 			r.lastSet = max(r.lastSet, number)

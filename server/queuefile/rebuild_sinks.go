@@ -35,7 +35,7 @@ func (r *rebuild) writeSinks(conn *sqlite.Conn) error {
 		at = time.Now()
 	}
 	for _, sink := range r.sinks {
-		totals, err := r.balance(conn, sink)
+		totals, lost, err := r.balance(conn, sink)
 		if err != nil {
 			return err
 		}
@@ -47,54 +47,62 @@ func (r *rebuild) writeSinks(conn *sqlite.Conn) error {
 		if err := row.Save(conn, false); err != nil {
 			return fmt.Errorf("write sink %s: %w", sink.Name, err)
 		}
-		if lost := totals.Discarded - sink.Discarded; lost > 0 && !sink.unsure {
-			r.report.Lost += lost
-			loss := NewStretch(DamagedReason, at, Span{sink.Cursor, max(sink.Cursor, r.head) + 1}, lost, time.Time{}, Unnamed)
-			if err := loss.Write(conn, sink.ID); err != nil {
-				return err
-			}
+		if lost == 0 {
+			continue
+		}
+		r.report.Lost += lost
+		where := sink.holes
+		if where.First == 0 { // a dead letter of which nothing is left
+			where = Span{sink.Cursor, max(sink.Cursor, r.head) + 1}
+		}
+		loss := NewStretch(DamagedReason, at, where, lost, time.Time{}, Unnamed)
+		if err := loss.Write(conn, sink.ID); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// balance counts a sink's account anew from what is there.
-func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (SinkCounts, error) {
+// balance counts a sink's account anew from what is there, and what is lost by that:
+// what it was owed, as it has counted and as frames and holes say above that, and
+// what is neither decided, nor due, nor in the loss report.
+func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (totals SinkCounts, lost int64, err error) {
 	// A letter above the cursor was born after the row that was found: its record
 	// is delivered again, and may die again.
 	if err := r.dropUndecidedLetters(conn, sink); err != nil {
-		return SinkCounts{}, err
+		return totals, 0, err
 	}
-	totals := sink.SinkCounts
-	_, err := conn.One("SELECT count(*) FROM dead WHERE sink = ?", func(row sqlite.Row) {
+	totals = sink.SinkCounts
+	_, err = conn.One("SELECT count(*) FROM dead WHERE sink = ?", func(row sqlite.Row) {
 		r.report.DeadLetters += row.Int(0)
 		totals.Dead = row.Int(0)
 	}, int64(sink.ID))
 	if err != nil {
-		return totals, err
+		return totals, 0, err
 	}
-	if sink.unsure {
-		if err := totals.countGivenUp(conn, sink.ID); err != nil {
-			return totals, err
-		}
+	if err := totals.countGivenUp(conn, sink.ID); err != nil {
+		return totals, 0, err
 	}
 	totals.Counted = r.head + edge.Position(r.skipped)
-	totals.Owed += sink.beyond
+	totals.Owed += sink.beyond + sink.missing
 	rest := totals.Delivered + totals.Dead + totals.Held + totals.Discarded + totals.Expired + sink.pending
 	switch missing := totals.Owed - rest; {
 	case sink.unsure || totals.Owed < 0:
-		totals.Owed = rest
+		lost = sink.missing
+		totals.Owed = rest + lost
 	case missing >= 0:
-		totals.Discarded += missing
+		lost = missing
 	case totals.Delivered >= -missing: // letters came back that had been delivered
 		totals.Delivered += missing
 	default:
 		totals.Owed = rest
 	}
-	return totals, nil
+	totals.Discarded += lost
+	return totals, lost, nil
 }
 
-// countGivenUp counts from the loss report what a sink has lost.
+// countGivenUp counts from the loss report what a sink has lost: the row may be older,
+// and what the report has lost is to be in it again.
 func (t *SinkCounts) countGivenUp(conn *sqlite.Conn, sink edge.SinkID) error {
 	t.Discarded, t.Expired = 0, 0
 	return conn.Query("SELECT kind, sum(count) FROM loss WHERE sink = ? GROUP BY kind", func(row sqlite.Row) error {

@@ -36,6 +36,21 @@ func (s Spans) Contains(wanted Span) bool {
 	return index < len(s) && s[index].First <= wanted.First && wanted.End <= s[index].End
 }
 
+// Outside returns the parts of a span that are not in the set.
+func (s Spans) Outside(span Span) (outside Spans) {
+	for index := s.Find(span.First); span.First < span.End; index++ {
+		next := Span{span.End, span.End}
+		if index < len(s) {
+			next = s[index]
+		}
+		if end := min(next.First, span.End); span.First < end {
+			outside = append(outside, Span{span.First, end})
+		}
+		span.First = max(span.First, next.End)
+	}
+	return outside
+}
+
 // Count returns how many positions are in the set.
 func (s Spans) Count() (count int64) {
 	for _, span := range s {
