@@ -20,6 +20,9 @@ const (
 	// backupShare is how much of the room below the first warning the WAL may take
 	// meanwhile: one part of so many.
 	backupShare = 2
+	// backupStuck is how long one that was given up may take to end, before the log
+	// says so: what it writes to does not answer, and only the system can end that.
+	backupStuck = 10 * time.Second
 )
 
 // backups lets one be made at a time, and none once the queue stops.
@@ -65,8 +68,13 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { q.watchBackup(ctx, cancel) })
+	ended := make(chan struct{})
+	watch.Go(func() {
+		q.watchBackup(ctx, cancel)
+		q.watchStuck(to, ended)
+	})
 	defer func() {
+		close(ended)
 		cancel(nil)
 		watch.Wait()
 	}()
@@ -133,6 +141,18 @@ func (q *Queue) watchBackup(ctx context.Context, cancel context.CancelCauseFunc)
 			cancel(errBackupGivesWay)
 			return
 		}
+	}
+}
+
+// watchStuck says that a backup does not end which has been given up.
+func (q *Queue) watchStuck(to string, ended <-chan struct{}) {
+	patience := time.NewTimer(backupStuck)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-patience.C:
+		q.observer.Log.Warn("a backup was given up and does not end: what it is written to does not answer, and until it does the WAL takes room that the queue needs", "path", to,
+			"hint", "see what is wrong with the file system of the path: df, dmesg; make backups on a local disk, and copy them from there; docs/how-to/backup-and-restore.md")
 	}
 }
 

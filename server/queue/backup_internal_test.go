@@ -3,14 +3,20 @@ package queue
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
+	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
 // TestQueue_Backup copies a queue while records are appended. What was answered
@@ -126,6 +132,57 @@ func TestBackupFile_Refused(t *testing.T) {
 	if _, err := queuefile.BackupFile(t.Context(), sqlite.Disk{}, path, beside); err != nil {
 		t.Errorf("another name in the same folder: %v", err)
 	}
+}
+
+// What a backup is written to does not answer, as a network mount may do. The log says
+// so while it lasts; afterwards the backup has been given up, and the next one is made.
+func TestQueue_Backup_Stuck(t *testing.T) { synctest.Test(t, backupStuckAtTarget) }
+
+func backupStuckAtTarget(t *testing.T) {
+	const stuck = time.Hour
+	disk := simulated(t, 0)
+	observer, log := observe.NewDiscard(), make(lines, 100)
+	observer.Log = slog.New(slog.NewTextHandler(log, nil))
+	settings := simulatedSettings(disk)
+	q, cancel, done := Begin(t, settings, observer, SinkSpec{Name: "sink-1", Kind: "test"})
+	accepted(t, q, large(0, 10))
+	to := filepath.Join(filepath.Dir(settings.Path), "copies", "backup.db")
+	if file, err := settings.Disk.Open(to+"-before", os.O_RDWR|os.O_CREATE); err != nil || file.Close() != nil {
+		t.Fatal(err)
+	}
+	disk.Inject(simdisk.Fault{Calls: simdisk.Write, Path: "backup.db.building", Times: 1, Delay: stuck})
+	began, ended := time.Now(), make(chan error)
+	ctx, giveUp := context.WithTimeout(t.Context(), time.Second)
+	defer giveUp()
+	go func() {
+		_, err := q.Backup(ctx, to)
+		ended <- err
+	}()
+	said := <-log
+	for !strings.Contains(said, "does not answer") {
+		said = <-log
+	}
+	if after := time.Since(began); after != time.Second+backupStuck || !strings.Contains(said, to) {
+		t.Errorf("after %v: %s", after, said)
+	}
+	if err := <-ended; !errors.Is(err, context.DeadlineExceeded) || time.Since(began) < stuck {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	if _, err := q.Backup(t.Context(), to); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// lines is what was logged, line by line.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
 }
 
 // A backup gives way before the WAL, which grows while it is made, takes room that
