@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,6 +109,27 @@ func TestQueueVerify(t *testing.T) {
 	got = runCommand(t.Context(), "", "queue", "verify", filepath.Join(dir, "none.db"))
 	if got.Code != exitFailed || !strings.Contains(got.Stderr, "there is no queue at "+filepath.Join(dir, "none.db")) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestQueueVerify_Emptied looks at a queue whose WAL was emptied, or removed, after a
+// kill: what is left is whole, and yet something is missing.
+func TestQueueVerify_Emptied(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(dataDir(t), "queue.db")
+	for _, suffix := range []string{"-running", "-wal"} {
+		if err := os.WriteFile(path+suffix, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		got := runCommand(t.Context(), "", "queue", "verify", path)
+		if got.Code != exitFound || !strings.Contains(got.Stdout, "the WAL was removed or emptied") || !strings.Contains(got.Stderr, "what was committed last is missing") {
+			t.Errorf("got %+v", got)
+		}
+		if err := os.Remove(path + "-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -66,7 +66,11 @@ func (a *application) verifyQueue(ctx context.Context, files *gateway.Offline) e
 			out.flush()
 		}
 	}
-	if found.Found == 0 {
+	switch {
+	case found.Found == 0 && found.Gone:
+		return &failure{exitFound, "what was committed last is missing from " + found.Path,
+			"put the files back if they are anywhere, or start the gateway, which goes on without; docs/runbooks/damaged-queue.md"}
+	case found.Found == 0:
 		return nil
 	}
 	return &failure{exitFound, fmt.Sprintf("%d problems in %s", found.Found, found.Path),

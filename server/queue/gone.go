@@ -41,7 +41,7 @@ func goOnAbove(ctx context.Context, settings *Settings, observer *observe.Observ
 	if err := db.AcceptGone(); err != nil {
 		return fmt.Errorf("go on above what was removed: %w", err)
 	}
-	what := "the queue's WAL was removed after the gateway was killed: what was acknowledged last is lost, and what was delivered last is delivered again, unless a program such as the sqlite3 shell has moved the WAL into the file"
+	what := "the queue's WAL was removed or emptied after the gateway was killed: what was acknowledged last is lost, and what was delivered last is delivered again, unless a program such as the sqlite3 shell has moved the WAL into the file"
 	if head == 0 {
 		what = "the queue was removed, or its WAL before anything was moved out of it: whatever was in it is lost"
 	}

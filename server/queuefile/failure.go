@@ -30,7 +30,7 @@ func NewRowError(format string, arguments ...any) error {
 var ErrFault = errors.New("a fault of the program, please report it")
 
 // ErrGone says that a file is what is left of one, whatever it looks like.
-var ErrGone = errors.New("the gateway was killed, and the WAL was removed since: what was committed last is missing, and the next start of the gateway goes on far above")
+var ErrGone = errors.New("the gateway was killed, and the WAL was removed or emptied since: what was committed last is missing, and the next start of the gateway goes on far above")
 
 // IsInUse reports whether Open has refused a file because another process has it
 // open.

@@ -50,6 +50,7 @@ type Verification struct {
 	Structural  int64     `json:"structural"` // problems that only a repair removes
 	Problems    []Problem `json:"problems"`   // the first problemsMax
 	Found       int64     `json:"found"`      // all of them
+	Gone        bool      `json:"gone"`       // what was committed last is missing, whatever else is whole; see [ErrGone]
 	Notes       []string  `json:"notes"`      // what is no problem, and worth knowing
 }
 
@@ -97,7 +98,7 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 	if gone, err := sqlite.IsGone(disk, path); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	} else if gone {
-		v.Notes = append(v.Notes, ErrGone.Error())
+		v.Gone, v.Notes = true, append(v.Notes, ErrGone.Error())
 	}
 	if readable, err := v.lookAtWAL(disk); err != nil || !readable {
 		if err != nil {

@@ -50,7 +50,15 @@ func OpenImage(disk Disk, path string) (*Image, error) {
 		return nil, errors.Join(err, image.Close())
 	}
 	image.wal = wal
-	image.scan = scanWAL(wal, size)
+	image.scan = scanWAL(wal, size, false)
+	if image.scan.headless {
+		// SQLite syncs a header before the first frame, so where frames have room one was
+		// there. It is written over in place when everything behind it is in the database.
+		if image.scan.damaged = !image.isMoved(); image.scan.damaged {
+			image.scan = scanWAL(wal, size, true)
+			image.scan.damaged = true
+		}
+	}
 	for _, page := range image.scan.pages {
 		if page.lost {
 			continue
@@ -62,20 +70,20 @@ func OpenImage(disk Disk, path string) (*Image, error) {
 		image.latest[page.number] = page.offset
 		image.pages = max(image.pages, page.number)
 	}
-	if image.scan.headless && image.scan.damaged {
-		image.scan.damaged = !image.isMoved()
-	}
 	return image, nil
 }
 
-// isMoved reports whether the database has all that the WAL holds. It does when
-// the WAL is written from its beginning again; a header that a crash has cut off
-// then takes nothing away.
+// isMoved reports whether the database has all that the WAL holds, a transaction at
+// least. It does when the WAL is written from its beginning again; a header that a crash
+// has cut off then takes nothing away.
 func (i *Image) isMoved() bool {
-	committed, latest := map[uint32]int64{}, map[uint32]int64{}
+	committed, latest, whole := map[uint32]int64{}, map[uint32]int64{}, true
 	for n, page := range i.scan.pages {
-		if n > 0 && !page.holds {
-			break
+		if whole = whole && (n == 0 || page.holds); !whole {
+			if page.holds && i.scan.pages[n-1].commit {
+				return false // a transaction behind damage
+			}
+			continue
 		}
 		latest[page.number] = page.offset
 		if page.commit {
@@ -89,7 +97,7 @@ func (i *Image) isMoved() bool {
 			return false
 		}
 	}
-	return true
+	return len(committed) > 0
 }
 
 func (i *Image) open(disk Disk, path string) (io.ReaderAt, int64, error) {

@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,25 +11,26 @@ import (
 )
 
 // A file beside the database says that somebody works with it, or did when the power
-// went. It is made once the WAL has a durable name, and removed before the last
-// connection removes the WAL, when everything is in the database. So while it is
-// there a WAL is there, too, and a start that finds none knows that somebody has
-// removed it, with whatever was committed since the last checkpoint. Text in the file
+// went. It is made once the WAL has a durable name and a durable transaction, and removed
+// before the last connection removes the WAL, when everything is in the database. So while
+// it is there a WAL is there, too, and begins with a header, if not with frames behind one
+// that the power has cut off (see [Image]). A start that finds none knows that somebody
+// has removed or emptied it, with whatever was committed since the last checkpoint. Text in the file
 // keeps that in mind until somebody has done something about it, because the start
 // itself makes a WAL.
 //
 //	Open                   work                      Close
-//	[WAL] [mark: empty]                 [all is moved] [no mark] [no WAL]
-//	[mark: goneText] [WAL]  AcceptGone [mark: empty]
+//	[WAL] [commit] [mark: empty]        [all is moved] [no mark] [no WAL]
+//	[mark: goneText] [WAL] [commit]  AcceptGone [mark: empty]
 const (
 	RunningSuffix = "-running"
 
 	goneText = "the WAL, or all of the database, was removed while this file was here\n"
 )
 
-// IsGone reports whether the WAL of a database that was not closed is gone, or the
-// whole database after [MarkGone]. What was committed last is missing then, and
-// nothing in the database tells what it was.
+// IsGone reports whether the WAL of a database that was not closed is gone or was
+// emptied, or the whole database is gone after [MarkGone]. What was committed last is
+// missing then, and nothing in the database tells what it was.
 func IsGone(disk Disk, path string) (bool, error) {
 	size, err := disk.Size(path + RunningSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -36,11 +39,18 @@ func IsGone(disk Disk, path string) (bool, error) {
 	if size > 0 || err != nil {
 		return err == nil, err
 	}
-	_, err = disk.Size(path + "-wal")
+	size, err = disk.Size(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
-	return false, err
+	if err != nil || size >= walHeaderBytes+walFrameBytes { // what is damaged in there can be looked at
+		return false, err
+	}
+	wal, err := openWAL(disk, path+"-wal")
+	if err != nil {
+		return false, err
+	}
+	return wal.held == 0, wal.close()
 }
 
 // MarkGone makes the next Open find that a database is gone which was there. It is
@@ -77,14 +87,36 @@ func findGone(disk Disk, path string) (gone bool, err error) {
 }
 
 // markRunning is called when the WAL has a durable name.
-func (db *DB) markRunning() error {
+func (db *DB) markRunning(ctx context.Context) error {
 	if db.gone {
 		return nil
 	}
 	if _, err := db.disk.Size(db.path + RunningSuffix); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := db.beginWAL(ctx); err != nil {
+		if db.NoRoom(err) != nil {
+			return nil // only a gateway that starts can make room
+		}
+		return err
+	}
 	return writeMark(db.disk, db.path, "")
+}
+
+// beginWAL lets the WAL have a durable transaction, which changes nothing, unless it has
+// one.
+func (db *DB) beginWAL(ctx context.Context) error {
+	size, err := db.WALBytes()
+	if err != nil || size >= walHeaderBytes+walFrameBytes {
+		return err
+	}
+	return db.Write(ctx, func(conn *Conn) error {
+		version, _, err := conn.version()
+		if err != nil {
+			return err
+		}
+		return conn.script(fmt.Sprintf("PRAGMA user_version=%d", version))
+	})
 }
 
 // Gone reports whether Open has found that the WAL of a database which was not

@@ -145,7 +145,7 @@ func (db *DB) connect(ctx context.Context, migrations *Migrations, frames int64)
 	if err := db.disk.SyncFolder(filepath.Dir(db.path)); err != nil {
 		return err
 	}
-	return db.markRunning()
+	return db.markRunning(ctx)
 }
 
 // createFile makes the file readable for its owner only, which SQLite copies to

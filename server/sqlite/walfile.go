@@ -55,7 +55,11 @@ func (r *frameReader) read(frame []byte, offset int64) bool {
 
 // scanWAL reads a WAL of a size. What the disk does not give back, nobody knows
 // anything of: not which page it is, nor whether it commits.
-func scanWAL(wal io.ReaderAt, size int64) (scan walScan) {
+//
+// Where the header does not hold, the first frame says which round the frames are of,
+// or, when carve is set, the first that follows the one before it: then that may be
+// damaged, too. A round begins where the file does, so that is the newest one left.
+func scanWAL(wal io.ReaderAt, size int64, carve bool) (scan walScan) {
 	header := make([]byte, walHeaderBytes)
 	if size < walHeaderBytes+walFrameBytes {
 		return scan
@@ -68,6 +72,9 @@ func scanWAL(wal io.ReaderAt, size int64) (scan walScan) {
 	sum.add(header[:walSumAt])
 	scan.headless = !isWAL(header, sum)
 	salt, salted := [8]byte(header[walSaltsAt:walSumAt]), !scan.headless
+	if scan.headless && carve {
+		salt, sum.order, salted = findRound(wal, size)
+	}
 	frame := make([]byte, walFrameBytes)
 	content := &frameReader{wal: wal, buffer: bufio.NewReaderSize(io.NewSectionReader(wal, walHeaderBytes, size-walHeaderBytes), walBufferBytes)}
 	stored := walSum{order: sum.order} // what the frame before says; sum is what its content says
@@ -111,6 +118,27 @@ func scanWAL(wal io.ReaderAt, size int64) (scan walScan) {
 		}
 	}
 	return scan
+}
+
+// findRound looks for the first frame that continues the one before it, whatever lies
+// in front of them, and returns the salts of its round and how that is summed up.
+func findRound(wal io.ReaderAt, size int64) (salt [8]byte, order binary.ByteOrder, found bool) {
+	content := &frameReader{wal: wal, buffer: bufio.NewReaderSize(io.NewSectionReader(wal, walHeaderBytes, size-walHeaderBytes), walBufferBytes)}
+	frame, before := make([]byte, walFrameBytes), make([]byte, walFrameHeader)
+	for offset := int64(walHeaderBytes); offset+walFrameBytes <= size; offset += walFrameBytes {
+		read := content.read(frame, offset)
+		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+			sum := walSum{order: order}
+			sum.set(before[frameSumAt:])
+			if salt = [8]byte(frame[frameSaltsAt:]); read && salt == [8]byte(before[frameSaltsAt:]) && sum.continues(frame) {
+				return salt, order, true
+			}
+		}
+		if clear(before); read {
+			copy(before, frame)
+		}
+	}
+	return salt, binary.LittleEndian, false
 }
 
 // continues adds a frame to the sum of the one before it, by what that contains or

@@ -110,7 +110,7 @@ func TestScanWAL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			content, whole := test.build()
-			scan := scanWAL(bytes.NewReader(content), int64(len(content)))
+			scan := scanWAL(bytes.NewReader(content), int64(len(content)), false)
 			if scan.damaged != test.damaged || scan.whole != whole {
 				t.Errorf("damaged %v, %d pages are whole; want %v, %d", scan.damaged, scan.whole, test.damaged, whole)
 			}

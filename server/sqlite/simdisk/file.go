@@ -291,5 +291,5 @@ func (d *Disk) isFolder(path string) bool {
 			return true
 		}
 	}
-	return len(d.names) == 0
+	return len(d.names) == 0 && filepath.Ext(path) == ""
 }
