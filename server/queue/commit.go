@@ -41,6 +41,7 @@ type committer struct {
 	savedAt     time.Time          // settlements, gateway time
 	clockAt     time.Time          // when the clock was saved, gateway time
 	floored     bool               // the wall clock cannot be believed
+	held        bool               // a reader keeps the WAL long, and that was said
 	committedAt time.Time          // gateway time of the last commit
 	sealing     bool               // somebody waits for a sealed batch to be saved
 	save        *time.Timer        // runs while something is settled and not saved

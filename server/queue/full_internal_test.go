@@ -237,6 +237,37 @@ func testLimit(t *testing.T) {
 	}
 }
 
+// TestQueue_LimitReaderHoldsWAL lets a reader keep the WAL growing until the queue
+// takes nothing any more. Then no commit comes that would make it shorter.
+func TestQueue_LimitReaderHoldsWAL(t *testing.T) { synctest.Test(t, testLimitReaderHoldsWAL) }
+
+func testLimitReaderHoldsWAL(t *testing.T) {
+	q, _ := opened(t, Settings{MaxBytes: 8 << 20})
+	next := 0
+	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		_, err := conn.Usage()
+		next = fillUp(t, q)
+		<-time.After(time.Minute)
+		if q.intake.accepting() {
+			t.Error("the queue takes records while its WAL takes the room")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	q.intake.waitUntil(t, true)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the queue was closed for %v after the reader had ended", took)
+	}
+	if length, err := q.db.WALBytes(); err != nil || length > q.bounds.walHard {
+		t.Errorf("the WAL takes %d bytes, %v; want %d at most", length, err, q.bounds.walHard)
+	}
+	accepted(t, q, large(next, 10))
+	expectBalance(t, q, int64(next+10))
+}
+
 func TestQueue_BrokenDisk(t *testing.T) {
 	for name, do := range map[string]func(q *Queue) error{
 		"Append":      func(q *Queue) error { return q.Append(context.Background(), large(5, 1)...) },

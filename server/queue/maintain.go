@@ -47,7 +47,8 @@ func (c *committer) maintain() {
 	if c.space.full.urgent() && c.q.window.exceeds() {
 		tx.saving = saveMuch // the rows of what is known are shorter
 	}
-	if old || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) {
+	emptied := c.emptyWAL()
+	if old || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || emptied {
 		err = c.transact(tx) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {
@@ -55,6 +56,28 @@ func (c *committer) maintain() {
 	}
 	c.merger.left = mergesPerSecond
 	c.mergeNext()
+}
+
+// emptyWAL reports whether the next commit makes the WAL shorter. A reader lets it grow
+// without bound, and while the intake is closed by that nothing is written which would
+// come to a checkpoint: as soon as the reader has ended, everything is moved here, and
+// whatever is written next begins with a WAL of the length that it should have.
+func (c *committer) emptyWAL() bool {
+	if c.failed != nil || !c.space.full.urgent() || c.space.usage.wal <= c.q.bounds.walHard {
+		c.held = false
+		return false
+	}
+	all, err := c.checkpointer.now()
+	if err != nil {
+		_ = c.writeFailed(err) // nobody waits for an answer
+		return false
+	}
+	if !all && !c.held {
+		c.q.observer.Log.Warn("the WAL takes room that the queue needs, and a reader keeps it from being used again", "wal_bytes", c.space.usage.wal, "limit", c.space.full.limit,
+			"hint", "end what reads the file: lsof "+c.q.settings.Path+" names it, and gatewayctl queue backup makes a copy to look at; docs/runbooks/disk-full.md")
+	}
+	c.held = !all
+	return all
 }
 
 // finishCheckpoint lets the WAL be used from its beginning again. After a write
