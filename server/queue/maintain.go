@@ -61,9 +61,10 @@ func (c *committer) maintain() {
 // emptyWAL reports whether the next commit makes the WAL shorter. A reader lets it grow
 // without bound, and while the intake is closed by that nothing is written which would
 // come to a checkpoint: as soon as the reader has ended, everything is moved here, and
-// whatever is written next begins with a WAL of the length that it should have.
+// whatever is written next begins with a WAL of the length that it should have. After a
+// write that found no room that is for reopen.
 func (c *committer) emptyWAL() bool {
-	if c.failed != nil || !c.space.full.urgent() || c.space.usage.wal <= c.q.bounds.walHard {
+	if c.failed != nil || c.space.full.struck || !c.space.full.urgent() || c.space.usage.wal <= c.q.bounds.walHard {
 		c.held = false
 		return false
 	}
