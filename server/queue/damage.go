@@ -20,10 +20,14 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, err
 	}
 	settings.Path = path
-	old, err := queuefile.FinishReplacements(settings.Disk, path)
+	old, err := queuefile.FinishReplacements(ctx, settings.Disk, path)
 	reportRemoved(old, observer)
 	if err != nil {
 		return nil, err
+	}
+	for _, file := range old.Unfit {
+		observer.Log.Error("a file that is no replacement of the queue's had the name of one: it was set aside, and the queue's own file is served", "file", file.Path, "kept", file.Kept, "reason", file.Why,
+			"hint", "when a repair, a restore or a compaction was interrupted, look at the disk and do it again; docs/runbooks/damaged-queue.md")
 	}
 	if old.Finished != "" {
 		observer.Log.Warn("a file has taken the place of the queue's: it stood where one does when a crash interrupts a repair, a restore or a compaction", "file", old.Finished, "kept", old.Kept,

@@ -24,6 +24,7 @@ var (
 	asideSpent    = asideNames{word: "damaged-spent", most: 3, ring: true, why: "it was damaged, and all that it held was salvaged"}
 	asideDamaged  = asideNames{word: "damaged", most: 99, why: "it was damaged, and may hold what could not be salvaged"}
 	asideReplaced = asideNames{word: "replaced", most: 99, why: "a backup took its place"}
+	asideUnfit    = asideNames{word: "unfit", most: 99, why: "it had the name of a finished replacement, and was none"}
 )
 
 // OldFiles is what became of old files.
@@ -33,7 +34,12 @@ type OldFiles struct {
 	// Finished is the file that has taken the place of the old one in a replacement
 	// which a crash had interrupted; empty when none was.
 	Finished string
+	// Unfit is what had the name of a replacement, and was none.
+	Unfit []UnfitFile
 }
+
+// UnfitFile is a file that was set aside because it is no replacement of the queue's.
+type UnfitFile struct{ Path, Kept, Why string }
 
 func (a *asideNames) name(path string, n int) string { return fmt.Sprintf("%s.%s-%d", path, a.word, n) }
 
@@ -145,6 +151,11 @@ func KeptFiles(disk sqlite.Disk, path string) (found []KeptFile, err error) {
 	for _, names := range []*asideNames{&asideDamaged, &asideSpent, &asideReplaced} {
 		for n := 1; n <= names.most; n++ {
 			all = append(all, KeptFile{Path: names.name(path, n), Why: names.why})
+		}
+	}
+	for _, replacement := range replacements {
+		for n := 1; n <= asideUnfit.most; n++ {
+			all = append(all, KeptFile{Path: asideUnfit.name(path+replacement.suffix, n), Why: asideUnfit.why})
 		}
 	}
 	versions, err := migrations.Count()

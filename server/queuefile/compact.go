@@ -49,7 +49,7 @@ func Compact(ctx context.Context, disk sqlite.Disk, path string) (done Compactio
 // verifyWhole finishes what a crash may have interrupted, and returns what a file
 // holds that is not damaged.
 func verifyWhole(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
-	if _, err := FinishReplacements(disk, path); err != nil {
+	if _, err := FinishReplacements(ctx, disk, path); err != nil {
 		return Verification{}, err
 	}
 	v, err := Verify(ctx, disk, path)

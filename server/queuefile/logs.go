@@ -2,6 +2,7 @@ package queuefile
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/sqlite"
@@ -24,6 +25,11 @@ func (l *Logs) Of(position edge.Position) uint16 {
 		}
 	}
 	return l.Current
+}
+
+// knows reports whether a log is the current one, or was an earlier one.
+func (l *Logs) knows(log uint16) bool {
+	return l.Current == log || slices.ContainsFunc(l.earlier, func(e earlierLog) bool { return e.log == log })
 }
 
 // ofLetter is the same for the numbers of refused messages.

@@ -34,6 +34,7 @@
 //	         rebuild_holes.go                               with what is in no frame any more
 //	         waltail.go                                     what a crash has left behind the last commit
 //	replace  replace.go, aside.go                           one file by another, in steps that a start can finish
+//	         unfit.go                                       what only bears the name of such a file
 //	         compact.go, backup.go, restore.go              by a copy
 //	         room.go, reserve.go                            what that may take of the disk
 //	open     queuefile.go                                   the schema

@@ -32,7 +32,7 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	if err != nil {
 		return done, err
 	}
-	if _, err := FinishReplacements(disk, path); err != nil {
+	if _, err := FinishReplacements(ctx, disk, path); err != nil {
 		return done, fmt.Errorf("repair: %w", err)
 	}
 	if done.Before, err = Verify(ctx, disk, path); err != nil || done.Before.Found == 0 {

@@ -1,10 +1,10 @@
 package queuefile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"syscall"
 
 	"combotto.io/gateway/server/sqlite"
@@ -75,19 +75,29 @@ func (r replacement) finish(disk sqlite.Disk, path string) (old OldFiles, err er
 }
 
 // FinishReplacements does what a crash has interrupted, and removes what it left
-// half made. It returns what it has set aside.
-func FinishReplacements(disk sqlite.Disk, path string) (old OldFiles, err error) {
+// half made. It returns what it has set aside, which is also what only bears the name of
+// a finished replacement.
+func FinishReplacements(ctx context.Context, disk sqlite.Disk, path string) (old OldFiles, err error) {
+	var unfit []UnfitFile
 	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
 		if err := removeDatabase(disk, path+suffix); err != nil {
 			return old, fmt.Errorf("remove what is half made: %w", err)
 		}
 	}
 	for _, replacement := range replacements {
-		found, err := exists(disk, path+replacement.suffix)
-		if err != nil {
-			return old, fmt.Errorf("finish what was interrupted: %w", err)
+		why, err := replacement.unfit(ctx, disk, path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		if !found {
+		if err != nil {
+			return old, fmt.Errorf("finish what was interrupted: look at %s: %w", path+replacement.suffix, err)
+		}
+		if why != "" {
+			aside, err := asideUnfit.take(disk, path+replacement.suffix)
+			if err != nil {
+				return old, fmt.Errorf("set aside what is no replacement: %w", err)
+			}
+			unfit = append(unfit, UnfitFile{Path: path + replacement.suffix, Kept: aside.Kept, Why: why})
 			continue
 		}
 		if old, err = replacement.finish(disk, path); err != nil {
@@ -95,20 +105,18 @@ func FinishReplacements(disk sqlite.Disk, path string) (old OldFiles, err error)
 		}
 		old.Finished = path + replacement.suffix
 	}
+	old.Unfit = unfit
 	return old, nil
 }
 
-// exists reports whether there is a file. Nobody may have it open as a database
-// meanwhile: to close it again can let go of SQLite's locks.
+// exists reports whether there is a file, and does not open it: to close a database
+// again can let go of SQLite's locks.
 func exists(disk sqlite.Disk, path string) (bool, error) {
-	file, err := disk.Open(path, os.O_RDONLY)
+	_, err := disk.Size(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return true, file.Close()
+	return err == nil, err
 }
 
 func removeDatabase(disk sqlite.Disk, path string) error {

@@ -48,7 +48,7 @@ func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force boo
 	if from == path {
 		return done, fmt.Errorf("restore: %s is the queue itself", from)
 	}
-	if _, err := FinishReplacements(disk, path); err != nil {
+	if _, err := FinishReplacements(ctx, disk, path); err != nil {
 		return done, fmt.Errorf("restore: %w", err)
 	}
 	highest, err := highestKnown(ctx, disk, path)

@@ -84,11 +84,18 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 	if err != nil {
 		return Verification{}, err
 	}
-	v := Verification{Path: path, Problems: []Problem{}, Notes: []string{}}
-	if err := v.lookForUnfinished(disk); err != nil {
-		return v, fmt.Errorf("verify: %w", err)
+	served, notes, err := lookForUnfinished(ctx, disk, path)
+	if err != nil {
+		return Verification{Path: path}, fmt.Errorf("verify: %w", err)
 	}
-	path = v.Path
+	v, err := verifyNamed(ctx, disk, served, pace)
+	v.Notes = append(notes, v.Notes...)
+	return v, err
+}
+
+// verifyNamed looks at this very file, also when a start would serve another one.
+func verifyNamed(ctx context.Context, disk sqlite.Disk, path string, pace *pacer) (v Verification, err error) {
+	v = Verification{Path: path, Problems: []Problem{}, Notes: []string{}}
 	if v.Bytes, err = disk.Size(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // a WAL alone is damage
 		return v, fmt.Errorf("verify: %w", err)
 	}
@@ -120,18 +127,22 @@ func verifyFile(ctx context.Context, disk sqlite.Disk, path string, pace *pacer)
 
 // lookForUnfinished finds a replacement that a crash has interrupted: the next
 // start finishes it, and serves that file.
-func (v *Verification) lookForUnfinished(disk sqlite.Disk) error {
+func lookForUnfinished(ctx context.Context, disk sqlite.Disk, path string) (served string, notes []string, err error) {
+	notes = []string{}
 	for _, replacement := range replacements {
-		switch _, err := disk.Size(v.Path + replacement.suffix); {
-		case err == nil:
-			v.Notes = append(v.Notes, "a crash has interrupted the replacement of "+v.Path+"; the next start serves this file")
-			v.Path += replacement.suffix
-			return nil
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
+		fresh := path + replacement.suffix
+		why, err := replacement.unfit(ctx, disk, path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return path, notes, err
+		case why != "":
+			notes = append(notes, fmt.Sprintf("%s is no finished replacement (%s); the next start sets it aside", fresh, why))
+		default:
+			return fresh, append(notes, "a crash has interrupted the replacement of "+path+"; the next start serves this file"), nil
 		}
 	}
-	return nil
+	return path, notes, nil
 }
 
 // lookAtWAL finds what SQLite does not read of the WAL, and reports whether the disk

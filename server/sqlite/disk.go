@@ -44,6 +44,7 @@ type Stat struct {
 	Size     int64 // of the file in bytes
 	Free     int64 // bytes that can still be written to its file system
 	Capacity int64 // bytes of its file system
+	Special  bool  // a folder, a pipe or a device
 }
 
 // File is an open file, read and written from its beginning. ReadAt changes nothing

@@ -17,5 +17,5 @@ func (systemFiles) Stat(path string) (Stat, error) {
 		return Stat{}, &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	block := int64(system.Bsize)
-	return Stat{Size: info.Size(), Free: int64(system.Bavail) * block, Capacity: int64(system.Blocks) * block}, nil
+	return Stat{Size: info.Size(), Free: int64(system.Bavail) * block, Capacity: int64(system.Blocks) * block, Special: !info.Mode().IsRegular()}, nil
 }

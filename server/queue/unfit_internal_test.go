@@ -1,0 +1,91 @@
+package queue
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
+	"combotto.io/gateway/server/sqlite"
+)
+
+// notReplacements are what may lie under the name of a finished replacement without being
+// one: each takes the path of the queue's file and that name.
+var notReplacements = map[string]func(t *testing.T, path, name string) error{
+	"Empty":   func(_ *testing.T, _, name string) error { return os.WriteFile(name, nil, 0o600) },
+	"Garbage": func(_ *testing.T, _, name string) error { return os.WriteFile(name, make([]byte, 5000), 0o600) },
+	"Folder":  func(_ *testing.T, _, name string) error { return os.MkdirAll(name+"/full", 0o700) },
+	"Link":    func(_ *testing.T, path, name string) error { return os.Symlink(path, name) },
+	"Damaged": func(t *testing.T, path, name string) error {
+		copied := copyOf(t, path, name)
+		damageIn(t, name, 5)
+		inFile(t, name, "UPDATE ledger SET counted = 3") // structural
+		return copied
+	},
+	"OfAnother": func(t *testing.T, path, name string) error {
+		other := stopped(t)
+		for logOf(t, other) == logOf(t, path) { // there are not many
+			other = stopped(t)
+		}
+		return copyOf(t, other, name)
+	},
+	"Older": func(t *testing.T, path, name string) error {
+		copied := copyOf(t, path, path+".copy")
+		q, stop := run(t, Settings{Path: path})
+		accepted(t, q, large(100, 1))
+		stop()
+		return errors.Join(copied, os.Rename(path+".copy", name))
+	},
+}
+
+func logOf(t *testing.T, path string) uint16 {
+	t.Helper()
+	q, stop := run(t, Settings{Path: path})
+	defer stop()
+	return q.logs.Current
+}
+
+func copyOf(t *testing.T, from, to string) error {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	return errors.Join(err, os.WriteFile(to, content, 0o600))
+}
+
+// What a start finds under the name of a finished replacement takes the place of the
+// queue's file only when it is one. Otherwise it is kept, the log says so, and no message
+// that waits is lost by it.
+func TestOpen_SetsUnfitReplacementAside(t *testing.T) {
+	for _, suffix := range []string{".compacted", ".restored", ".salvaged", ".rebuilt"} {
+		for name, put := range notReplacements {
+			t.Run(suffix[1:]+"/"+name, func(t *testing.T) {
+				path := stopped(t)
+				if err := put(t, path, path+suffix); err != nil {
+					t.Fatal(err)
+				}
+				if v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, path); err != nil || v.Path != path || v.Found != 0 || len(v.Notes) == 0 {
+					t.Errorf("verify looks at %s, finds %d problems, notes %v, error %v", v.Path, v.Found, v.Notes, err)
+				}
+				log := logged(t, Settings{Path: path})
+				kept := path + suffix + ".unfit-1"
+				if !strings.Contains(log, "was set aside") || !strings.Contains(log, kept) || strings.Contains(log, "has taken the place") {
+					t.Errorf("the log says: %s", log)
+				}
+				if !isThere(t, kept) || isThere(t, path+suffix) {
+					t.Errorf("it is not kept: %v", leftBeside(t, path))
+				}
+				q, stop := run(t, Settings{Path: path})
+				defer stop()
+				want := []edge.Position{4, 5, 6}
+				if name == "Older" {
+					want = append(want, 7)
+				}
+				if got := PositionsOf(leaseAll(t, q, 1)); !slices.Equal(got, want) {
+					t.Errorf("leased %v, want %v", got, want)
+				}
+			})
+		}
+	}
+}
