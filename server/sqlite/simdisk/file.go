@@ -284,7 +284,8 @@ func (h *handle) hasMoved() bool {
 	return h.path != "" && h.disk.names[h.path] != h.inode
 }
 
-// isFolder reports whether some file lies below.
+// isFolder reports whether some file lies below. On a disk without files it goes by the
+// name, so that a new database finds the folder that it is to lie in.
 func (d *Disk) isFolder(path string) bool {
 	for name := range d.names {
 		if strings.HasPrefix(name, strings.TrimSuffix(path, "/")+"/") {

@@ -44,7 +44,7 @@ func (f files) Stat(path string) (sqlite.Stat, error) {
 	}
 	if n := d.names[path]; n != nil {
 		stat.Size = int64(len(n.data))
-	} else if !d.isFolder(path) {
+	} else if stat.Special = d.isFolder(path); !stat.Special {
 		return sqlite.Stat{}, failure("stat", path, syscall.ENOENT)
 	}
 	return stat, nil
