@@ -89,3 +89,49 @@ func TestOpen_SetsUnfitReplacementAside(t *testing.T) {
 		}
 	}
 }
+
+// What an operation has finished takes the place of the file that it was made of, also
+// when that one was left by a crash, and has a WAL.
+func TestOpen_FinishesReplacement(t *testing.T) {
+	for suffix, operation := range map[string]func(t *testing.T, backup, path string) error{
+		".compacted": func(t *testing.T, _, path string) error {
+			_, err := queuefile.Compact(t.Context(), sqlite.Disk{}, path)
+			return err
+		},
+		".restored": func(t *testing.T, backup, path string) error {
+			_, err := queuefile.Restore(t.Context(), sqlite.Disk{}, backup, path, true, Renew)
+			return err
+		},
+		".rebuilt": func(t *testing.T, _, path string) error {
+			_, _, err := queuefile.SalvageFile(t.Context(), sqlite.Disk{}, path)
+			return err
+		},
+	} {
+		t.Run(suffix[1:], func(t *testing.T) {
+			path, backup := stopped(t), t.TempDir()+"/backup.db"
+			if err := copyOf(t, path, backup); err != nil {
+				t.Fatal(err)
+			}
+			q, stop := run(t, Settings{Path: path})
+			accepted(t, q, large(100, 1))
+			source := crashed(t, q)
+			stop()
+			other := Crashed(t, source)
+			if err := operation(t, backup, other); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(other, source+suffix); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, source); err != nil || v.Path != source+suffix || v.Found != 0 {
+				t.Errorf("verify looks at %s, finds %d problems, error %v", v.Path, v.Found, err)
+			}
+			if log := logged(t, Settings{Path: source}); strings.Contains(log, "was set aside") || !strings.Contains(log, "has taken the place") {
+				t.Errorf("the log says: %s", log)
+			}
+			if isThere(t, source+suffix) || isThere(t, source+suffix+".unfit-1") {
+				t.Errorf("it was not taken: %v", leftBeside(t, source))
+			}
+		})
+	}
+}
