@@ -20,6 +20,7 @@ type bounds struct {
 	ingress  int64 // messages that were refused at the door
 	attempts int64
 	aside    int64 // the bytes of what is damaged
+	losses   int64 // the loss report
 }
 
 const (
@@ -62,6 +63,7 @@ func newBounds(limit, capacity, pendingMax int64) bounds {
 		assess:  min(room/assessShare, assessMax),
 
 		window: min(room/windowShare, windowBytesMax), ingress: min(room/historyShare, historyMax), attempts: min(room/historyShare, historyMax), aside: min(room/historyShare, historyMax),
+		losses: min(room/historyShare, historyMax),
 	}
 	b.walSoft = b.walHard / walParts
 	if capacity < unbounded {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -21,6 +23,7 @@ func TestQueue_KeptInBounds(t *testing.T) {
 	bubble(t, "Window", keptWindow)
 	bubble(t, "Damaged", keptDamaged)
 	bubble(t, "DamagedOfALargerQueue", keptDamagedOfALargerQueue)
+	bubble(t, "Losses", keptLosses)
 }
 
 const keptLimit = 2 << 20
@@ -167,4 +170,49 @@ func keptWindow(t *testing.T) {
 	if saved != devices || transactions == 1 || committer.retention.end > 0 {
 		t.Errorf("%d devices are saved by %d transactions, the oldest frame ends at %d", saved, transactions, committer.retention.end)
 	}
+}
+
+// A loss report of a larger queue, or of many hours, becomes coarser, and nothing leaves
+// its count.
+func keptLosses(t *testing.T) {
+	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := run(t, settings)
+	const hours, devices = 60, 500
+	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		for hour := range hours {
+			at := time.Now().Add(time.Duration(hour-hours) * time.Hour)
+			lost := queuefile.NewStretch(queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}, at, queuefile.Span{First: 1, End: 2}, 1, at, "first")
+			for n := range devices {
+				lost.AddRecord(&edge.Record{Device: edge.DeviceID(fmt.Sprintf("%060d", n)), Position: 1, ReceivedAt: at}, at)
+			}
+			if err := lost.Write(conn, 99); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	settings.MaxBytes = keptLimit
+	q, _ = opened(t, settings)
+	<-time.After(time.Minute)
+	q.intake.waitUntil(t, true)
+	losses, err := q.Losses(t.Context(), edge.LossFilter{}, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, bytes := int64(0), int64(0)
+	for _, loss := range losses {
+		count += loss.Count
+	}
+	err = q.read(t.Context(), func(conn *sqlite.Conn) (err error) {
+		bytes, err = queuefile.LossBytes(conn)
+		return err
+	})
+	if err != nil || count != hours*(devices+1) || bytes > q.bounds.losses || bytes < q.bounds.losses/4 {
+		t.Errorf("%d are reported in %d stretches and %d bytes, %v; want %d in %d bytes", count, len(losses), bytes, err, hours*(devices+1), q.bounds.losses)
+	}
+	accepted(t, q, large(0, 10))
 }

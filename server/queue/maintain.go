@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -48,7 +49,7 @@ func (c *committer) maintain() {
 		tx.saving = saveMuch // the rows of what is known are shorter
 	}
 	emptied := c.emptyWAL()
-	if old || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || emptied {
+	if old || c.lossesOver || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || emptied {
 		err = c.transact(tx) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {
@@ -117,6 +118,9 @@ func (c *committer) readMaintenance(now time.Time) (usage sqlite.Usage, old bool
 		if c.space.oldest, err = oldestStored(conn); err != nil {
 			return err
 		}
+		if err := c.measureLosses(conn, now); err != nil {
+			return err
+		}
 		if err := c.space.readLetters(conn); err != nil {
 			return err
 		}
@@ -124,6 +128,28 @@ func (c *committer) readMaintenance(now time.Time) (usage sqlite.Usage, old bool
 		return err
 	})
 	return usage, old, err
+}
+
+// The loss report grows by a stretch of a bounded size per hour, sink and reason, and to
+// measure it is to read it. So that is done once in a while.
+const (
+	lossesInterval       = time.Hour
+	lossesIntervalUrgent = time.Minute // while there is little room
+)
+
+// measureLosses finds out whether the loss report takes more than its share.
+func (c *committer) measureLosses(conn *sqlite.Conn, now time.Time) error {
+	interval := lossesInterval
+	if c.space.full.urgent() {
+		interval = lossesIntervalUrgent
+	}
+	if c.lossesOver || now.Sub(c.lossesAt) < interval {
+		return nil
+	}
+	c.lossesAt = now
+	bytes, err := queuefile.LossBytes(conn)
+	c.lossesOver = bytes > c.q.bounds.losses
+	return err
 }
 
 // watchClock says when the wall clock cannot be believed, and when it can again.

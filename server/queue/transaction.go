@@ -90,6 +90,11 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	if err := c.keepRefused(conn, tx); err != nil {
 		return fmt.Errorf("keep refused messages: %w", err)
 	}
+	if tx.maintenance && c.lossesOver {
+		if c.lossesOver, err = queuefile.CoarsenLosses(conn, c.q.bounds.losses); err != nil {
+			return fmt.Errorf("shorten the loss report: %w", err)
+		}
+	}
 	if c.behind() {
 		tx.saving = max(tx.saving, saveSome)
 	}

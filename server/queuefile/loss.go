@@ -96,11 +96,15 @@ func (s *Stretch) cover(first, last edge.Position, firstReceived, lastReceived, 
 // boundDevices forgets the names of those that lost least, once there are more
 // names than most.
 func (s *Stretch) boundDevices(most int) {
-	if len(s.Devices) <= most {
-		return
+	if len(s.Devices) > most {
+		s.name(lossDevices)
 	}
+}
+
+// name keeps the names of those that lost most.
+func (s *Stretch) name(most int) {
 	named := s.MostFirst()
-	for _, device := range named[min(lossDevices, len(named)):] {
+	for _, device := range named[min(most, len(named)):] {
 		delete(s.Devices, device.Device)
 		s.Devices[Unnamed] += device.Count
 	}
@@ -141,32 +145,115 @@ func (s *Stretch) Write(conn *sqlite.Conn, sink edge.SinkID) error {
 
 // boundLosses keeps at most so many rows, if there are two that can be joined.
 func boundLosses(conn *sqlite.Conn, most int64) error {
-	var rows, older, newer int64
+	var rows int64
 	if _, err := conn.One("SELECT count(*) FROM loss", func(row sqlite.Row) { rows = row.Int(0) }); err != nil || rows <= most {
 		return err
 	}
+	_, _, err := joinOldest(conn)
+	return err
+}
+
+// lossRowBytes is what SQLite keeps of a stretch besides its texts, about.
+const lossRowBytes = 100
+
+const lossBytes = "octet_length(devices) + octet_length(reason) + octet_length(actor) + 100" // with lossRowBytes
+
+// LossBytes returns about how much of the file the loss report takes. It reads all of it.
+func LossBytes(conn *sqlite.Conn) (bytes int64, err error) {
+	_, err = conn.One("SELECT coalesce(sum("+lossBytes+"), 0) FROM loss", func(row sqlite.Row) { bytes = row.Int(0) })
+	return bytes, err
+}
+
+// CoarsenLosses makes the loss report shorter when it takes more than so many bytes, by
+// one transaction's worth: the oldest stretches are joined with the next ones of the
+// same sink and reason, and when none can be joined any more, those that name most
+// devices name fewer. Every record that was given up stays in one stretch, and what a
+// stretch counts is still what its devices lost. more reports whether the next
+// transaction can go on with that.
+func CoarsenLosses(conn *sqlite.Conn, most int64) (more bool, err error) {
+	bytes, err := LossBytes(conn)
+	if err != nil {
+		return false, err
+	}
+	for rewritten := int64(0); bytes > most; {
+		if rewritten >= coarsenedBytes {
+			return true, nil
+		}
+		stored, saved, err := coarsenOnce(conn)
+		if err != nil || saved <= 0 {
+			return false, err
+		}
+		rewritten += stored
+		bytes -= saved
+	}
+	return false, nil
+}
+
+const (
+	// coarsenedBytes bounds what one transaction writes anew of the loss report.
+	coarsenedBytes = 256 << 10
+	// namesMin is how many devices a stretch names in any case.
+	namesMin = 16
+)
+
+// coarsenOnce joins two stretches, or takes names from one. It returns the size of what
+// it has written and by how much the report became shorter.
+func coarsenOnce(conn *sqlite.Conn) (stored, saved int64, err error) {
+	joined, saved, err := joinOldest(conn)
+	if joined != nil || err != nil {
+		return joined.size(), saved, err
+	}
+	longest, err := readStretch(conn, SelectStretches+" ORDER BY octet_length(devices) DESC, id LIMIT 1")
+	if err != nil || longest == nil {
+		return 0, 0, err
+	}
+	before, names := longest.size(), len(longest.MostFirst())
+	if names <= namesMin {
+		return 0, 0, nil
+	}
+	longest.name(max(names/2, namesMin))
+	return longest.size(), before - longest.size(), longest.store(conn)
+}
+
+// joinOldest joins the oldest stretch that can be joined with the next one of the same
+// sink and reason; joined is nil when there are none. saved is what became shorter.
+func joinOldest(conn *sqlite.Conn) (joined *Stretch, saved int64, err error) {
+	var older, newer int64
 	found, err := conn.One(`SELECT older.id, newer.id FROM loss AS older JOIN loss AS newer
 		ON newer.sink = older.sink AND newer.kind = older.kind AND newer.reason = older.reason AND newer.id > older.id
 		ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer = row.Int(0), row.Int(1) })
 	if err != nil || !found {
-		return err
+		return nil, 0, err
 	}
 	first, err := readStretch(conn, SelectStretches+" WHERE id = ?", older)
 	if err != nil || first == nil {
-		return err
+		return nil, 0, err
 	}
 	second, err := readStretch(conn, SelectStretches+" WHERE id = ?", newer)
 	if err != nil || second == nil {
-		return err
+		return nil, 0, err
 	}
+	before := first.size() + second.size()
 	if first.Actor != second.Actor {
 		second.Actor = severalActors
 	}
 	second.Join(first)
 	if err := second.store(conn); err != nil {
-		return err
+		return nil, 0, err
 	}
-	return conn.Exec("DELETE FROM loss WHERE id = ?", older)
+	return second, before - second.size(), conn.Exec("DELETE FROM loss WHERE id = ?", older)
+}
+
+// size is what the stretch takes of the file, about.
+func (s *Stretch) size() int64 {
+	if s == nil {
+		return 0
+	}
+	devices, err := json.Marshal(s.Devices)
+	if err != nil {
+		return 0 // store says so
+	}
+	return lossRowBytes + int64(len(devices)+len(s.Reason)+len(s.Actor))
 }
 
 // severalActors stands for the names in joined stretches.

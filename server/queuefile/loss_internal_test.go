@@ -2,6 +2,7 @@ package queuefile
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"testing"
 	"time"
@@ -49,5 +50,75 @@ func TestBoundLosses(t *testing.T) {
 	want := []string{"max_lag_bytes 1-1 1 map[alone:1]", "ttl 10-16 7 map[d0:4 d1:3]", "ttl 17-17 1 map[d1:1]", "ttl 18-18 1 map[d0:1]"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
+	}
+}
+
+// TestCoarsenLosses gives the report of two sinks over many hours less and less room. What
+// each sink and each device of it lost stays in the report, as far as it names them.
+func TestCoarsenLosses(t *testing.T) {
+	db, err := Open(t.Context(), sqlite.Disk{}, filepath.Join(t.TempDir(), "queue.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	hour := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	const hours, devices = 24, 100
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		for i := range hours * 2 {
+			at := hour.Add(time.Duration(i/2) * time.Hour)
+			lost := NewStretch(LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}, at, Span{edge.Position(1 + i), edge.Position(2 + i)}, 1, at, "first")
+			for n := range devices {
+				lost.AddRecord(&edge.Record{Device: edge.DeviceID(fmt.Sprintf("device-%03d", n)), Position: edge.Position(1 + i), ReceivedAt: at}, at)
+			}
+			if err := lost.Write(conn, edge.SinkID(1+i%2)); err != nil {
+				return err
+			}
+		}
+		before, err := LossBytes(conn)
+		if err != nil {
+			return err
+		}
+		for _, test := range []struct {
+			most int64
+			rows int // 0 is any
+		}{{before, 2 * hours}, {before - 1, 2*hours - 1}, {before / 2, 0}, {before / 20, 2}, {before / 60, 2}, {1, 2}} {
+			for more := true; more; {
+				if more, err = CoarsenLosses(conn, test.most); err != nil {
+					return err
+				}
+			}
+			checkCoarse(t, conn, test.most, test.rows, map[edge.SinkID]int64{1: hours * (devices + 1), 2: hours * (devices + 1)})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// checkCoarse compares the report with what was lost, and with its bound, but not below
+// what a stretch takes in any case.
+func checkCoarse(t *testing.T, conn *sqlite.Conn, most int64, rows int, want map[edge.SinkID]int64) {
+	t.Helper()
+	got, named := map[edge.SinkID]int64{}, map[edge.SinkID]int64{}
+	stretches := 0
+	err := conn.Query(SelectStretches+" ORDER BY id", func(row sqlite.Row) error {
+		stored := ReadStretch(row)
+		stretches++
+		got[stored.Sink] += stored.Count
+		for _, count := range stored.Devices {
+			named[stored.Sink] += count
+		}
+		if len(stored.MostFirst()) < namesMin {
+			t.Errorf("with %d bytes a stretch names only %d devices", most, len(stored.MostFirst()))
+		}
+		return nil
+	})
+	bytes, measured := LossBytes(conn)
+	if err != nil || measured != nil || !maps.Equal(got, want) || !maps.Equal(named, want) {
+		t.Errorf("with %d bytes: counts %v, devices %v, want %v; %v, %v", most, got, named, want, err, measured)
+	}
+	if bytes > max(most, int64(stretches)*namesMin*40) || rows > 0 && stretches != rows {
+		t.Errorf("with %d bytes: %d bytes in %d stretches, want %d", most, bytes, stretches, rows)
 	}
 }
