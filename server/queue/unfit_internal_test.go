@@ -58,7 +58,7 @@ func copyOf(t *testing.T, from, to string) error {
 // queue's file only when it is one. Otherwise it is kept, the log says so, and no message
 // that waits is lost by it.
 func TestOpen_SetsUnfitReplacementAside(t *testing.T) {
-	for _, suffix := range []string{".compacted", ".restored", ".salvaged", ".rebuilt"} {
+	for _, suffix := range []string{".compacted", ".restored", ".salvaged"} {
 		for name, put := range notReplacements {
 			t.Run(suffix[1:]+"/"+name, func(t *testing.T) {
 				path := stopped(t)
