@@ -135,3 +135,31 @@ func TestOpen_FinishesReplacement(t *testing.T) {
 		})
 	}
 }
+
+// Where nothing is left of the file that is replaced, the replacement is all there is: what
+// is damaged of it is salvaged. What holds nothing is set aside all the same.
+func TestOpen_OnlyReplacementIsLeft(t *testing.T) {
+	t.Run("Damaged", func(t *testing.T) {
+		path := stopped(t)
+		rewrite(t, path, func(b []byte) []byte { clear(b[:100]); return b })
+		if err := os.Rename(path, path+".restored"); err != nil {
+			t.Fatal(err)
+		}
+		q, stop := run(t, Settings{Path: path})
+		defer stop()
+		if got := PositionsOf(leaseAll(t, q, 1)); !slices.Equal(got, []edge.Position{4, 5, 6}) || q.Stats().Salvaged != 1 {
+			t.Errorf("leased %v, %d files salvaged", got, q.Stats().Salvaged)
+		}
+	})
+	t.Run("Empty", func(t *testing.T) {
+		path := stopped(t)
+		if err := errors.Join(os.Remove(path), os.WriteFile(path+".compacted", nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		q, stop := run(t, Settings{Path: path, Known: true})
+		defer stop()
+		if !isThere(t, path+".compacted.unfit-1") || q.Head() < 1<<39 {
+			t.Errorf("the head is %d; there are %v", q.Head(), leftBeside(t, path))
+		}
+	})
+}
