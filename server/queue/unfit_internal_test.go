@@ -90,6 +90,20 @@ func TestOpen_SetsUnfitReplacementAside(t *testing.T) {
 	}
 }
 
+// A folder under the name of what is half made keeps no start from serving.
+func TestOpen_SetsFolderAside(t *testing.T) {
+	path := stopped(t)
+	if err := os.MkdirAll(path+".building/full", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if log := logged(t, Settings{Path: path}); !strings.Contains(log, path+".building.unfit-1") || !isThere(t, path+".building.unfit-1/full") {
+		t.Errorf("it is not kept: %v; the log says: %s", leftBeside(t, path), log)
+	}
+	if log := logged(t, Settings{Path: path}); strings.Count(log, path+".building.unfit-1") != 1 {
+		t.Errorf("the next start does not name it: %s", log)
+	}
+}
+
 // What an operation has finished takes the place of the file that it was made of, also
 // when that one was left by a crash, and has a WAL.
 func TestOpen_FinishesReplacement(t *testing.T) {

@@ -153,9 +153,9 @@ func KeptFiles(disk sqlite.Disk, path string) (found []KeptFile, err error) {
 			all = append(all, KeptFile{Path: names.name(path, n), Why: names.why})
 		}
 	}
-	for _, replacement := range replacements {
+	for _, suffix := range []string{suffixBuilding, becauseDamaged.suffix, becauseSpent.suffix, becauseRestored.suffix, becauseCompacted.suffix} {
 		for n := 1; n <= asideUnfit.most; n++ {
-			all = append(all, KeptFile{Path: asideUnfit.name(path+replacement.suffix, n), Why: asideUnfit.why})
+			all = append(all, KeptFile{Path: asideUnfit.name(path+suffix, n), Why: asideUnfit.why})
 		}
 	}
 	versions, err := migrations.Count()

@@ -80,6 +80,13 @@ func (r replacement) finish(disk sqlite.Disk, path string) (old OldFiles, err er
 func FinishReplacements(ctx context.Context, disk sqlite.Disk, path string) (old OldFiles, err error) {
 	var unfit []UnfitFile
 	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
+		if stat, err := disk.Stat(path + suffix); err == nil && stat.Special {
+			file, err := setUnfitAside(disk, path+suffix, unfitSpecial)
+			if err != nil {
+				return old, err
+			}
+			unfit = append(unfit, file)
+		}
 		if err := removeDatabase(disk, path+suffix); err != nil {
 			return old, fmt.Errorf("remove what is half made: %w", err)
 		}
@@ -93,11 +100,11 @@ func FinishReplacements(ctx context.Context, disk sqlite.Disk, path string) (old
 			return old, fmt.Errorf("finish what was interrupted: look at %s: %w", path+replacement.suffix, err)
 		}
 		if why != "" {
-			aside, err := asideUnfit.take(disk, path+replacement.suffix)
+			file, err := setUnfitAside(disk, path+replacement.suffix, why)
 			if err != nil {
-				return old, fmt.Errorf("set aside what is no replacement: %w", err)
+				return old, err
 			}
-			unfit = append(unfit, UnfitFile{Path: path + replacement.suffix, Kept: aside.Kept, Why: why})
+			unfit = append(unfit, file)
 			continue
 		}
 		if old, err = replacement.finish(disk, path); err != nil {

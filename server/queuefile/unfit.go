@@ -10,6 +10,17 @@ import (
 	"combotto.io/gateway/server/sqlite"
 )
 
+// unfitSpecial is why a folder, a pipe or a device is set aside.
+const unfitSpecial = "it is no file"
+
+func setUnfitAside(disk sqlite.Disk, path, why string) (UnfitFile, error) {
+	aside, err := asideUnfit.take(disk, path)
+	if err != nil {
+		return UnfitFile{}, fmt.Errorf("set aside what is no replacement: %w", err)
+	}
+	return UnfitFile{Path: path, Kept: aside.Kept, Why: why}, nil
+}
+
 // unfit says why what lies under the name of a finished replacement does not take the
 // place of the file at path; why is empty when it does. A replacement has its name only
 // once it is whole and synced, but anybody can give a file that name, and a disk can
@@ -26,7 +37,7 @@ func (r replacement) unfit(ctx context.Context, disk sqlite.Disk, path string) (
 	}
 	switch {
 	case stat.Special:
-		return "it is no file", nil
+		return unfitSpecial, nil
 	case stat.Size == 0:
 		return "it is empty", nil
 	}
