@@ -98,7 +98,9 @@ func (r replacement) stranger(ctx context.Context, disk sqlite.Disk, path string
 	}
 	old, known, err := readIdentity(ctx, disk, path)
 	switch {
-	case IsInUse(err) || ctx.Err() != nil:
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case IsInUse(err):
 		return "", err
 	case err != nil || !known:
 		if r == becauseCompacted {
