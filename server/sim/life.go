@@ -140,6 +140,7 @@ func (w *world) judgeSalvage(badReads int) {
 		return
 	}
 	w.count("salvage")
+	w.noteSkipped()
 	if badReads > 2 {
 		return
 	}
@@ -157,6 +158,16 @@ func (w *world) judgeSalvage(badReads int) {
 	disk.Kill()
 	if err := disk.Bury(); err != nil {
 		w.note("closing what is dead: %v", err)
+	}
+}
+
+// noteSkipped finds how many positions the salvage of this start has left out: those
+// that no record was stored at, and no earlier salvage accounts for.
+func (w *world) noteSkipped() {
+	last := &w.reigns[len(w.reigns)-1]
+	last.skipped = int64(last.head) - w.life.queue.Stats().Accepted
+	for _, r := range w.reigns[:len(w.reigns)-1] {
+		last.skipped -= r.skipped
 	}
 }
 

@@ -22,8 +22,9 @@ const third = 2
 // reign is one process that took records, and whether they were for the third
 // sink as well.
 type reign struct {
-	head  edge.Position // before the first of its records
-	third bool
+	head    edge.Position // before the first of its records
+	skipped int64         // positions in front of that which a salvage left out
+	third   bool
 }
 
 // serves reports whether a sink is in the configuration.
@@ -44,7 +45,8 @@ func (w *world) owedCount(index int, head edge.Position) (count int64) {
 	for i, r := range w.reigns {
 		end := head
 		if i+1 < len(w.reigns) {
-			end = w.reigns[i+1].head
+			next := w.reigns[i+1]
+			end = next.head - edge.Position(next.skipped)
 		}
 		if index != third || r.third {
 			count += int64(end - r.head)

@@ -54,6 +54,8 @@ func OpenImage(disk Disk, path string) (*Image, error) {
 	if image.scan.headless {
 		// SQLite syncs a header before the first frame, so where frames have room one was
 		// there. It is written over in place when everything behind it is in the database.
+		// When neither the first frame nor that was written whole, for want of room, it
+		// looks like damage; then no transaction is missed, and none is lost.
 		if image.scan.damaged = !image.isMoved(); image.scan.damaged {
 			image.scan = scanWAL(wal, size, true)
 			image.scan.damaged = true

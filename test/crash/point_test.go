@@ -84,7 +84,7 @@ var points = []point{
 	{name: "window-snapshot", file: "server/queue/transaction.go", text: "\t\tif err := tx.window.write(conn); err != nil {\n", passes: 1, config: shortRetention},
 	{name: "wal-copied", file: "server/sqlite/wal.go", text: "\treturn frames, disk.Rename(fresh, wal)\n", passes: 1, when: duringStart},
 	{name: "wal-renamed", file: "server/sqlite/sqlite.go", text: "\tdb := newDB(path, settings.Disk, roleReader, readersMax)\n", passes: 1, when: duringStart},
-	{name: "before-mark", file: "server/sqlite/sqlite.go", text: "\treturn db.markRunning()\n", passes: 1, when: firstStart},
+	{name: "before-mark", file: "server/sqlite/sqlite.go", text: "\treturn db.markRunning(ctx)\n", passes: 1, when: firstStart},
 	{name: "during-recovery", file: "server/queue/recover.go", text: "\tif q.start.letters, err = queuefile.NewEncoder(); err != nil {\n", passes: 1, when: duringStart},
 	{name: "migration-step", file: "server/sqlite/migrate.go", text: "\t\treturn conn.script(fmt.Sprintf(\"PRAGMA user_version=%d\", version))\n", passes: 2, when: firstStart},
 	{name: "after-migration", file: "server/queue/recover.go", text: "\terr := q.db.Write(ctx, func(conn *sqlite.Conn) error {\n", passes: 1, when: firstStart},

@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -99,26 +98,6 @@ func moduleRoot() (string, error) {
 		}
 	}
 	return "", errors.New("the working directory is not inside the test module")
-}
-
-// Ports of FreeAddress lie below those that the kernel gives to connections: one of
-// these would be taken again before the program that is to listen there has started.
-const (
-	portMin = 10_000
-	portMax = 32_000
-)
-
-// FreeAddress returns a loopback address that nobody listens on.
-func FreeAddress() (string, error) {
-	for tries := 0; ; tries++ {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", portMin+rand.IntN(portMax-portMin)))
-		if err == nil {
-			return listener.Addr().String(), listener.Close()
-		}
-		if tries == 100 {
-			return "", err
-		}
-	}
 }
 
 // pollInterval is how often a real process is asked whether it is so far.
