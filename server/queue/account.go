@@ -61,6 +61,8 @@ type account struct {
 	sealed   []*sealedBatch
 
 	queuefile.SinkCounts
+	rowCounted edge.Position // the same of the row that was saved last; only the committer asks
+
 	deaths map[string]queuefile.Deaths    // by reason
 	losses map[queuefile.LossReason]int64 // ever, by kind and reason, whoever gave them up
 	recent []edge.Attempt                 // the last attempts, oldest first

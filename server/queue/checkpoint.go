@@ -25,6 +25,7 @@ type checkpointer struct {
 	beside   bool  // one was requested and has not ended
 	appended int64 // since the last request
 	length   int64 // of the WAL, at most
+	rounds   int   // checkpoints that what was written has asked for
 }
 
 // littleShare is how much of the soft bound the committer moves at once, with
@@ -59,9 +60,11 @@ func (c *checkpointer) wrote(bytes int64) error {
 	c.length += bytes
 	switch {
 	case c.length >= c.hard:
+		c.rounds++
 		_, err := c.now()
 		return err
 	case c.appended >= c.soft && !c.beside:
+		c.rounds++
 		c.appended, c.beside = 0, true
 		nudge(c.request)
 	}

@@ -29,6 +29,8 @@ type committer struct {
 	checkpointer *checkpointer
 	merger       *merger
 	space        space
+	oldRows      oldRows
+	rounds       int // of the checkpointer, that oldRows has seen
 
 	appendSeconds  observe.Histogram
 	commitMessages observe.Histogram

@@ -15,6 +15,10 @@ func (c *committer) afterCommit(tx *transaction) {
 	if err := c.checkpointer.wrote(tx.written); err != nil {
 		_ = c.writeFailed(err) // the next commit hears of it
 	}
+	if c.rounds != c.checkpointer.rounds {
+		c.rounds = c.checkpointer.rounds
+		c.oldRows.round(c.q)
+	}
 	if tx.usage.Used > 0 {
 		c.space.assess(tx.usage)
 	}

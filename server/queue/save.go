@@ -13,7 +13,10 @@ import (
 
 // save is what one transaction writes of the state in memory. It is taken while
 // nobody else writes, and is ended when the outcome of the transaction is known.
-type save struct{ accounts []accountSave }
+type save struct {
+	accounts []accountSave
+	oldRows  oldRows // what is left of them
+}
 
 // accountSave is one account as of the transaction.
 type accountSave struct {
@@ -25,14 +28,17 @@ type accountSave struct {
 	unsaved unsaved
 }
 
-// saveAccounts writes every account that has changed, or simply all of them when much
-// is saved, or what was set aside is to be counted. An account's cursor, and the dead letters and losses that it passed over,
-// are in one transaction.
+// saveAccounts writes every account that has changed, some of those whose row is old,
+// and simply all of them when much is saved, or when it has to be known who has lost
+// what is set aside. An account's cursor, and the dead letters and losses that it
+// passed over, are in one transaction.
 func (c *committer) saveAccounts(conn *sqlite.Conn, tx *transaction) (*save, error) {
 	s := &save{}
+	all := tx.saving >= saveSome || tx.damaged != nil
+	old := c.oldRows
 	for _, account := range c.q.registry.all() {
 		taken, changed := account.takeUnsaved()
-		if !changed && tx.saving < saveSome && tx.damaged == nil {
+		if !changed && !all && !old.take(&taken) {
 			continue
 		}
 		s.accounts = append(s.accounts, taken)
@@ -40,7 +46,45 @@ func (c *committer) saveAccounts(conn *sqlite.Conn, tx *transaction) (*save, err
 			return s, fmt.Errorf("save sink %s: %w", account.name, err)
 		}
 	}
+	s.oldRows = old
 	return s, nil
+}
+
+// oldRows is whose rows are to be saved though nothing has become of their records:
+// what a row does not count a salvage has to guess. Each round of the WAL saves some,
+// until all of them count as far as the queue had come when it began with them.
+type oldRows struct {
+	below       edge.Position // rows that count less are old; 0 when none is looked for
+	left, bytes int           // what this round may still save
+}
+
+// A round saves at most so many rows, and lists of so many bytes in them: together less
+// than a few pages, however many sinks there are.
+const (
+	oldRowsMax  = 32
+	oldRowBytes = 16 << 10
+)
+
+// round begins with another round, if one has been asked for.
+func (o *oldRows) round(q *Queue) {
+	if o.left, o.bytes = oldRowsMax, oldRowBytes; o.below > 0 {
+		for _, account := range q.registry.all() {
+			if account.rowCounted < o.below {
+				return
+			}
+		}
+	}
+	o.below = q.Head()
+}
+
+// take reports whether a row is to be saved, and counts it.
+func (o *oldRows) take(taken *accountSave) bool {
+	if taken.account.rowCounted >= o.below || o.left <= 0 || o.bytes <= 0 {
+		return false
+	}
+	o.left--
+	o.bytes -= len(taken.row.Settled) + len(taken.row.Sealed)
+	return true
 }
 
 // takeUnsaved returns the account as it is and regards it as saved.
@@ -102,6 +146,9 @@ func (c *committer) endSave(s *save, err error) {
 		}
 		taken.account.saved(taken)
 	}
+	if err == nil {
+		c.oldRows = s.oldRows
+	}
 }
 
 func (a *account) restoreUnsaved(failed *unsaved) {
@@ -119,6 +166,7 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 
 func (a *account) saved(taken *accountSave) {
 	letters := taken.unsaved.letters
+	a.rowCounted = taken.row.Counted
 	a.mu.Lock()
 	a.durable, a.saving, a.leaving = max(a.durable, taken.row.Cursor), false, unsaved{}
 	for i := range letters {

@@ -181,7 +181,7 @@ func (q *Queue) addSink(conn *sqlite.Conn, spec SinkSpec, id edge.SinkID) (*acco
 	if err != nil {
 		return nil, err
 	}
-	added.start, added.backlogFrom, added.Counted = head+1, head+1, head
+	added.start, added.backlogFrom, added.Counted, added.rowCounted = head+1, head+1, head, head
 	if spec.Start.Oldest || !spec.Start.At.IsZero() {
 		if err := q.findBacklog(conn, added, spec.Start); err != nil {
 			return nil, fmt.Errorf("find the start of sink %s: %w", spec.Name, err)
@@ -268,7 +268,7 @@ func loadSink(stored queuefile.StoredSink) (*account, error) {
 	if !placeHolds {
 		return nil, queuefile.NewRowError("sink %d, %q", loaded.id, loaded.name)
 	}
-	loaded.SinkCounts, loaded.unsure = stored.SinkCounts, !stored.CountsHold()
+	loaded.SinkCounts, loaded.unsure, loaded.rowCounted = stored.SinkCounts, !stored.CountsHold(), stored.Counted
 	// Damaged ones are as good as let go of: their records get other names.
 	sealed, _ := queuefile.ParseSealed(stored.Sealed)
 	loaded.sealed = restoreSealed(sealed)
