@@ -209,14 +209,21 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 	}
 	// The state is that before the group of the last commit that saved it, so the
 	// first position may lie inside a frame.
+	next := edge.Position(0)
 	return conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
+		first := edge.Position(row.Int(0))
+		if gap := (queuefile.Span{First: next, End: first}); next > 0 && next != first && !q.window.apart.Contains(gap) {
+			return queuefile.NewRowError("positions %d to %d are in no frame", next, first-1) // or nobody would ever count them
+		}
 		frame, err := q.decoder.DecodeStored(queuefile.ReadFrame(row))
 		if err == nil {
+			next = frame.End()
 			q.replayFrame(frame)
 			return nil
 		}
-		damaged, err := queuefile.FindDamaged(conn, q.decoder, edge.Position(row.Int(0)))
+		damaged, err := queuefile.FindDamaged(conn, q.decoder, first)
 		if err == nil && damaged != nil {
+			next = damaged.End()
 			q.replayDamaged(damaged)
 		}
 		return err

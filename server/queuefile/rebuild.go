@@ -21,6 +21,9 @@ type rebuild struct {
 	lost    int64 // records at positions that some sink had not decided
 	apart   int64 // of these, in quarantine before
 	skipped int64 // positions between head and what is stored next
+
+	nobodys   int64 // records and dead letters that are lost for sinks of which nothing is left
+	nobodysIn Span  // where such records were
 }
 
 // sinkCount counts one sink's records anew.
@@ -187,12 +190,26 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 	return row.replace(conn)
 }
 
-// reportAll reports a file of which nothing was found: neither what it held nor
-// which sinks were owed it. The count says that it was something.
+// reportAll reports under _ingress what may be lost for sinks that nothing is known of
+// any more: messages of which nothing is left, and dead letters. Of a file of which
+// nothing was found, neither what it held nor which sinks were owed it, the count says
+// that it was something, and so it does where nobody knows how much lay in front.
 func (r *rebuild) reportAll(conn *sqlite.Conn) error {
-	if r.ledger.found || len(r.sinks) > 0 || r.report.Records > 0 {
+	why, lost := LossReason{Kind: edge.LossQuarantined, Reason: "damaged_file"}, r.nobodys
+	where := r.nobodysIn
+	switch {
+	case !r.report.CursorsLost:
+		return nil
+	case !r.ledger.found && len(r.sinks) == 0 && r.report.Records == 0:
+		lost, where = r.lost, Span{1, r.head + 2}
+	case !r.ledger.found && where.First > 0:
+		lost = max(lost, 1)
+	}
+	if lost == 0 {
 		return nil
 	}
-	why := LossReason{Kind: edge.LossQuarantined, Reason: "damaged_file"}
-	return NewStretch(why, time.Now(), Span{1, r.head + 2}, r.lost, time.Time{}, Unnamed).Write(conn, edge.Ingress)
+	if where.First == 0 { // dead letters
+		where = Span{1, r.head + 1}
+	}
+	return NewStretch(why, time.Now(), where, lost, time.Time{}, Unnamed).Write(conn, edge.Ingress)
 }

@@ -85,6 +85,9 @@ func (r *rebuild) countHoles(conn *sqlite.Conn) error {
 	if len(r.stored) > 0 {
 		front = r.stored[0].First
 	}
+	if r.report.CursorsLost {
+		r.missFront(front)
+	}
 	next := edge.Position(0)
 	return conn.Query("SELECT position, n, owed, reason FROM quarantine"+whereFrames+" AND reason <> ? ORDER BY position", func(row sqlite.Row) error {
 		hole := Span{max(next, edge.Position(row.Int(0))), min(r.reach, edge.Position(row.Int(0)+row.Int(1)))}
@@ -96,6 +99,9 @@ func (r *rebuild) countHoles(conn *sqlite.Conn) error {
 		set, known := r.sets[uint32(row.Int(2))]
 		known = known && row.Int(2) != int64(OwedMixed)
 		for _, gone := range r.stored.Outside(hole) {
+			if r.report.CursorsLost && gone.First >= front {
+				r.missed(gone)
+			}
 			before, err := committedBefore(conn, gone.First)
 			if err != nil {
 				return err
@@ -106,6 +112,27 @@ func (r *rebuild) countHoles(conn *sqlite.Conn) error {
 		}
 		return nil
 	}, reasonSkipped)
+}
+
+// missFront counts what lay in front of all frames for sinks that are lost. What a start
+// does not read any more may have been removed by retention; without the ledger, all.
+func (r *rebuild) missFront(front edge.Position) {
+	gone := Span{max(1, r.ledger.ReplayFrom), min(front, r.reach)}
+	if r.missed(gone); !r.ledger.found {
+		r.nobodys = 0
+	}
+}
+
+// missed is told of positions that sinks which are lost may have been owed.
+func (r *rebuild) missed(gone Span) {
+	if gone.First >= gone.End {
+		return
+	}
+	if r.nobodysIn.First == 0 {
+		r.nobodysIn.First = gone.First
+	}
+	r.nobodysIn.End = gone.End
+	r.nobodys += int64(gone.End - gone.First)
 }
 
 // committedBefore returns when the frame in front of a position was committed, zero when

@@ -135,7 +135,11 @@ func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, sink *sinkCount) error
 // believed when it was found.
 func (r *rebuild) writeDeaths(conn *sqlite.Conn) error {
 	// Letters of sinks that are lost cannot be told to anybody.
-	if err := conn.Exec("DELETE FROM dead WHERE sink <> 0 AND sink NOT IN (SELECT id FROM sink)"); err != nil {
+	const sinkless = " FROM dead WHERE sink <> 0 AND sink NOT IN (SELECT id FROM sink)"
+	if _, err := conn.One("SELECT count(*)"+sinkless, func(row sqlite.Row) { r.nobodys += row.Int(0) }); err != nil {
+		return err
+	}
+	if err := conn.Exec("DELETE" + sinkless); err != nil {
 		return err
 	}
 	counts := map[deathKey]Deaths{}
