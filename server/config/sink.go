@@ -18,8 +18,8 @@ type Sink struct {
 	Name        string     `koanf:"name" check:"sink_name" required:"true" doc:"Names the sink in metrics, commands and logs: [a-z][a-z0-9-]{0,62}. The environment writes it in capitals with _ for -."`
 	Kind        string     `koanf:"kind" one_of:"file,http" required:"true" doc:"What kind of destination it is; the section of that name says where."`
 	Start       edge.Start `koanf:"start" default:"now" doc:"Where a new sink begins: now, oldest (everything that is still kept), or an RFC 3339 time."`
-	Required    bool       `koanf:"required" default:"true" doc:"true: its backlog may fill the queue, and then the doors refuse messages and name it. false: its oldest messages expire beyond max_lag_bytes."`
-	MaxLagBytes Capacity   `koanf:"max_lag_bytes" default:"25%" doc:"Backlog of a sink that is not required beyond which its oldest messages expire: a size, or a share of queue.max_bytes; never more than half of queue.max_bytes."`
+	Required    bool       `koanf:"required" default:"true" doc:"true: its backlog may fill the queue, and then the doors refuse messages and name it. false: its oldest dead letters and then its oldest messages expire beyond max_lag_bytes."`
+	MaxLagBytes Capacity   `koanf:"max_lag_bytes" default:"25%" doc:"Backlog of a sink that is not required, its dead letters included, beyond which the oldest of both expire: a size, or a share of queue.max_bytes; never more than half of queue.max_bytes."`
 	TTL         Patience   `koanf:"ttl" default:"never" min:"1s" max:"8760h" doc:"After how long a message that the sink does not have expires for it: a duration, or never."`
 	Concurrency int        `koanf:"concurrency" default:"4" min:"1" max:"64" doc:"Batches in flight at a time. Messages of one device stay in order."`
 	Batch       Batch      `koanf:"batch" doc:"When a batch is sent: as soon as one limit is reached."`

@@ -29,21 +29,21 @@ func (k LossKind) String() string {
 
 // Why records were discarded or expired. Those of a sink are the label reason of
 // gateway_queue_discarded_messages_total and gateway_queue_expired_messages_total.
-// What was evicted is in gateway_dead_letters_evicted_total, with the refused messages
-// that were found damaged.
+// What was evicted is in gateway_dead_letters_evicted_total as well, with the refused
+// messages, and those of them that were found damaged.
 const (
 	LossOperator    = "operator"      // somebody deleted their sink
 	LossSinkRemoved = "sink_removed"  // retention.removed_sink
 	LossUndelivered = "undelivered"   // retention.undelivered
 	LossTTL         = "ttl"           // of their sink
 	LossMaxLag      = "max_lag_bytes" // of their sink
-	LossEvicted     = "evicted"       // refused at a door, and made room for newer ones
+	LossEvicted     = "evicted"       // a dead letter, of a door or of a sink that is not required, that made room
 )
 
 // DiscardReasons and ExpiryReasons list those of sinks.
 var (
 	DiscardReasons = [...]string{LossOperator, LossSinkRemoved}
-	ExpiryReasons  = [...]string{LossUndelivered, LossTTL, LossMaxLag}
+	ExpiryReasons  = [...]string{LossUndelivered, LossTTL, LossMaxLag, LossEvicted}
 )
 
 // Loss is a stretch of records that one sink was owed and will not get, or, of

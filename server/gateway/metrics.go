@@ -23,7 +23,7 @@ func (g *gateway) collect(emit observe.Emit) {
 	emit("queue_quarantined_messages_total", float64(stats.Quarantined))
 	emit("queue_salvaged_files_total", float64(stats.Salvaged))
 	emit("queue_ledger_mismatches", float64(stats.LedgerMismatches))
-	emit("dead_letters_evicted_total", float64(stats.IngressEvicted))
+	emit("dead_letters_evicted_total", float64(evicted(&stats)))
 	for _, sink := range stats.Sinks {
 		emit("queue_depth_messages", float64(sink.Pending), sink.Name)
 		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
@@ -38,6 +38,16 @@ func (g *gateway) collect(emit observe.Emit) {
 			emit("sink_state", truth(state == lane.State), g.sinks.name(lane.Sink), state.String())
 		}
 	}
+}
+
+// evicted counts the dead letters that made room, of doors and of sinks, and the refused
+// messages that were found damaged.
+func evicted(stats *edge.QueueStats) int64 {
+	count := stats.IngressEvicted
+	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+		count += sink.LostByReason[edge.LossExpired][edge.LossEvicted]
+	}
+	return count
 }
 
 // endedShown is how many removed sinks have counters that have nothing left, the

@@ -127,8 +127,8 @@ func queueMetrics() []Metric {
 			Help: "1 while the queue takes records, 0 while it is full or stopping."},
 		{Name: "queue_unrouted_messages_total", Type: TypeCounter,
 			Help: "Records that were stored but owed to no sink."},
-		{Name: "queue_expired_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"undelivered", "ttl", "max_lag_bytes"}}},
-			Help: "Records that were removed undelivered by policy: older than retention.undelivered, older than the sink's ttl, or beyond its max_lag_bytes."},
+		{Name: "queue_expired_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"undelivered", "ttl", "max_lag_bytes", "evicted"}}},
+			Help: "Records that were removed undelivered by policy: older than retention.undelivered, older than the sink's ttl, beyond its max_lag_bytes, or dead letters of it that made room (evicted)."},
 		{Name: "queue_discarded_messages_total", Type: TypeCounter, Labels: []Label{labelSink, {Name: "reason", Values: []string{"operator", "sink_removed"}}},
 			Help: "Records that an operator gave up, or that went with a removed sink. Of the removed sinks that have nothing left, the 64 newest are among them."},
 		{Name: "queue_quarantined_messages_total", Type: TypeCounter,
@@ -160,11 +160,11 @@ func sinkMetrics() []Metric {
 		{Name: "dead_letters", Type: TypeGauge, Labels: []Label{labelSink, labelDeath},
 			Help: "Dead letters that are kept now. Messages refused at a door have the sink _ingress."},
 		{Name: "dead_letter_bytes", Type: TypeGauge, Labels: []Label{labelSink},
-			Help: "Stored bytes of the dead letters of a sink: they have no bound, also with required: false. An estimate."},
+			Help: "Stored bytes of the dead letters of a sink: they have no bound, or with required: false that of max_lag_bytes. An estimate."},
 		{Name: "dead_lettered_total", Type: TypeCounter, Labels: []Label{labelSink, labelDeath},
 			Help: "Dead letters ever made."},
 		{Name: "dead_letters_evicted_total", Type: TypeCounter,
-			Help: "Refused messages that were kept as dead letters of _ingress and made room for newer ones, or were found damaged."},
+			Help: "Dead letters that made room: of _ingress, or of sinks with required: false. Those of _ingress that were found damaged are among them."},
 	}
 }
 

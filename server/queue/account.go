@@ -34,6 +34,8 @@ type account struct {
 	due   signal // something may be due, or there is room for a lease
 	freed signal // dead letters were saved, and there is room for more
 
+	letters letterSizes // of the committer
+
 	mu        sync.Mutex
 	kind      string
 	removed   bool

@@ -154,11 +154,16 @@ func (q *Queue) giveUp(ctx context.Context, a *account, until edge.Position, why
 	}
 	a.due.broadcast()
 	nudge(q.settled)
+	q.announce(a, why, lost)
+	return err
+}
+
+// announce says in the log that a sink has lost something.
+func (q *Queue) announce(a *account, why queuefile.LossReason, lost int64) {
 	if count := a.announce(lost, q.clock.now()); count > 0 {
 		q.observer.Log.Warn("records were given up", "sink", a.name, "how", why.Kind.String(), "reason", why.Reason, "count", count,
 			"hint", "gatewayctl loss list says which")
 	}
-	return err
 }
 
 // announceEvery is how often the log says that a sink loses records.

@@ -78,6 +78,18 @@ func holds(held bool, value, from, until int64) bool {
 	return value >= from || held && value >= until
 }
 
+// pressed reports whether what is stored leaves too little room, so that removing some
+// of it helps. A WAL that a reader has made long, or a disk without room for one, is not
+// helped by that.
+func (f *full) pressed(usage *diskUsage) bool {
+	stored := *usage
+	stored.wal = min(usage.wal, f.walHard)
+	if usage.free < f.walHard-stored.wal {
+		return false
+	}
+	return f.spareable(usage, 2*f.margin()) < 0 || f.limit > 0 && stored.taken() >= f.limit/100*crowdedFrom
+}
+
 // roomy reports whether the disk has room for what is under way, and clearly so
 // when it had none before.
 func (f *full) roomy(usage *diskUsage, hadNone bool) bool {

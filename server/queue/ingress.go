@@ -30,7 +30,7 @@ func (k *ingressKept) keep(conn *sqlite.Conn, letters []queuefile.Letter, bytesM
 			return err
 		}
 		k.letters++
-		k.bytes += queuefile.LetterRowBytes + int64(len(letter.Body))
+		k.bytes += letter.Bytes()
 		totals.Refused = int64(letter.Position)
 		countDeath(totals.deaths, letter.Reason, 1, 1)
 	}

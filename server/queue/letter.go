@@ -35,9 +35,12 @@ func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *let
 	sink := account.id
 	switch change.kind {
 	case letterDelivered, letterDiscarded:
-		return queuefile.DeleteLetter(conn, sink, change.position)
+		bytes, err := queuefile.DeleteLetter(conn, sink, change.position)
+		account.letters.change(change.position, -bytes)
+		return err
 	case letterBorn:
 		born := c.newLetter(sink, change)
+		account.letters.stored(born.Position, born.Bytes())
 		return born.Insert(conn)
 	}
 	old, err := queuefile.FindLetter(conn, sink, change.position)
@@ -58,6 +61,7 @@ func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *let
 		}
 	}
 	old.Reason, old.Status, old.Excerpt, old.LastAt = again.Reason, again.Status, again.Excerpt, again.LastAt
+	account.letters.stored(old.Position, 0)
 	return old.Update(conn)
 }
 

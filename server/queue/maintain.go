@@ -27,7 +27,7 @@ func (c *committer) afterCommit(tx *transaction) {
 		c.retention.update(c.q)
 		nudge(c.q.enlarged)
 	}
-	if c.space.full.urgent() && c.retention.due(c.q, tx.now, true) {
+	if tx.eviction.more || c.space.full.urgent() && (c.retention.due(c.q, tx.now, true) || c.crowdedBy() != nil) {
 		c.saveSoon() // a commit of its own removes more, when no other comes first
 	}
 }
@@ -48,12 +48,13 @@ func (c *committer) maintain() {
 	}
 	c.space.assess(usage)
 	c.sample(now)
+	c.measureLetters()
 	tx := &transaction{saving: saveSettled, maintenance: true, now: now}
 	if c.space.full.urgent() && c.q.window.exceeds() {
 		tx.saving = saveMuch // the rows of what is known are shorter
 	}
 	emptied := c.emptyWAL()
-	if old || c.lossesOver || tx.saving == saveMuch || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || emptied {
+	if old || c.lossesOver || tx.saving == saveMuch || c.lettersDue() || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || emptied {
 		err = c.transact(tx) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {

@@ -297,7 +297,7 @@ func (m *machine) checkLosses(t *rapid.T, sink edge.SinkID, lane *modelLane) {
 func (m *machine) explains(lane *modelLane, stretch *edge.Loss) bool {
 	state := edge.Expired
 	reasons := map[string]bool{
-		edge.LossUndelivered: m.model.limits.undelivered > 0, edge.LossTTL: lane.limits.TTL > 0, edge.LossMaxLag: lane.limits.MaxLagBytes > 0,
+		edge.LossUndelivered: m.model.limits.undelivered > 0, edge.LossTTL: lane.limits.TTL > 0, edge.LossMaxLag: lane.limits.MaxLagBytes > 0, edge.LossEvicted: lane.limits.MaxLagBytes > 0,
 	}
 	if stretch.Kind == edge.LossDiscarded {
 		state = edge.Discarded

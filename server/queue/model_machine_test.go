@@ -87,7 +87,7 @@ func (c *tally) print(t *testing.T) {
 
 // outcomes are what has to have come of all steps together.
 var outcomes = []string{
-	"expired", "expired while leased", "discarded by an operator", "discarded by a policy", "dead letters discarded",
+	"expired", "expired while leased", "discarded by an operator", "discarded by a policy", "dead letters discarded", "dead letters evicted",
 	"removed by retention", "merged frame", "settlements undone by a crash",
 	"repeated after too many other sequences", "repeated after too many other boots", "repeated after too many other message ids",
 }

@@ -87,9 +87,59 @@ func (m *model) roomLeast(position edge.Position) (bytes int64) {
 	return bytes
 }
 
-// catchUp gives up in the model what the queue says that it has given up: the
-// oldest that are waiting. It fails when that is too early.
+// lettersMost is at least what dead letters take in the file, and what waits for their
+// sink with them.
+func (m *model) lettersMost(s *modelState) (bytes int64) {
+	for position := range s.letters {
+		bytes += int64(len(m.at(position).record.Payload)) + 500
+	}
+	if waiting := s.waiting(nil); len(waiting) > 0 {
+		bytes += m.roomMost(waiting[0]-1) + 64<<10 // the sizes of frames are known by segments
+	}
+	return bytes
+}
+
+// lettersLeast is at most what the dead letters take that can go.
+func (m *model) lettersLeast(s *modelState) (bytes int64) {
+	for position, letter := range s.letters {
+		if size := len(m.at(position).record.Payload); !letter.requeued && size >= noisePayload {
+			bytes += int64(size)
+		}
+	}
+	return bytes
+}
+
+// evict gives up the dead letters that the queue says it has evicted: the oldest that
+// nobody has requeued.
+func (m *machine) evict(lane *modelLane, state *modelState, sink *edge.SinkStats) (count int, err error) {
+	count = int(sink.LostByReason[edge.LossExpired][edge.LossEvicted] - state.evicted)
+	var kept []edge.Position
+	for _, position := range slices.Sorted(maps.Keys(state.letters)) {
+		if !state.letters[position].requeued {
+			kept = append(kept, position)
+		}
+	}
+	if count < 0 || count > len(kept) {
+		return 0, fmt.Errorf("%d dead letters were evicted of %v", count, kept)
+	}
+	_, limit := m.model.limitsOf(lane)
+	for _, position := range kept[:count] {
+		if most := m.model.lettersMost(state); limit == 0 || most < limit {
+			return 0, fmt.Errorf("dead letter %d was evicted, and there were %d bytes at most", position, most)
+		}
+		delete(state.letters, position)
+		state.states[position] = edge.Expired
+	}
+	state.evicted += int64(count)
+	return count, nil
+}
+
+// catchUp gives up in the model what the queue says that it has given up: the oldest
+// dead letters, and the oldest that are waiting. It fails when that is too early.
 func (m *machine) catchUp(lane *modelLane, state *modelState, sink *edge.SinkStats) error {
+	if _, err := m.evict(lane, state, sink); err != nil {
+		return err
+	}
 	count := int(sink.Expired - state.count(edge.Expired))
 	waiting := state.waiting(m.underWay(sink.ID))
 	if count < 0 || count > len(waiting) {
@@ -130,6 +180,14 @@ func (m *machine) observe(t *rapid.T) edge.QueueStats {
 func (m *machine) observeIn(t *rapid.T, stats *edge.QueueStats) {
 	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 		lane := m.model.lanes[sink.ID]
+		evicted, err := m.evict(lane, &lane.modelState, &sink)
+		if err != nil {
+			t.Fatalf("sink %d, limits %+v: %v", sink.ID, lane.limits, err)
+		}
+		if evicted > 0 { // on disk with what was settled before
+			lane.unsaved = nil
+			m.total.add("dead letters evicted", evicted)
+		}
 		before := lane.clone()
 		if err := m.catchUp(lane, &lane.modelState, &sink); err != nil {
 			t.Fatalf("sink %d, limits %+v and %+v: %v", sink.ID, m.model.limits, lane.limits, err)
@@ -172,6 +230,9 @@ func (m *machine) checkOverdue(t *rapid.T, stats *edge.QueueStats) {
 		lane := m.model.lanes[sink.ID]
 		if limit := m.model.limits.removedSink; sink.Removed && !sink.Deleted && limit > 0 && time.Since(lane.removedAt) > limit+time.Second {
 			t.Fatalf("sink %d was removed %v ago, and is not deleted", sink.ID, time.Since(lane.removedAt))
+		}
+		if _, limit := m.model.limitsOf(lane); limit > 0 && m.model.lettersLeast(&lane.modelState) > limit {
+			t.Fatalf("sink %d: its dead letters take %d bytes and more, the limit is %d", sink.ID, m.model.lettersLeast(&lane.modelState), limit)
 		}
 		waiting := lane.waiting(nil)
 		if len(waiting) == 0 || len(m.begun[sink.ID]) > 0 {

@@ -107,6 +107,7 @@ type modelState struct {
 	sealed    [][]edge.Position // batches with names, in the order of their sealing
 	delivered int64
 	ever      map[string]int64 // dead letters, by reason
+	evicted   int64            // of those, to make room
 }
 
 // modelLetter is a dead letter.
@@ -121,7 +122,7 @@ func newModelLane(name string, limits queue.Limits) *modelLane {
 }
 
 func (s modelState) clone() modelState {
-	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), sealed: slices.Clone(s.sealed), delivered: s.delivered, ever: maps.Clone(s.ever)}
+	return modelState{states: maps.Clone(s.states), letters: maps.Clone(s.letters), sealed: slices.Clone(s.sealed), delivered: s.delivered, ever: maps.Clone(s.ever), evicted: s.evicted}
 }
 
 // restarted is the state as a start finds it: nothing is leased.

@@ -164,7 +164,8 @@ func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 			c.q.observer.Log.Error("a dead letter is damaged and was set aside", "sink", what.sink, "position", row.Position, "error", reason, "hint", hintDamaged)
 		}
 	})
-	return queuefile.DeleteLetter(conn, row.Sink, row.Position)
+	_, err = queuefile.DeleteLetter(conn, row.Sink, row.Position)
+	return err
 }
 
 // forgetLetter counts a dead letter that is no more.
@@ -174,13 +175,14 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 		countDeath(tx.totals.deaths, row.Reason, -1, 0)
 		tx.totals.Evicted++
 		tx.ingress.letters--
-		tx.ingress.bytes -= queuefile.LetterRowBytes + int64(len(row.Body))
+		tx.ingress.bytes -= row.Bytes()
 		return nil
 	}
 	account, err := q.account(row.Sink)
 	if err != nil {
 		return nil // nobody counts it
 	}
+	account.letters.change(row.Position, -row.Bytes())
 	account.mu.Lock()
 	defer account.mu.Unlock()
 	account.Dead--
@@ -195,6 +197,7 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 		if held {
 			return
 		}
+		account.letters.change(row.Position, row.Bytes())
 		account.mu.Lock()
 		defer account.mu.Unlock()
 		account.Dead++

@@ -37,6 +37,7 @@
 //	           lease.go, cache.go, requeue.go      records and requeued dead letters go out,
 //	           begin.go, seal.go, settle.go        are sent and are decided
 //	giving up  tend.go, expire.go, delete.go       what limits and operators decide
+//	           evict.go                            dead letters of sinks that are not required
 //	           loss.go                             the report of it
 //	room       bounds.go, full.go, space.go        whether records are taken
 //	           refusal.go, holder.go               why not, and who holds the room

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/queuefile"
@@ -24,8 +23,12 @@ type accountSave struct {
 	row     queuefile.StoredSink
 	unsure  bool           // what the row counts is known to be wrong
 	sealing []*sealedBatch // of its sealed ones, the new ones
-	deaths  map[string]queuefile.Deaths
 	unsaved unsaved
+	letters letterSizes // before the transaction
+	evicted evictedLetters
+	deaths  map[string]queuefile.Deaths
+	// deathsChanged says that deaths are to be written.
+	deathsChanged bool
 }
 
 // saveAccounts writes every account that has changed, some of those whose row is old,
@@ -36,13 +39,14 @@ func (c *committer) saveAccounts(conn *sqlite.Conn, tx *transaction) (*save, err
 	s := &save{}
 	all := tx.saving >= saveSome || tx.damaged != nil
 	old := c.oldRows
+	tx.eviction = c.newEviction()
 	for _, account := range c.q.registry.all() {
 		taken, changed := account.takeUnsaved()
-		if !changed && !all && !old.take(&taken) {
+		if !changed && !all && c.lettersOver(account, tx.eviction.crowded) == 0 && !old.take(&taken) {
 			continue
 		}
 		s.accounts = append(s.accounts, taken)
-		if err := c.writeAccount(conn, &taken, &tx.attempts, tx.now); err != nil {
+		if err := c.writeAccount(conn, &s.accounts[len(s.accounts)-1], tx); err != nil {
 			return s, fmt.Errorf("save sink %s: %w", account.name, err)
 		}
 	}
@@ -91,11 +95,11 @@ func (o *oldRows) take(taken *accountSave) bool {
 func (a *account) takeUnsaved() (taken accountSave, changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	taken = accountSave{account: a, row: a.row(), unsure: a.unsure, unsaved: a.unsaved}
-	taken.row.Sealed, taken.sealing = a.takeSealed()
-	if len(a.unsaved.letters) > 0 || a.deathsDirty {
-		taken.deaths = maps.Clone(a.deaths)
+	taken = accountSave{
+		account: a, row: a.row(), unsure: a.unsure, unsaved: a.unsaved, letters: a.letters,
+		deaths: maps.Clone(a.deaths), deathsChanged: len(a.unsaved.letters) > 0 || a.deathsDirty,
 	}
+	taken.row.Sealed, taken.sealing = a.takeSealed()
 	changed = a.dirty
 	a.saving = changed
 	a.leaving, a.unsaved, a.dirty, a.deathsDirty = a.unsaved, unsaved{}, false, false
@@ -110,10 +114,10 @@ func (a *account) row() queuefile.StoredSink {
 	}
 }
 
-func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *attemptTotals, now time.Time) error {
+func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, tx *transaction) error {
 	id := s.account.id
 	for i := range s.unsaved.attempts {
-		if err := attempts.insert(conn, id, &s.unsaved.attempts[i], now); err != nil {
+		if err := tx.attempts.insert(conn, id, &s.unsaved.attempts[i], tx.now); err != nil {
 			return err
 		}
 	}
@@ -122,8 +126,13 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, attempts *at
 			return err
 		}
 	}
-	if err := queuefile.WriteDeaths(conn, id, s.deaths); err != nil {
-		return err
+	if err := c.evictLetters(conn, s, tx); err != nil {
+		return fmt.Errorf("evict dead letters: %w", err)
+	}
+	if s.deathsChanged {
+		if err := queuefile.WriteDeaths(conn, id, s.deaths); err != nil {
+			return err
+		}
 	}
 	if err := s.unsaved.losses.write(conn, id); err != nil {
 		return err
@@ -141,10 +150,15 @@ func (c *committer) endSave(s *save, err error) {
 		taken := &s.accounts[i]
 		taken.account.endSeals(taken.sealing, err)
 		if err != nil {
+			taken.account.letters = taken.letters
 			taken.account.restoreUnsaved(&taken.unsaved)
 			continue
 		}
 		taken.account.saved(taken)
+		if taken.evicted.count > 0 {
+			taken.account.evicted(&taken.evicted)
+			c.q.announce(taken.account, evictedReason, taken.evicted.count)
+		}
 	}
 	if err == nil {
 		c.oldRows = s.oldRows

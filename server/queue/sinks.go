@@ -26,8 +26,9 @@ type Limits struct {
 	// TTL is the age at which records expire for the sink.
 	TTL time.Duration
 	// MaxLagBytes is how much of the file may lie behind the oldest record that
-	// waits for the sink, before the oldest ones expire. A sink that is required
-	// has no such limit.
+	// waits for the sink, before the oldest ones expire. The sink's dead letters take
+	// of that what the backlog leaves; see evict.go. A sink that is required has no
+	// such limit.
 	MaxLagBytes int64
 }
 

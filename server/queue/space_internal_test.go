@@ -189,3 +189,29 @@ func TestFull_asks(t *testing.T) {
 		}
 	}
 }
+
+func TestFull_pressed(t *testing.T) {
+	for name, test := range map[string]struct {
+		limit int64
+		look  diskUsage
+		want  bool
+	}{
+		"Room":                     {1000, diskUsage{used: 800, wal: 50, reserve: 49, free: 1000}, false},
+		"NearTheLimit":             {1000, diskUsage{used: 800, wal: 50, reserve: 50, free: 1000}, true},
+		"ByALongWAL":               {1000, diskUsage{used: 700, wal: 5000, reserve: 50, free: 1000}, false},
+		"ByBoth":                   {1000, diskUsage{used: 750, wal: 5000, reserve: 50, free: 1000}, true},
+		"NoLimit":                  {0, diskUsage{used: 1 << 40, free: 240}, false},
+		"ASmallDisk":               {0, diskUsage{used: 100, free: 239}, true},
+		"ASmallDiskWithFreePages":  {0, diskUsage{used: 100, spare: 100, free: 140}, false},
+		"ADiskWithoutRoomForAWAL":  {0, diskUsage{used: 100, wal: 40, free: 59}, false},
+		"TheSameNearTheLimit":      {1000, diskUsage{used: 960, wal: 40, free: 59}, false},
+		"ADiskWithALongWALAlready": {0, diskUsage{used: 100, wal: 300, free: 20}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := full{bounds: smallBounds, limit: test.limit}
+			if got := f.pressed(&test.look); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}

@@ -49,6 +49,7 @@ type transaction struct {
 	fileState        // once it has succeeded
 	totals    totals // of the group only its refused messages
 	save      *save
+	eviction  eviction
 	window    windowSave
 	clock     bool         // was saved
 	written   int64        // bytes that the transactions before have added to the WAL

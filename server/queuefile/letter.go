@@ -79,10 +79,16 @@ func MarkRequeued(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) e
 	return conn.Exec("UPDATE dead SET requeued = 1 WHERE sink = ? AND position = ?", int64(sink), int64(position))
 }
 
-// DeleteLetter removes a dead letter, if there is one.
-func DeleteLetter(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) error {
-	return conn.Exec("DELETE FROM dead WHERE sink = ? AND position = ?", int64(sink), int64(position))
+// DeleteLetter removes a dead letter, if there is one, and returns what it took.
+func DeleteLetter(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) (bytes int64, err error) {
+	_, err = conn.One("DELETE FROM dead WHERE sink = ? AND position = ? RETURNING length(body)", func(row sqlite.Row) {
+		bytes = LetterRowBytes + row.Int(0)
+	}, int64(sink), int64(position))
+	return bytes, err
 }
+
+// Bytes is what the letter takes of the file, about.
+func (l *Letter) Bytes() int64 { return LetterRowBytes + int64(len(l.Body)) }
 
 // DecodeLetter returns the record of a dead letter.
 func (d *Decoder) DecodeLetter(l *Letter) (edge.Record, error) {

@@ -125,7 +125,7 @@ func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, sink *sinkCount) error
 	}, int64(sink.ID), int64(sink.Cursor))
 	for _, position := range undecided {
 		if err == nil {
-			err = DeleteLetter(conn, sink.ID, position)
+			_, err = DeleteLetter(conn, sink.ID, position)
 		}
 	}
 	return err

@@ -76,6 +76,11 @@ var mutants = []mutant{
 		Old:  "\tif err := evicted.write(conn, edge.Ingress); err != nil {",
 		New:  "\tif err := evicted[:0].write(conn, edge.Ingress); err != nil {",
 	}}},
+	{name: "DeadLettersEvictedWithoutReport", changes: []overlay.Change{{
+		File: "server/queue/evict.go",
+		Old:  "\tif err := s.evicted.losses.write(conn, s.account.id); err != nil {",
+		New:  "\tif err := s.evicted.losses[:0].write(conn, s.account.id); err != nil {",
+	}}},
 	// Others sync the same folder soon after the rename, so that it takes all of
 	// them to lose anything; and SQLite does with its first sync of a WAL, without
 	// looking at the result, so that it also takes a sync that fails.

@@ -35,6 +35,9 @@ func (w *world) readLosses() *lossReport {
 			if named != stretch.Count || !w.givenUpAs(i, &stretch) {
 				w.fail("sink %s: of %d losses %d are named: %+v", sinkNames[i], stretch.Count, named, stretch)
 			}
+			if stretch.Reason == edge.LossEvicted {
+				w.happen("dead letter evicted", int(stretch.Count))
+			}
 		}
 		for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
 			if sink.Name == sinkNames[i] && sink.Expired+sink.Discarded != count {
@@ -50,7 +53,9 @@ func (w *world) readLosses() *lossReport {
 func (w *world) givenUpAs(index int, stretch *edge.Loss) bool {
 	switch {
 	case stretch.Kind == edge.LossExpired:
-		return w.settings.givesUp(index) && stretch.Actor == ""
+		limits := w.settings.Limits[index]
+		set := map[string]bool{edge.LossTTL: limits.TTL > 0, edge.LossMaxLag: limits.MaxLagBytes > 0, edge.LossEvicted: limits.MaxLagBytes > 0}
+		return set[stretch.Reason] && stretch.Actor == ""
 	case stretch.Kind != edge.LossDiscarded || index != third || w.tenure != sinkDeleted:
 		return false
 	case stretch.Reason == edge.LossSinkRemoved:
@@ -69,6 +74,18 @@ func (r *lossReport) explain(sink int, device edge.DeviceID, position edge.Posit
 		}
 	}
 	return false
+}
+
+// verifyLetters looks whether the dead letters of a sink that may keep only so much are
+// no more than that: nothing is requeued any more.
+func (w *world) verifyLetters(sink int, kept map[edge.CorrelationID]*edge.DeadLetter) {
+	bytes, limit := int64(0), w.settings.Limits[sink].MaxLagBytes
+	for _, letter := range kept {
+		bytes += int64(len(letter.Record.Payload))
+	}
+	if limit > 0 && bytes > limit {
+		w.fail("sink %s has %d dead letters with %d bytes, and may keep %d", sinkNames[sink], len(kept), bytes, limit)
+	}
 }
 
 // verifyRefused looks for every message that was refused and acknowledged: it is

@@ -91,7 +91,7 @@ var kinds = []string{
 	"sink: record rejected", "sink: batch rejected", "sink: panic",
 	"refused: full", "refused: conflict", "duplicate at a sink",
 	"sink removed", "sink returned", "sink deleted", "discarded with its sink", "dead letter of a deleted sink",
-	"given up by a limit, or with a sink", "removed by retention", "removed by retention in bytes", "merged frame", "refused message evicted",
+	"given up by a limit, or with a sink", "removed by retention", "removed by retention in bytes", "merged frame", "refused message evicted", "dead letter evicted",
 }
 
 // complain fails the test when some fault never struck, though there was time.

@@ -128,6 +128,9 @@ func (w *world) verifyRecords() {
 		}
 	}
 	w.verifyRefused(dead[edge.Ingress])
+	for i := range w.sinks {
+		w.verifyLetters(i, dead[w.ids[i]])
+	}
 	losses := w.readLosses()
 	for id, m := range w.fleet.acked {
 		for i, s := range w.sinks {
