@@ -79,7 +79,7 @@ type Ingest struct {
 
 // Queue is the durable log.
 type Queue struct {
-	MaxBytes       Capacity      `koanf:"max_bytes" default:"80%" doc:"Most disk space of the queue: a size, or a share of the file system. Delivered messages go early when it runs short; beyond it the doors refuse messages."`
+	MaxBytes       Capacity      `koanf:"max_bytes" default:"80%" check:"queue_size" doc:"Most disk space of the queue: a size of at least 4MiB, or a share of the file system. What is under way when it is reached may take 5 % more, of a share that comes to less than 4MiB up to a quarter. Delivered messages go early when it runs short; beyond it the doors refuse messages."`
 	CommitInterval time.Duration `koanf:"commit_interval" default:"0s" min:"0s" max:"100ms" doc:"Least time between two commits. 5ms to 100ms spare an SD card and delay acknowledgements by as much."`
 }
 

@@ -153,6 +153,7 @@ func checks() map[string]*check {
 		"address":    {"HOST:PORT, like 127.0.0.1:8080", `^$|:[0-9]{1,5}$`, validAddress},
 		"gateway_id": {"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", `^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$`, func(text string) bool { return text == "" || edge.ValidGatewayID(text) }},
 		"sink_name":  {"[a-z][a-z0-9-]{0,62}", `^[a-z][a-z0-9-]{0,62}$`, edge.ValidSinkName},
+		"queue_size": {"a size of at least 4MiB or a share from 1% to 95%", capacityPattern, validQueueSize},
 		"url":        {"a URL like https://analytics.example/ingest, without a user, a password or a fragment", `^https?://`, validURL},
 	}
 }
@@ -176,6 +177,17 @@ func validAddress(text string) bool {
 func validURL(text string) bool {
 	parsed, err := url.Parse(text)
 	return err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Hostname() != "" && parsed.User == nil && parsed.Fragment == "" && len(text) <= 2048
+}
+
+// queueSizeMin is the least that a queue can keep to: what is under way beyond it, some
+// messages of 64 KiB and the WAL, has to be little beside it.
+const queueSizeMin = 4 << 20
+
+// validQueueSize refuses a size that a queue cannot keep to. What a share comes to is
+// not known here.
+func validQueueSize(text string) bool {
+	capacity, err := ParseCapacity(text)
+	return err == nil && (capacity.Percent > 0 || capacity.Size >= queueSizeMin)
 }
 
 // isLoopback reports whether a valid address can only be reached from this

@@ -118,11 +118,11 @@ func (k *key) verify(text string) error {
 		return errors.New("must be " + alternatives(k.oneOf))
 	}
 	value, err := k.form.parse(text)
+	if k.check != nil && (err != nil || !k.check.valid(text)) {
+		return errors.New("must be " + k.check.want)
+	}
 	if err != nil {
 		return errors.New("must be " + k.form.want)
-	}
-	if k.check != nil && !k.check.valid(text) {
-		return errors.New("must be " + k.check.want)
 	}
 	return k.verifyBounds(value)
 }

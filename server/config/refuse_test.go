@@ -27,7 +27,7 @@ func TestLoad_RefusesFile(t *testing.T) {
 		"number_for_text":        {"data_dir", "must be text", 1},
 		"number_for_duration":    {"mqtt.full_grace", "must be a duration like 30s", 1},
 		"bad_size":               {"ingest.max_payload", "must be a size like 64MiB", 1},
-		"bad_share":              {"queue.max_bytes", "must be a size of at least 1MiB or a share from 1% to 95%", 1},
+		"bad_share":              {"queue.max_bytes", "must be a size of at least 4MiB or a share from 1% to 95%", 1},
 		"out_of_range":           {"simulate", "must be from 0 to 10000", 1},
 		"no_choice":              {"log.level", "must be debug, info, warn or error", 1},
 		"bad_address":            {"http.addr", "must be HOST:PORT, like 127.0.0.1:8080", 1},
@@ -129,6 +129,21 @@ func TestLoad_Refuses(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A queue is told no budget that it could not keep to; what other sizes may be is
+// another matter.
+func TestLoad_LeastQueue(t *testing.T) {
+	t.Parallel()
+	problems := refused(t, config.Sources{Environ: []string{"GATEWAY_QUEUE__MAX_BYTES=4095KiB"}})
+	if want := "must be a size of at least 4MiB or a share from 1% to 95%"; len(problems) != 1 || problems[0].Key != "queue.max_bytes" || problems[0].Message != want {
+		t.Errorf("got %v", problems)
+	}
+	for _, least := range []string{"4MiB", "1%"} {
+		if _, _, err := config.Load(config.Sources{Environ: []string{"GATEWAY_QUEUE__MAX_BYTES=" + least, "GATEWAY_RETENTION__DELIVERED_BYTES=1MiB"}}); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 	walShare   = 64 // of the room
 	walParts   = 4  // the soft bound is one of them
 
-	pendingMin   = 256 << 10
+	pendingMin   = 128 << 10 // two messages of the largest size; the share of 4 MiB
 	pendingShare = 32
 
 	// The largest transaction that removes frames saves the identity window with

@@ -16,6 +16,7 @@ func TestNewBounds(t *testing.T) {
 		"LargeDisk":   {0, 1 << 40, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, reserve: 72 * mib, assess: mib, window: 64 * mib, ingress: 64 * mib, attempts: 64 * mib, aside: 64 * mib, losses: 64 * mib}},
 		"SmallDisk":   {51 * mib, 64 * mib, bounds{walSoft: 51 * mib / 256, walHard: 51 * mib / 64, pending: 51 * mib / 32, reserve: 51 * mib / 20, assess: 51 * mib / 256, window: 51 * mib / 4, ingress: 51 * mib / 16, attempts: 51 * mib / 16, aside: 51 * mib / 16, losses: 51 * mib / 16}},
 		"SmallLimit":  {8 * mib, 1 << 40, bounds{walSoft: 64 << 10, walHard: 256 << 10, pending: 256 << 10, reserve: 8 * mib / 20, assess: 32 << 10, window: 2 * mib, ingress: mib / 2, attempts: mib / 2, aside: mib / 2, losses: mib / 2}},
+		"LeastLimit":  {4 * mib, 1 << 40, bounds{walSoft: 64 << 10, walHard: 256 << 10, pending: 128 << 10, reserve: 4 * mib / 20, assess: 16 << 10, window: mib, ingress: mib / 4, attempts: mib / 4, aside: mib / 4, losses: mib / 4}},
 		"LimitTooBig": {1 << 40, 64 * mib, bounds{walSoft: 256 << 10, walHard: mib, pending: 2 * mib, reserve: 64 * mib / 20, assess: 256 << 10, window: 16 * mib, ingress: 4 * mib, attempts: 4 * mib, aside: 4 * mib, losses: 4 * mib}},
 		"NeverFull":   {0, math.MaxInt64, bounds{walSoft: 16 * mib, walHard: 64 * mib, pending: 32 * mib, assess: mib, window: 64 * mib, ingress: 64 * mib, attempts: 64 * mib, aside: 64 * mib, losses: 64 * mib}},
 	} {
