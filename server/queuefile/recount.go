@@ -224,6 +224,9 @@ func (r *recounting) readDeaths(conn *sqlite.Conn) error {
 			SELECT sink, reason, now, ever, 0 AS stored, checksum, 1 AS counted FROM death
 			UNION ALL SELECT sink, reason, 0, 0, count(*), NULL, 0 FROM dead GROUP BY sink, reason)
 		GROUP BY sink, reason ORDER BY sink, reason`, func(row sqlite.Row) error {
+		if row[0] == nil {
+			return NewRowError("a dead letter names no sink") // it is in no list
+		}
 		account, reason := r.account(row.Int(0)), row.Text(1)
 		now, ever := row.Int(2), row.Int(3)
 		r.expect(account, "dead_count."+reason, now, row.Int(4))
