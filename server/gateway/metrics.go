@@ -25,7 +25,7 @@ func (g *gateway) collect(emit observe.Emit) {
 	emit("queue_ledger_mismatches", float64(stats.LedgerMismatches))
 	emit("dead_letters_evicted_total", float64(evicted(&stats)))
 	for _, sink := range stats.Sinks {
-		emit("queue_depth_messages", float64(sink.Pending), sink.Name)
+		emit("queue_depth_messages", float64(max(0, sink.Pending)), sink.Name) // wrong counters may say less than nothing
 		emit("queue_oldest_age_seconds", sink.OldestAge.Seconds(), sink.Name)
 		emit("queue_pinned_bytes", float64(sink.PinnedBytes), sink.Name)
 		emit("dead_letter_bytes", float64(sink.DeadBytes), sink.Name)

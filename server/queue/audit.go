@@ -64,7 +64,8 @@ func (q *Queue) readGently(ctx context.Context, look func(*sqlite.Conn) error) e
 const hintCounters = "check the disk, then stop the gateway and run: gatewayctl queue verify; messages are not touched by it"
 
 // reportCounters says at a start which counters are not what was written. They are
-// kept as they are; nothing is decided by them.
+// kept as they are, but for how much a sink is owed once it has caught up; nothing is
+// decided by them.
 func (q *Queue) reportCounters() {
 	wrong := []string{}
 	totals := q.ledger.read()

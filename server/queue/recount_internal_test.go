@@ -92,3 +92,39 @@ func TestRecountFile(t *testing.T) {
 		})
 	}
 }
+
+// The counters of a sink are damaged. Once everything it was owed is decided it waits
+// for nothing, and says so; what came before stays known to be wrong.
+func TestQueue_Drained_DamagedCounters(t *testing.T) {
+	for name, statement := range map[string]string{
+		"TooMany": "UPDATE sink SET owed = owed + 1000",
+		"TooFew":  "UPDATE sink SET owed = owed - 2, delivered = delivered + 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := stopped(t)
+			inFile(t, path, statement)
+			q, stop := run(t, Settings{Path: path})
+			settleAll(t, q, 3)
+			expectPending := func(want int64) {
+				t.Helper()
+				if leased := leaseAll(t, q, 1); len(leased) != 0 { // as a lane asks for more
+					t.Fatalf("%d more were leased", len(leased))
+				}
+				if sink := q.Stats().Sinks[0]; sink.Pending != want || !q.registry.all()[0].isUnsure() {
+					t.Errorf("got %+v, want %d pending, and counters that are known to be wrong", sink, want)
+				}
+			}
+			expectPending(0)
+			accepted(t, q, large(6, 2))
+			if sink := q.Stats().Sinks[0]; sink.Pending != 2 {
+				t.Errorf("got %+v, want what came since", sink)
+			}
+			settleAll(t, q, 2)
+			expectPending(0)
+			stop()
+			q, stop = run(t, Settings{Path: path})
+			defer stop()
+			expectPending(0)
+		})
+	}
+}

@@ -75,7 +75,7 @@ func queueStatus(stats edge.QueueStats) *adminv1.QueueStatus {
 		PinningSink: stats.Holder,
 	}
 	for _, sink := range stats.Sinks {
-		status.DepthMessages = max(status.DepthMessages, uint64(sink.Pending))
+		status.DepthMessages = max(status.DepthMessages, unsigned(sink.Pending))
 		if sink.OldestAge > status.OldestAge.AsDuration() {
 			status.OldestAge = durationpb.New(sink.OldestAge)
 		}

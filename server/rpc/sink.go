@@ -82,7 +82,7 @@ func (s *Server) sinkStatuses(stats edge.QueueStats) []*sinkv1.SinkStatus {
 	for _, sink := range stats.Sinks {
 		status := &sinkv1.SinkStatus{
 			SinkId: formatSinkID(sink.ID), Name: sink.Name, Kind: sinkKind(sink.Kind),
-			DepthMessages: uint64(sink.Pending), InFlightMessages: uint64(sink.InFlight), HeldMessages: uint64(sink.Held),
+			DepthMessages: unsigned(sink.Pending), InFlightMessages: uint64(sink.InFlight), HeldMessages: uint64(sink.Held),
 			PinnedBytes: uint64(sink.PinnedBytes), OldestAge: durationpb.New(sink.OldestAge),
 			DeliveredCount: uint64(sink.Delivered), DeadLetterCount: uint64(sink.Dead),
 			ExpiredCount: uint64(sink.Expired), DiscardedCount: uint64(sink.Discarded),
