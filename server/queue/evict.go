@@ -11,8 +11,8 @@ import (
 )
 
 // Dead letters of a sink that is not required have a bound: they and what waits for the
-// sink take at most its MaxLagBytes together, and when the queue is crowded and nothing
-// delivered is left that could go, the sink gives room whose dead letters take most. The
+// sink take at most its MaxLagBytes together, and when the queue would be crowded also
+// without what every sink has, the sink gives room whose dead letters take most. The
 // oldest go first. A dead letter that is requeued is owed again, and stays.
 
 // letterSizes is how much of the file the dead letters of a sink take. What a start has
@@ -112,15 +112,18 @@ func (a *account) evictable() bool {
 	return a.limits.MaxLagBytes > 0 && !a.removed && (a.Dead > a.requeue.waiting || a.unsure)
 }
 
-// crowdedBy returns the sink that has to give room because the queue is crowded: that
-// whose dead letters take most. nil is none: there is room, or something else can go.
-func (c *committer) crowdedBy() (most *account) {
-	if !c.space.full.pressed(&c.space.usage) {
+// crowdedBy returns the sink that has to give room because the queue is crowded, also
+// without what every sink has, once so many bytes are stored: that whose dead letters
+// take most. nil is none.
+func (c *committer) crowdedBy(coming int64) (most *account) {
+	usage := c.space.usage
+	if usage.used += coming; !c.space.full.pressed(&usage) {
 		return nil
 	}
 	stored, known := c.q.sizes.from(0)
 	needed, _ := c.q.sizes.from(c.q.pinned())
-	if !known || stored-needed > c.q.bounds.pending {
+	usage.used, usage.spare = usage.used-(stored-needed), usage.spare+stored-needed
+	if !known || !c.space.full.pressed(&usage) {
 		return nil
 	}
 	for _, account := range c.q.registry.all() {
@@ -133,7 +136,7 @@ func (c *committer) crowdedBy() (most *account) {
 
 // lettersDue reports whether some sink's dead letters are to go.
 func (c *committer) lettersDue() bool {
-	crowded := c.crowdedBy()
+	crowded := c.crowdedBy(0)
 	for _, account := range c.q.registry.all() {
 		if c.lettersOver(account, crowded) > 0 {
 			return true
@@ -151,11 +154,12 @@ type eviction struct {
 
 // newEviction looks at what waits to be saved.
 func (c *committer) newEviction() eviction {
-	e := eviction{crowded: c.crowdedBy()}
+	e := eviction{}
 	for _, account := range c.q.registry.all() {
 		letters, bytes := account.unsavedLetters()
 		e.letters, e.bytes = e.letters+letters, e.bytes+bytes
 	}
+	e.crowded = c.crowdedBy(e.bytes)
 	return e
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -21,6 +22,7 @@ func TestQueue_Evict(t *testing.T) {
 	bubble(t, "NotOfRequiredSinks", evictNotOfRequiredSinks)
 	bubble(t, "OfALimitThatIsNew", evictOfALimitThatIsNew)
 	bubble(t, "NothingWithoutRoom", evictNothingWithoutRoom)
+	bubble(t, "ByWhatThereIs", evictByWhatThereIs)
 }
 
 const evictLimit = 1 << 20
@@ -120,7 +122,46 @@ func expectEvicted(t *testing.T, q *Queue, sink edge.SinkID, last edge.Position)
 	if err != nil || !recount.Balanced() {
 		t.Errorf("got %+v, %v; want a balance", recount, err)
 	}
+	expectMeasured(t, q, sink)
 	return lost
+}
+
+// expectMeasured wants the dead letters of a sink to be counted as they are.
+func expectMeasured(t *testing.T, q *Queue, sink edge.SinkID) {
+	t.Helper()
+	<-time.After(2 * maintenanceInterval) // a start has measured by then
+	synctest.Wait()
+	var want int64
+	err := q.db.Read(t.Context(), func(conn *sqlite.Conn) error {
+		_, err := conn.One("SELECT count(*), coalesce(sum(length(body)), 0) FROM dead WHERE sink = ?", func(row sqlite.Row) {
+			want = row.Int(0)*queuefile.LetterRowBytes + row.Int(1)
+		}, int64(sink))
+		return err
+	})
+	account, _ := q.account(sink)
+	if got := account.letters; err != nil || got.bytes != want || got.measured != lettersMeasured {
+		t.Errorf("got %+v, %v; want %d bytes", got, err, want)
+	}
+}
+
+// What is delivered, refused again, or damaged counts as it is.
+func evictByWhatThereIs(t *testing.T) {
+	q, stop := picky(t, Settings{}, evictLimit)
+	defer stop()
+	refuseAll(t, q, 5)
+	if count, err := q.RequeueMatching(t.Context(), edge.DeadLetterFilter{Sinks: []edge.SinkID{2}}, false); err != nil || count != 100 {
+		t.Fatal(count, err)
+	}
+	leased := leaseAll(t, q, 2)
+	refuse(t, q, 2, leased[:50])
+	if err := q.Settle(t.Context(), 2, edge.Settlement{Acked: leased[50:90]}); err != nil {
+		t.Fatal(err)
+	}
+	spoilLetters(t, q, "sink = 2 AND position = 10")
+	if positions, _ := deadOf(t, q, 2); len(positions) != 59 {
+		t.Errorf("%d dead letters, want 59", len(positions))
+	}
+	expectMeasured(t, q, 2)
 }
 
 func evictBeyondTheLimit(t *testing.T) {
@@ -208,17 +249,21 @@ func evictNotRequeued(t *testing.T) {
 	if stats.Requeueing != 200 || stats.Dead >= 300 || stats.Expired != 300-stats.Dead {
 		t.Errorf("got %+v; want what is requeued to stay", stats)
 	}
+	accepted(t, q, owedTo(random(int(q.Head())+1, 100), 2))
+	<-time.After(3 * time.Second)
+	if stats = account.stats(); stats.Requeueing != 200 || stats.Dead != 200 || stats.Expired != 100 {
+		t.Errorf("got %+v; want only what is requeued to stay", stats)
+	}
 	if commits(t, q) {
 		t.Error("it is written, and nothing can go")
 	}
 	// What is refused again is one of the oldest.
 	refuse(t, q, 2, leaseAll(t, q, 2))
-	accepted(t, q, owedTo(random(int(q.Head())+1, 80), 2))
 	<-time.After(3 * time.Second)
 	if positions, _ := deadOf(t, q, 2); len(positions) == 0 || positions[0] == 1 {
 		t.Errorf("kept are %v; want the oldest to be gone", positions)
 	}
-	expectBalance(t, q, 380)
+	expectBalance(t, q, 400)
 }
 
 // commits reports whether something is written though nothing happens.

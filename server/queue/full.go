@@ -80,10 +80,10 @@ func holds(held bool, value, from, until int64) bool {
 
 // pressed reports whether what is stored leaves too little room, so that removing some
 // of it helps. A WAL that a reader has made long, or a disk without room for one, is not
-// helped by that.
+// helped by that; one transaction may make it twice as long as its bound.
 func (f *full) pressed(usage *diskUsage) bool {
 	stored := *usage
-	stored.wal = min(usage.wal, f.walHard)
+	stored.wal = min(usage.wal, 2*f.walHard)
 	if usage.free < f.walHard-stored.wal {
 		return false
 	}

@@ -27,7 +27,7 @@ func (c *committer) afterCommit(tx *transaction) {
 		c.retention.update(c.q)
 		nudge(c.q.enlarged)
 	}
-	if tx.eviction.more || c.space.full.urgent() && (c.retention.due(c.q, tx.now, true) || c.crowdedBy() != nil) {
+	if tx.eviction.more || c.space.full.urgent() && (c.retention.due(c.q, tx.now, true) || c.crowdedBy(0) != nil) {
 		c.saveSoon() // a commit of its own removes more, when no other comes first
 	}
 }
