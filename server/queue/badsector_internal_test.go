@@ -23,7 +23,7 @@ import (
 func TestOpen_BadSectorInWAL(t *testing.T) {
 	const frame, header = 4096 + 24, 32
 	for name, from := range map[string]int64{
-		"Header": 0, "First": header + 100, "Middle": header + 20*frame, "Last": -frame,
+		"Header": 0, "First": header + 100, "Middle": header + 21*frame, "Last": -frame,
 	} {
 		bubble(t, name, func(t *testing.T) { badSector(t, from) })
 	}

@@ -26,7 +26,10 @@ type recovered struct {
 func (q *Queue) recoverState(ctx context.Context) error {
 	log := int64(rand.IntN(queuefile.LogMax))
 	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
-		return queuefile.BeginLedger(conn, log)
+		if err := queuefile.BeginLedger(conn, log); err != nil {
+			return err
+		}
+		return queuefile.KeepLog(conn)
 	})
 	if err != nil {
 		return err

@@ -166,6 +166,24 @@ func TestOpen_WholeFile_Correlation(t *testing.T) {
 	}
 }
 
+// What the ledger says of the file's log is written twice: a message that waits keeps the
+// id that its device was answered, whatever becomes of the ledger.
+func TestOpen_LogOfALostLedger(t *testing.T) {
+	path := stopped(t)
+	for round := range 3 {
+		q, stop := run(t, Settings{Path: path})
+		before := leaseAll(t, q, 1)
+		stop()
+		inFile(t, path, "DELETE FROM ledger")
+		path = withoutFree(t, path)
+		q, stop = run(t, Settings{Path: path})
+		if diff := cmp.Diff(before, leaseAll(t, q, 1)); diff != "" || len(before) != 3 {
+			t.Errorf("round %d: the records are others now: %s", round, diff)
+		}
+		stop()
+	}
+}
+
 // A replacement that a crash interrupts is finished by the next start.
 func TestReplacement_Interrupted(t *testing.T) {
 	steps := []func(path string) error{

@@ -205,7 +205,7 @@ func (c *carved) ledgerRow() bool {
 	if old.checked && !checked || old.checked == checked && stored.Counted < old.Counted {
 		return true
 	}
-	*old = foundLedger{found: true, checked: checked, values: c.Values, logs: Logs{Current: uint16(stored.Log), earlier: old.logs.earlier}, StoredLedger: stored}
+	old.found, old.checked, old.values, old.logs.Current, old.StoredLedger = true, checked, c.Values, uint16(stored.Log), stored
 	return true
 }
 
@@ -247,6 +247,12 @@ func (c *carved) earlierLog() bool {
 	log := earlierLog{before: c.position("before"), letters: c.int("letters"), log: uint16(c.int("log"))}
 	if c.int("checksum") != log.sum() {
 		return false
+	}
+	if ledger := &c.findings.ledger; log.before == beforeNone {
+		if c.Live || !ledger.logKept { // of a file that was mended, the one before may lie in free space
+			ledger.kept, ledger.logKept = log.log, true
+		}
+		return true
 	}
 	earlier := &c.findings.ledger.logs.earlier
 	for _, known := range *earlier {

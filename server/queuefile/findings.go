@@ -41,6 +41,8 @@ type foundLedger struct {
 	found, checked bool
 	values         []any
 	logs           Logs
+	kept           uint16 // the log as KeepLog has written it, if logKept
+	logKept        bool
 	StoredLedger
 }
 

@@ -57,6 +57,26 @@ func (e *earlierLog) insert(conn *sqlite.Conn) error {
 	return conn.Exec("INSERT OR REPLACE INTO earlier_log VALUES(?, ?, ?, ?)", int64(e.before), e.letters, int64(e.log), e.sum())
 }
 
+// beforeNone marks the row of the log that the file has now, as the ledger says it: no
+// position lies as high.
+const beforeNone = MaxPosition
+
+// KeepLog writes the log of the ledger a second time. Records that wait carry it in
+// the correlation ids that their devices were answered, and only the log tells it when
+// the ledger is lost.
+func KeepLog(conn *sqlite.Conn) error {
+	var ledger StoredLedger
+	if found, err := conn.One(SelectLedger, func(row sqlite.Row) { ledger = ReadLedger(row) }); err != nil || !found || !ledger.PlaceHolds() {
+		return err
+	}
+	current := earlierLog{before: beforeNone, log: uint16(ledger.Log)}
+	kept, err := conn.One("SELECT 1 FROM earlier_log WHERE before = ? AND checksum = ?", func(sqlite.Row) {}, int64(beforeNone), current.sum())
+	if err != nil || kept {
+		return err
+	}
+	return current.insert(conn)
+}
+
 // LoadLogs reads the logs before the current one, which is that of the ledger. It
 // fails with [ErrRow] when a row is not what was written.
 func LoadLogs(conn *sqlite.Conn, current uint16) (l Logs, err error) {
@@ -66,7 +86,9 @@ func LoadLogs(conn *sqlite.Conn, current uint16) (l Logs, err error) {
 		if row.Int(3) != earlier.sum() {
 			return NewRowError("earlier log before %d", earlier.before)
 		}
-		l.earlier = append(l.earlier, earlier)
+		if earlier.before != beforeNone {
+			l.earlier = append(l.earlier, earlier)
+		}
 		return nil
 	})
 	return l, err

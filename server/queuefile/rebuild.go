@@ -172,10 +172,13 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 		return err
 	}
 	refused := max(old.Refused, lettersLast)
+	if !old.found && old.logKept {
+		old.logs.Current = old.kept
+	}
 	if err := r.insertOld(conn, "ledger", r.ledger.values); err != nil {
 		return err
 	}
-	log, err := renewLog(conn, old.logs, r.head+1, refused+1, old.found)
+	log, err := renewLog(conn, old.logs, r.head+1, refused+1, old.found || old.logKept)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,8 @@ ALTER TABLE ledger ADD COLUMN restored_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN counts_checksum INTEGER; -- of what it counts; 0 when that is known to be wrong
 ALTER TABLE death ADD COLUMN checksum INTEGER;         -- the same
 
--- The logs of this file before it took the place of another one.
+-- The logs of this file before it took the place of another one, and that of the
+-- ledger once more, with the highest position, for when the ledger is lost.
 CREATE TABLE earlier_log(
   before INTEGER PRIMARY KEY, -- positions below, and not of an earlier one
   letters INTEGER NOT NULL,   -- numbers of refused messages below
