@@ -79,15 +79,15 @@ func holds(held bool, value, from, until int64) bool {
 }
 
 // pressed reports whether what is stored leaves too little room, so that removing some
-// of it helps. A WAL that a reader has made long, or a disk without room for one, is not
-// helped by that; one transaction may make it twice as long as its bound.
+// of it helps. How long the WAL is at the moment does not matter: what it is made long by
+// may be a reader, and what takes room for good leaves as much as a large transaction
+// needs. Nor does anything help where the disk has no room for a WAL.
 func (f *full) pressed(usage *diskUsage) bool {
-	stored := *usage
-	stored.wal = min(usage.wal, 2*f.walHard)
-	if usage.free < f.walHard-stored.wal {
+	if usage.free < f.walHard-usage.wal {
 		return false
 	}
-	return f.spareable(usage, 2*f.margin()) < 0 || f.limit > 0 && stored.taken() >= f.limit/100*crowdedFrom
+	wal := min(4*f.walHard, f.limit/8)
+	return f.spareable(usage, 2*f.margin()) < 0 || f.limit > 0 && usage.used+usage.reserve+wal >= f.limit/100*crowdedFrom
 }
 
 // roomy reports whether the disk has room for what is under way, and clearly so

@@ -197,10 +197,11 @@ func TestFull_pressed(t *testing.T) {
 		look  diskUsage
 		want  bool
 	}{
-		"Room":                     {1000, diskUsage{used: 800, wal: 50, reserve: 49, free: 1000}, false},
-		"NearTheLimit":             {1000, diskUsage{used: 800, wal: 50, reserve: 50, free: 1000}, true},
-		"ByALongWAL":               {1000, diskUsage{used: 649, wal: 5000, reserve: 50, free: 1000}, false},
-		"ByBoth":                   {1000, diskUsage{used: 650, wal: 5000, reserve: 50, free: 1000}, true},
+		"Room":                     {1000, diskUsage{used: 724, reserve: 50, free: 1000}, false},
+		"NearTheLimit":             {1000, diskUsage{used: 725, reserve: 50, free: 1000}, true},
+		"ALongWAL":                 {1000, diskUsage{used: 724, wal: 5000, reserve: 50, free: 1000}, false},
+		"ALargeLimit":              {10_000, diskUsage{used: 8549, reserve: 50, free: 1000}, false},
+		"NearALargeLimit":          {10_000, diskUsage{used: 8550, reserve: 50, free: 1000}, true},
 		"NoLimit":                  {0, diskUsage{used: 1 << 40, free: 240}, false},
 		"ASmallDisk":               {0, diskUsage{used: 100, free: 239}, true},
 		"ASmallDiskWithFreePages":  {0, diskUsage{used: 100, spare: 100, free: 140}, false},
