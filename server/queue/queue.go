@@ -275,6 +275,7 @@ func newQueue(settings Settings, observer *observe.Observer, db *sqlite.DB, boun
 		enlarged: make(chan struct{}, 1),
 		flushes:  make(chan flush),
 		auditing: make(chan struct{}, 1),
+		registry: registry{changing: make(chan struct{}, 1)},
 		broken:   make(chan error, 1),
 		damaged:  make(chan damageReport),
 		counting: make(chan struct{}, 1),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,11 +35,21 @@ type Limits struct {
 type registry struct {
 	list atomic.Pointer[[]*account] // the slice is replaced, never changed
 
-	changing    sync.Mutex // one EnsureSinks at a time; it guards what follows
-	cursorsLost bool       // a sink that is new may be an old one, and gets everything there is
+	changing    chan struct{} // full while somebody changes sinks; it guards what follows
+	cursorsLost bool          // a sink that is new may be an old one, and gets everything there is
 }
 
 func (r *registry) all() []*account { return *r.list.Load() }
+
+// change waits until nobody else changes sinks, which may take as long as a disk does.
+func (r *registry) change(ctx context.Context) (done func(), err error) {
+	select {
+	case r.changing <- struct{}{}:
+		return func() { <-r.changing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 func (r *registry) byName(name string) *account {
 	for _, account := range r.all() {
@@ -69,10 +78,13 @@ func (q *Queue) account(id edge.SinkID) (*account, error) {
 // oldest or at a time is therefore owed the records from there up to now by
 // place, whatever their sets say.
 func (q *Queue) EnsureSinks(ctx context.Context, specs []SinkSpec) ([]edge.SinkID, error) {
-	q.registry.changing.Lock()
-	defer q.registry.changing.Unlock()
+	done, err := q.registry.change(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("register sinks: %w", err)
+	}
+	defer done()
 	var change sinksChange
-	err := q.db.Write(ctx, func(conn *sqlite.Conn) error {
+	err = q.db.Write(ctx, func(conn *sqlite.Conn) error {
 		change = sinksChange{accounts: slices.Clone(q.registry.all())}
 		return change.write(conn, q, specs)
 	})
