@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,9 @@ func TestLedger(t *testing.T) {
 	if mismatches := metrics(t, gateway)["gateway_queue_ledger_mismatches"]; mismatches == 0 {
 		t.Error("the start does not say that a counter was edited")
 	}
-	if code, said := ctlExit(t, gateway, "ledger", "verify"); code != 4 || !strings.Contains(said, "analytics  pending_count") || !strings.Contains(said, "hint: ") {
+	// A sink that has caught up waits for nothing, so that more is owed than is stored.
+	wrong := regexp.MustCompile(`analytics +(pending|owed)_count`)
+	if code, said := ctlExit(t, gateway, "ledger", "verify"); code != 4 || !wrong.MatchString(said) || !strings.Contains(said, "hint: ") {
 		t.Errorf("exit code %d, want 4, and the counter: %s", code, said)
 	}
 	if code, said := ctlExit(t, gateway, "status"); code != 4 || !strings.Contains(said, "gatewayctl ledger verify") {
