@@ -45,7 +45,6 @@ type committer struct {
 	floored     bool               // the wall clock cannot be believed
 	held        bool               // a reader keeps the WAL long, and that was said
 	lossesAt    time.Time          // when the loss report was measured, gateway time
-	lossesOver  bool               // it takes more than its share
 	committedAt time.Time          // gateway time of the last commit
 	sealing     bool               // somebody waits for a sealed batch to be saved
 	save        *time.Timer        // runs while something is settled and not saved

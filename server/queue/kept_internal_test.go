@@ -24,6 +24,7 @@ func TestQueue_KeptInBounds(t *testing.T) {
 	bubble(t, "Damaged", keptDamaged)
 	bubble(t, "DamagedOfALargerQueue", keptDamagedOfALargerQueue)
 	bubble(t, "Losses", keptLosses)
+	bubble(t, "LossesWithoutRoom", keptLossesWithoutRoom)
 }
 
 const keptLimit = 2 << 20
@@ -172,17 +173,16 @@ func keptWindow(t *testing.T) {
 	}
 }
 
-// A loss report of a larger queue, or of many hours, becomes coarser, and nothing leaves
-// its count.
-func keptLosses(t *testing.T) {
-	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
-	q, stop := run(t, settings)
-	const hours, devices = 60, 500
+const lostDevices = 500
+
+// loseForHours writes a loss report of so many stretches, of 33 KB each.
+func loseForHours(t *testing.T, q *Queue, hours int) {
+	t.Helper()
 	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
 		for hour := range hours {
 			at := time.Now().Add(time.Duration(hour-hours) * time.Hour)
 			lost := queuefile.NewStretch(queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}, at, queuefile.Span{First: 1, End: 2}, 1, at, "first")
-			for n := range devices {
+			for n := range lostDevices {
 				lost.AddRecord(&edge.Record{Device: edge.DeviceID(fmt.Sprintf("%060d", n)), Position: 1, ReceivedAt: at}, at)
 			}
 			if err := lost.Write(conn, 99); err != nil {
@@ -194,11 +194,11 @@ func keptLosses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop()
-	settings.MaxBytes = keptLimit
-	q, _ = opened(t, settings)
-	<-time.After(time.Minute)
-	q.intake.waitUntil(t, true)
+}
+
+// expectCoarse wants the report to have its share, and to count what it counted.
+func expectCoarse(t *testing.T, q *Queue, hours int64) {
+	t.Helper()
 	losses, err := q.Losses(t.Context(), edge.LossFilter{}, 0, 1000)
 	if err != nil {
 		t.Fatal(err)
@@ -211,8 +211,39 @@ func keptLosses(t *testing.T) {
 		bytes, err = queuefile.LossBytes(conn)
 		return err
 	})
-	if err != nil || count != hours*(devices+1) || bytes > q.bounds.losses || bytes < q.bounds.losses/4 {
-		t.Errorf("%d are reported in %d stretches and %d bytes, %v; want %d in %d bytes", count, len(losses), bytes, err, hours*(devices+1), q.bounds.losses)
+	if err != nil || count != hours*(lostDevices+1) || bytes > q.bounds.losses || bytes < q.bounds.losses/4 {
+		t.Errorf("%d are reported in %d stretches and %d bytes, %v; want %d in %d bytes", count, len(losses), bytes, err, hours*(lostDevices+1), q.bounds.losses)
 	}
+}
+
+// A loss report of a larger queue, or of many hours, becomes coarser, and nothing leaves
+// its count.
+func keptLosses(t *testing.T) {
+	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := run(t, settings)
+	const hours = 60
+	loseForHours(t, q, hours)
+	stop()
+	settings.MaxBytes = keptLimit
+	q, _ = opened(t, settings)
+	<-time.After(time.Minute)
+	q.intake.waitUntil(t, true)
+	expectCoarse(t, q, hours)
 	accepted(t, q, large(0, 10))
+}
+
+// What a transaction without room has not made shorter is made so as soon as there is
+// room, and not when the report is measured again.
+func keptLossesWithoutRoom(t *testing.T) {
+	q, _, disk := onDisk(t, Settings{MaxBytes: 4 * keptLimit})
+	<-time.After(2 * maintenanceInterval) // the report is measured, and again in an hour
+	const hours = 18                      // one transaction is enough for what is too much
+	loseForHours(t, q, hours)
+	<-time.After(lossesInterval - 5*maintenanceInterval)
+	fill(disk)
+	q.intake.waitUntil(t, false)
+	disk.Heal()
+	q.intake.waitUntil(t, true)
+	<-time.After(lossesIntervalUrgent)
+	expectCoarse(t, q, hours)
 }

@@ -63,6 +63,7 @@ type fileState struct {
 	ingress    ingressKept
 	attempts   attemptTotals
 	asideBytes int64 // of what is damaged
+	lossesOver bool  // the loss report takes more than its share, and can be made shorter
 	retention  retention
 	replayFrom edge.Position // first position that a start has to read again
 	replayRead int64         // window.read at that position
@@ -91,8 +92,9 @@ func (c *committer) write(conn *sqlite.Conn, tx *transaction) (err error) {
 	if err := c.keepRefused(conn, tx); err != nil {
 		return fmt.Errorf("keep refused messages: %w", err)
 	}
-	if tx.maintenance && c.lossesOver {
-		if c.lossesOver, err = queuefile.CoarsenLosses(conn, c.q.bounds.losses); err != nil {
+	// Not after a write that found no room: what the reserve held is for removing records.
+	if tx.maintenance && tx.lossesOver && !c.space.full.struck {
+		if tx.lossesOver, err = queuefile.CoarsenLosses(conn, c.q.bounds.losses); err != nil {
 			return fmt.Errorf("shorten the loss report: %w", err)
 		}
 	}
