@@ -10,6 +10,7 @@ import (
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 	"combotto.io/gateway/server/sqlite/simdisk"
 )
@@ -33,6 +34,7 @@ func TestQueue_FullDisk(t *testing.T) {
 	bubble(t, "GroupsOnTopAreRefusedToo", fullDiskGroupsOnTopAreRefusedToo)
 	bubble(t, "SettlementsAreSavedLater", fullDiskSettlementsAreSavedLater)
 	bubble(t, "DeathsWaitForRoom", fullDiskDeathsWaitForRoom)
+	bubble(t, "LargeDeathsWaitForRoom", fullDiskLargeDeathsWaitForRoom)
 	bubble(t, "RefusedMessagesAreRefusedToo", fullDiskRefusedMessagesAreRefusedToo)
 }
 
@@ -143,25 +145,35 @@ func fullDiskSettlementsAreSavedLater(t *testing.T) {
 
 func fullDiskDeathsWaitForRoom(t *testing.T) {
 	q, _, disk := onDisk(t, Settings{})
-	accepted(t, q, large(0, unsavedDeathsMax+10))
-	leased := lent(t, q)
-	for len(leased) < unsavedDeathsMax+10 {
-		leased = append(leased, lent(t, q)...)
-	}
+	deathsWaitForRoom(t, q, disk, unsavedDeathsMax)
+}
+
+// In a small queue fewer deaths wait, when they are large: as many as begin a checkpoint.
+func fullDiskLargeDeathsWaitForRoom(t *testing.T) {
+	q, _, disk := onDisk(t, Settings{MaxBytes: 8 << 20})
+	deathsWaitForRoom(t, q, disk, int(q.bounds.walSoft/(4000+queuefile.LetterRowBytes))+1)
+}
+
+// deathsWaitForRoom lets as many deaths wait for a commit as may, and then more.
+func deathsWaitForRoom(t *testing.T, q *Queue, disk *simdisk.Disk, most int) {
+	t.Helper()
+	accepted(t, q, large(0, most+10))
+	leased := leaseAll(t, q, 1)
 	fill(disk)
-	deadLetter(t, q, leased[:unsavedDeathsMax])
+	deadLetter(t, q, leased[:most-1])
+	deadLetter(t, q, leased[most-1:most])
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
-		deadLetter(t, q, leased[unsavedDeathsMax:])
+		deadLetter(t, q, leased[most:])
 	}()
 	<-time.After(time.Minute)
 	select {
 	case <-settled:
-		t.Errorf("more than %d deaths wait for a commit", unsavedDeathsMax)
+		t.Errorf("more than %d deaths wait for a commit", most)
 	default:
 	}
-	for _, delivery := range []edge.Delivery{leased[0], leased[unsavedDeathsMax]} {
+	for _, delivery := range []edge.Delivery{leased[0], leased[most]} {
 		if _, err := q.Journey(t.Context(), delivery.Record.Correlation); err != nil {
 			t.Errorf("on a full disk: %v", err)
 		}

@@ -62,7 +62,7 @@ func TestAccount_LetterState(t *testing.T) {
 			states := []edge.State{a.letterState(5, false), a.letterState(5, true)}
 			a.requeue.out[5], a.inFlight = &requeued{reason: edge.DeathRejected, state: edge.InFlight}, 1
 			states = append(states, a.letterState(5, true))
-			if done, err := a.settle(&test.settlement); !done || err != nil {
+			if done, err := a.settle(&test.settlement, 1<<20); !done || err != nil {
 				t.Fatal(done, err)
 			}
 			states = append(states, a.letterState(5, true))

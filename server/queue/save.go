@@ -171,6 +171,7 @@ func (a *account) restoreUnsaved(failed *unsaved) {
 	attempts := append(failed.attempts, a.unsaved.attempts...)
 	a.unsaved.attempts = attempts[max(0, len(attempts)-unsavedAttemptsMax):]
 	a.unsaved.letters = append(failed.letters, a.unsaved.letters...)
+	a.unsaved.letterBytes += failed.letterBytes
 	for _, later := range a.unsaved.losses {
 		failed.losses.join(later)
 	}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// unsavedDeathsMax bounds the dead letters that wait for a commit. A lane
-	// that makes more of them waits.
+	// that makes more of them waits. Their bytes have the soft bound of the WAL.
 	unsavedDeathsMax = 256
 	// unsavedAttemptsMax bounds the attempts that wait for a commit. The oldest
 	// go first: they explain, but nothing depends on them.
@@ -24,6 +24,8 @@ type unsaved struct {
 	attempts []edge.Attempt
 	letters  []letterChange
 	losses   lossReport
+
+	letterBytes int64 // about, of the letters that are new or dead again
 }
 
 // bears reports whether a position becomes a dead letter.
@@ -58,7 +60,7 @@ func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Se
 	if err != nil {
 		return err
 	}
-	err = q.await(ctx, &account.freed, func() (done bool, err error) { return account.settle(&settlement) })
+	err = q.await(ctx, &account.freed, func() (done bool, err error) { return account.settle(&settlement, q.bounds.walSoft) })
 	if err != nil {
 		return fmt.Errorf("settle for %s: %w", account.name, err)
 	}
@@ -67,11 +69,12 @@ func (q *Queue) Settle(ctx context.Context, sink edge.SinkID, settlement edge.Se
 	return nil
 }
 
-// settle records a settlement, unless too many dead letters wait for a commit.
-func (a *account) settle(settlement *edge.Settlement) (done bool, err error) {
+// settle records a settlement, unless too many dead letters, or too many bytes of them,
+// wait for a commit.
+func (a *account) settle(settlement *edge.Settlement, bytesMax int64) (done bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(settlement.Dead) > 0 && len(a.unsaved.letters) >= unsavedDeathsMax {
+	if len(settlement.Dead) > 0 && (len(a.unsaved.letters) >= unsavedDeathsMax || a.unsaved.letterBytes >= bytesMax) {
 		return false, nil
 	}
 	decided, err := a.check(settlement)
@@ -169,4 +172,5 @@ func (a *account) countDead(death *edge.Death) {
 		countDeath(a.deaths, death.Reason, 1, 1)
 	}
 	a.unsaved.letters = append(a.unsaved.letters, change)
+	a.unsaved.letterBytes += queuefile.LetterRowBytes + int64(len(record.Payload))
 }
