@@ -34,7 +34,7 @@ type account struct {
 	due   signal // something may be due, or there is room for a lease
 	freed signal // dead letters were saved, and there is room for more
 
-	letters letterSizes // of the committer
+	letters letterSizes // of the committer: a transaction changes a copy
 
 	mu        sync.Mutex
 	kind      string

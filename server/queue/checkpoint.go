@@ -25,7 +25,6 @@ type checkpointer struct {
 	beside   bool  // one was requested and has not ended
 	appended int64 // since the last request
 	length   int64 // of the WAL, at most
-	rounds   int   // checkpoints that what was written has asked for
 }
 
 // littleShare is how much of the soft bound the committer moves at once, with
@@ -54,21 +53,21 @@ func (c *checkpointer) run() {
 
 func (c *checkpointer) stop() { close(c.request) }
 
-// wrote is told how much a commit has added to the WAL.
-func (c *checkpointer) wrote(bytes int64) error {
+// wrote is told how much a commit has added to the WAL, and reports whether it is time
+// for a checkpoint.
+func (c *checkpointer) wrote(bytes int64) (due bool, err error) {
 	c.appended += bytes
 	c.length += bytes
 	switch {
 	case c.length >= c.hard:
-		c.rounds++
 		_, err := c.now()
-		return err
+		return true, err
 	case c.appended >= c.soft && !c.beside:
-		c.rounds++
 		c.appended, c.beside = 0, true
 		nudge(c.request)
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 // finish is told how the checkpoint beside the committer has ended, and moves what

@@ -89,7 +89,7 @@ func TestCheckpointer_finish(t *testing.T) {
 			q, moved := uncheckpointed(t)
 			c := newCommitter(q)
 			c.checkpointer.beside = true
-			if err := c.checkpointer.wrote(test.appended); err != nil {
+			if _, err := c.checkpointer.wrote(test.appended); err != nil {
 				t.Fatal(err)
 			}
 			if test.failure != nil {
@@ -113,11 +113,12 @@ func TestCheckpointer_wrote(t *testing.T) {
 	c := newCheckpointer(nil, 16<<20, 64<<20)
 	write := func(want int) {
 		t.Helper()
-		if err := c.wrote(17 << 20); err != nil {
+		due, err := c.wrote(17 << 20)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if requests := len(c.request); requests != want {
-			t.Fatalf("%d requests, want %d", requests, want)
+		if requests := len(c.request); requests != want || due != (want > 0) {
+			t.Fatalf("%d requests, want %d; said to be due: %v", requests, want, due)
 		}
 	}
 	write(1)

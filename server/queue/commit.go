@@ -30,7 +30,6 @@ type committer struct {
 	merger       *merger
 	space        space
 	oldRows      oldRows
-	rounds       int // of the checkpointer, that oldRows has seen
 
 	appendSeconds  observe.Histogram
 	commitMessages observe.Histogram

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/edgetest"
@@ -48,6 +50,37 @@ func TestQueue_DeleteSink_DamagedCounters(t *testing.T) {
 			expectDiscarded(t, q, 4)
 		})
 	}
+}
+
+// A deleted sink has nothing to lose any more: its row is not saved again, as are those
+// of others that nothing becomes of.
+func TestQueue_DeleteSink_RowIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _, _ := onDisk(t, Settings{MaxBytes: 8 << 20})
+		names := []SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind: "test"}, {Name: "sink-3", Kind: "test"}, {Name: "sink-4", Kind: "test"}}
+		for _, specs := range [][]SinkSpec{names, names[:2]} {
+			if _, err := q.EnsureSinks(t.Context(), specs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := q.DeleteSink(t.Context(), 3, edge.Deletion{Actor: "ann", Discard: true}); err != nil {
+			t.Fatal(err)
+		}
+		before, next := rowsCount(t, q), 0
+		for range 4 {
+			for written := int64(0); written < q.bounds.walSoft; written += 4000 {
+				accepted(t, q, owedTo(random(next, 1), 1))
+				next++
+			}
+			<-time.After(2 * saveInterval)
+		}
+		after := rowsCount(t, q)
+		for sink, moves := range map[edge.SinkID]bool{1: true, 2: true, 3: false, 4: true} {
+			if after[sink] > before[sink] != moves {
+				t.Errorf("the row of sink %d counted up to %d, and counts up to %d after %d more; want it saved: %v", sink, before[sink], after[sink], next, moves)
+			}
+		}
+	})
 }
 
 // expectDiscarded compares the loss report of the first sink, and the figures that

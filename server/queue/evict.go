@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -42,7 +43,6 @@ const (
 
 	// Measuring reads a page for each letter, and commits wait for it.
 	measuredPerRound = 1000
-	measuredWithin   = maintenanceInterval / 50
 
 	// A transaction removes as many of a sink as it adds of all, and so many more, or so
 	// many bytes, which are never more than the bound of the WAL.
@@ -52,82 +52,95 @@ const (
 )
 
 // measureLetters goes on measuring what a start has found, of the sinks that may keep
-// only so much.
+// only so much. All of them share what a round may read.
 func (c *committer) measureLetters() {
+	var unmeasured []*account
 	for _, account := range c.q.registry.all() {
-		sizes := &account.letters
-		if sizes.measured == lettersMeasured || account.limitsNow().MaxLagBytes == 0 {
-			continue
+		if account.letters.measured < lettersMeasured && account.limitsNow().MaxLagBytes > 0 {
+			unmeasured = append(unmeasured, account)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), measuredWithin)
-		read := 0
-		err := c.q.read(ctx, func(conn *sqlite.Conn) error {
-			return conn.Query("SELECT position, length(body) FROM dead WHERE sink = ? AND position > ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
-				sizes.bytes += queuefile.LetterRowBytes + row.Int(1)
-				sizes.measured = edge.Position(row.Int(0))
-				read++
-				return nil
-			}, int64(account.id), int64(sizes.measured), int64(measuredPerRound))
-		})
-		cancel()
-		if err == nil && read < measuredPerRound {
-			sizes.measured = lettersMeasured
+	}
+	if len(unmeasured) == 0 {
+		return
+	}
+	// The readers may all be busy, and commits must not wait for them: the next round
+	// goes on.
+	ctx, cancel := context.WithTimeout(context.Background(), maintenanceInterval/50)
+	defer cancel()
+	_ = c.q.read(ctx, func(conn *sqlite.Conn) error {
+		left := measuredPerRound
+		for _, account := range unmeasured {
+			read, err := account.letters.measure(conn, account.id, left)
+			if left -= read; err != nil || left <= 0 {
+				return err
+			}
 		}
+		return nil
+	})
+}
+
+// measure reads so many letters, or all that are left.
+func (s *letterSizes) measure(conn *sqlite.Conn, sink edge.SinkID, most int) (read int, err error) {
+	err = conn.Query("SELECT position, "+queuefile.LetterBytes+" FROM dead WHERE sink = ? AND position > ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
+		s.bytes += row.Int(1)
+		s.measured = edge.Position(row.Int(0))
+		read++
+		return nil
+	}, int64(sink), int64(s.measured), int64(most))
+	if err == nil && read < most {
+		s.measured = lettersMeasured
+	}
+	return read, err
+}
+
+// letterBound is what the dead letters of a sink have to do with, at one time.
+type letterBound struct {
+	evictable bool  // some of them may go
+	limit     int64 // of what waits and of them together
+	cursor    edge.Position
+	waits     bool // something does, from the cursor on
+}
+
+func (a *account) letterBound() letterBound {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return letterBound{
+		evictable: a.limits.MaxLagBytes > 0 && !a.removed && (a.Dead > a.requeue.waiting || a.unsure),
+		limit:     a.limits.MaxLagBytes, cursor: a.cursor, waits: a.Pending() > 0,
 	}
 }
 
-// lettersOver returns how many bytes of a sink's dead letters are to go. crowded is the
-// sink that has to give room to others, if any.
-func (c *committer) lettersOver(a, crowded *account) int64 {
-	if a.letters.bytes == 0 || !a.evictable() {
+// lettersOver returns how many of so many bytes of dead letters are beyond what the sink
+// may have.
+func (c *committer) lettersOver(bytes int64, bound letterBound) int64 {
+	if bytes == 0 || !bound.evictable {
 		return 0
 	}
-	if a == crowded {
-		return a.letters.bytes
+	limit := bound.limit
+	if bound.waits {
+		if lag, known := c.q.sizes.from(bound.cursor); known {
+			limit = max(0, limit-lag)
+		}
 	}
-	a.mu.Lock()
-	limit, cursor, waits := a.limits.MaxLagBytes, a.cursor, a.Pending() > 0
-	a.mu.Unlock()
-	if lag, known := c.q.sizes.from(cursor); waits && known {
-		limit = max(0, limit-lag)
-	}
-	return max(0, a.letters.bytes-limit)
+	return max(0, bytes-limit)
 }
 
-// unsavedLetters returns how many dead letters wait to be stored, and what they take.
-func (a *account) unsavedLetters() (count, bytes int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i := range a.unsaved.letters {
-		count++
-		bytes += queuefile.LetterRowBytes + int64(len(a.unsaved.letters[i].death.Delivery.Record.Payload))
-	}
-	return count, bytes
-}
-
-// evictable reports whether a sink has dead letters that may go.
-func (a *account) evictable() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.limits.MaxLagBytes > 0 && !a.removed && (a.Dead > a.requeue.waiting || a.unsure)
-}
-
-// crowdedBy returns the sink that has to give room because the queue is crowded, also
-// without what every sink has, once so many bytes are stored: that whose dead letters
-// take most. nil is none.
-func (c *committer) crowdedBy(coming int64) (most *account) {
+// evictFrom returns the sink that has to give room to all others, once so many bytes more
+// are stored: the one whose dead letters take most, when the queue would be crowded also
+// without what every sink has. Otherwise it returns nil.
+func (c *committer) evictFrom(coming int64) (most *account) {
 	usage := c.space.usage
-	if usage.used += coming; !c.space.full.pressed(&usage) {
+	if usage.used += coming; !c.space.full.crowdsForGood(&usage) {
 		return nil
 	}
 	stored, known := c.q.sizes.from(0)
 	needed, _ := c.q.sizes.from(c.q.pinned())
 	usage.used, usage.spare = usage.used-(stored-needed), usage.spare+stored-needed
-	if !known || !c.space.full.pressed(&usage) {
+	if !known || !c.space.full.crowdsForGood(&usage) {
 		return nil
 	}
 	for _, account := range c.q.registry.all() {
-		if account.letters.bytes > 0 && account.evictable() && (most == nil || account.letters.bytes > most.letters.bytes) {
+		if bytes := account.letters.bytes; bytes > 0 && (most == nil || bytes > most.letters.bytes) && account.letterBound().evictable {
 			most = account
 		}
 	}
@@ -136,31 +149,39 @@ func (c *committer) crowdedBy(coming int64) (most *account) {
 
 // lettersDue reports whether some sink's dead letters are to go.
 func (c *committer) lettersDue() bool {
-	crowded := c.crowdedBy(0)
-	for _, account := range c.q.registry.all() {
-		if c.lettersOver(account, crowded) > 0 {
-			return true
-		}
-	}
-	return false
+	return c.evictFrom(0) != nil || slices.ContainsFunc(c.q.registry.all(), func(a *account) bool {
+		return a.letters.bytes > 0 && c.lettersOver(a.letters.bytes, a.letterBound()) > 0
+	})
 }
 
 // eviction is what a transaction has to know to remove dead letters.
 type eviction struct {
 	letters, bytes int64    // that it stores, about
-	crowded        *account // that has to give room to others; nil when none has to
+	from           *account // that has to give room to others; nil when none has to
 	more           bool     // some are to go that are still there
 }
 
-// newEviction looks at what waits to be saved.
-func (c *committer) newEviction() eviction {
+// decideEviction finds out whether a sink has to give room, also to what the transaction
+// stores; then it is saved, too.
+func (c *committer) decideEviction(s *save, tx *transaction) {
 	e := eviction{}
-	for _, account := range c.q.registry.all() {
-		letters, bytes := account.unsavedLetters()
-		e.letters, e.bytes = e.letters+letters, e.bytes+bytes
+	for i := range s.accounts {
+		unsaved := &s.accounts[i].unsaved
+		e.letters, e.bytes = e.letters+int64(len(unsaved.letters)), e.bytes+unsaved.letterBytes
 	}
-	e.crowded = c.crowdedBy(e.bytes)
-	return e
+	e.from = c.evictFrom(e.bytes)
+	if e.from != nil && !slices.ContainsFunc(s.accounts, func(taken accountSave) bool { return taken.account == e.from }) {
+		s.accounts = append(s.accounts, e.from.takeUnsaved())
+	}
+	tx.eviction = e
+}
+
+// over returns how many bytes of an account's dead letters are to go.
+func (c *committer) over(s *accountSave, e *eviction) int64 {
+	if s.account == e.from {
+		return s.letters.bytes
+	}
+	return c.lettersOver(s.letters.bytes, s.bound)
 }
 
 // evictedLetters are the dead letters of one sink that go with a transaction.
@@ -174,22 +195,20 @@ type evictedLetters struct {
 // them as lost: in the file, and in what is about to be saved. In memory they go when the
 // transaction has held.
 func (c *committer) evictLetters(conn *sqlite.Conn, s *accountSave, tx *transaction) error {
-	sizes := &s.account.letters
-	over := c.lettersOver(s.account, tx.eviction.crowded)
+	sizes, from := &s.letters, s.letters.next
+	over := c.over(s, &tx.eviction)
 	if over == 0 {
 		return nil
 	}
 	rows, bytes := tx.eviction.letters+evictedPerCommit, min(over, tx.eviction.bytes+min(c.q.bounds.walHard, evictedBytes))
-	scanned, next := 0, sizes.next
-	err := conn.Query("SELECT position, device, reason, first_at, requeued, body FROM dead WHERE sink = ? AND position >= ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
+	scanned := 0
+	err := conn.Query(queuefile.SelectBareLetters+" WHERE sink = ? AND position >= ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
 		if rows == 0 || bytes <= 0 {
 			return sqlite.ErrStop
 		}
-		letter := queuefile.Letter{
-			Sink: s.account.id, Position: edge.Position(row.Int(0)), Device: edge.DeviceID(row.Text(1)), Reason: row.Text(2), FirstAt: time.UnixMicro(row.Int(3)), Requeued: row.Int(4) != 0, Body: row.Bytes(5),
-		}
+		letter := queuefile.ReadLetter(row)
 		scanned++
-		next = letter.Position + 1
+		sizes.next = letter.Position + 1
 		if letter.Requeued {
 			return nil
 		}
@@ -198,21 +217,20 @@ func (c *committer) evictLetters(conn *sqlite.Conn, s *accountSave, tx *transact
 		sizes.change(letter.Position, -letter.Bytes())
 		s.evict(&letter, c.q.decoder, tx.now)
 		return nil
-	}, int64(s.account.id), int64(sizes.next), int64(evictedScanned))
+	}, int64(s.account.id), int64(from), int64(evictedScanned))
 	if err != nil {
 		return err
 	}
-	if scanned > 0 && c.lettersOver(s.account, tx.eviction.crowded) > 0 {
+	if scanned > 0 && c.over(s, &tx.eviction) > 0 {
 		tx.eviction.more = true
 	}
-	from := sizes.next
-	if sizes.next = next; s.evicted.count == 0 {
+	if s.evicted.count == 0 {
 		return nil
 	}
 	if err := s.evicted.losses.write(conn, s.account.id); err != nil {
 		return err
 	}
-	return conn.Exec("DELETE FROM dead WHERE sink = ? AND requeued = 0 AND position >= ? AND position < ?", int64(s.account.id), int64(from), int64(next))
+	return queuefile.DeleteLetters(conn, s.account.id, from, sizes.next)
 }
 
 // evict counts a dead letter that goes. What is damaged is lost as well; its row tells
@@ -234,8 +252,8 @@ func (s *accountSave) evict(letter *queuefile.Letter, decoder *queuefile.Decoder
 	s.deathsChanged = true
 }
 
-// evicted counts dead letters that are gone.
-func (a *account) evicted(gone *evictedLetters) {
+// forgetEvicted counts dead letters that are gone.
+func (a *account) forgetEvicted(gone *evictedLetters) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.Dead -= gone.count

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queuefile"
@@ -21,6 +23,7 @@ func TestQueue_Evict(t *testing.T) {
 	bubble(t, "NotRequeued", evictNotRequeued)
 	bubble(t, "NotOfRequiredSinks", evictNotOfRequiredSinks)
 	bubble(t, "OfALimitThatIsNew", evictOfALimitThatIsNew)
+	bubble(t, "MeasuresLittleByLittle", evictMeasuresLittleByLittle)
 	bubble(t, "NothingWithoutRoom", evictNothingWithoutRoom)
 	bubble(t, "ByWhatThereIs", evictByWhatThereIs)
 }
@@ -30,11 +33,7 @@ const evictLimit = 1 << 20
 // picky begins a queue with a sink that is required, and some that are not.
 func picky(t *testing.T, settings Settings, limits ...int64) (q *Queue, stop func()) {
 	t.Helper()
-	specs := []SinkSpec{{Name: "good", Kind: "test"}}
-	for i, limit := range limits {
-		specs = append(specs, SinkSpec{Name: string(rune('a' + i)), Kind: "test", Limits: Limits{MaxLagBytes: limit}})
-	}
-	q, cancel, done := Begin(t, settings, observe.NewDiscard(), specs...)
+	q, cancel, done := Begin(t, settings, observe.NewDiscard(), pickySinks(limits...)...)
 	stop = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -42,6 +41,14 @@ func picky(t *testing.T, settings Settings, limits ...int64) (q *Queue, stop fun
 		}
 	}
 	return q, stop
+}
+
+func pickySinks(limits ...int64) []SinkSpec {
+	specs := []SinkSpec{{Name: "good", Kind: "test"}}
+	for i, limit := range limits {
+		specs = append(specs, SinkSpec{Name: string(rune('a' + i)), Kind: "test", Limits: Limits{MaxLagBytes: limit}})
+	}
+	return specs
 }
 
 // refuseAll appends some messages of 4 KB at a time, lets the good sink have all of them,
@@ -314,6 +321,36 @@ func evictOfALimitThatIsNew(t *testing.T) {
 		t.Errorf("%d bytes of dead letters are kept, the limit is %d", bytes, evictLimit)
 	}
 	stop()
+}
+
+// What several sinks have is measured as slowly as what one has: commits wait for it.
+func evictMeasuresLittleByLittle(t *testing.T) {
+	settings := Settings{Path: filepath.Join(t.TempDir(), "queue.db")}
+	q, stop := picky(t, settings, 0, 0, 0)
+	refuseAll(t, q, 40)
+	stop()
+	q, err := Open(t.Context(), settings, observe.NewDiscard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if _, err := q.EnsureSinks(t.Context(), pickySinks(1<<30, 1<<30, 1<<30)); err != nil {
+		t.Fatal(err)
+	}
+	c := newCommitter(q)
+	var got [][]edge.Position
+	for range 3 {
+		c.measureLetters()
+		var measured []edge.Position
+		for _, account := range q.registry.all()[1:] {
+			measured = append(measured, account.letters.measured)
+		}
+		got = append(got, measured)
+	}
+	const all = lettersMeasured
+	if diff := cmp.Diff([][]edge.Position{{all, 200, 0}, {all, all, 400}, {all, all, all}}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // A transaction that finds no room has evicted nothing.

@@ -63,12 +63,11 @@ func (f *full) asks(written int64) bool {
 // update is told what an assessment has found.
 func (f *full) update(usage *diskUsage) {
 	f.scarce = !f.roomy(usage, f.scarce)
-	f.crowded = f.spareable(usage, 2*f.margin()) < 0
+	f.crowded = f.crowds(usage, usage.wal)
 	if f.limit == 0 {
 		return
 	}
 	taken, percent := usage.taken(), f.limit/100
-	f.crowded = f.crowded || taken >= percent*crowdedFrom
 	f.warned = holds(f.warned, taken, percent*warnedFrom, percent*warnedUntil)
 	f.reached = holds(f.reached, taken, percent*reachedFrom, percent*reachedUntil)
 }
@@ -78,16 +77,21 @@ func holds(held bool, value, from, until int64) bool {
 	return value >= from || held && value >= until
 }
 
-// pressed reports whether what is stored leaves too little room, so that removing some
-// of it helps. How long the WAL is at the moment does not matter: what it is made long by
+// crowds reports whether there is little room left beside what is stored and a WAL of
+// so many bytes.
+func (f *full) crowds(usage *diskUsage, wal int64) bool {
+	return f.spareable(usage, 2*f.margin()) < 0 || f.limit > 0 && usage.used+wal+usage.reserve >= f.limit/100*crowdedFrom
+}
+
+// crowdsForGood reports whether what is stored leaves too little room, so that removing
+// some of it helps. How long the WAL is at the moment does not matter: what it is made long by
 // may be a reader, and what takes room for good leaves as much as a large transaction
 // needs. Nor does anything help where the disk has no room for a WAL.
-func (f *full) pressed(usage *diskUsage) bool {
+func (f *full) crowdsForGood(usage *diskUsage) bool {
 	if usage.free < f.walHard-usage.wal {
 		return false
 	}
-	wal := min(4*f.walHard, f.limit/8)
-	return f.spareable(usage, 2*f.margin()) < 0 || f.limit > 0 && usage.used+usage.reserve+wal >= f.limit/100*crowdedFrom
+	return f.crowds(usage, min(4*f.walHard, f.limit/8))
 }
 
 // roomy reports whether the disk has room for what is under way, and clearly so

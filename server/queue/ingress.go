@@ -51,7 +51,7 @@ var evictedReason = queuefile.LossReason{Kind: edge.LossExpired, Reason: edge.Lo
 // evict removes some of the oldest.
 func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals, evicted *lossReport, now time.Time) error {
 	var last int64
-	err := conn.Query("SELECT position, length(body), reason, device, first_at FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
+	err := conn.Query("SELECT position, "+queuefile.LetterBytes+", reason, device, first_at FROM dead WHERE sink = 0 ORDER BY position LIMIT 256", func(row sqlite.Row) error {
 		if !k.exceeds(bytesMax) {
 			return sqlite.ErrStop
 		}
@@ -59,7 +59,7 @@ func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals, e
 		number := edge.Position(last)
 		evicted.add(evictedReason, now, queuefile.Span{First: number, End: number + 1}, 1, time.UnixMicro(row.Int(4)), edge.DeviceID(row.Text(3)))
 		k.letters--
-		k.bytes -= queuefile.LetterRowBytes + row.Int(1)
+		k.bytes -= row.Int(1)
 		totals.Evicted++
 		countDeath(totals.deaths, row.Text(2), -1, 0)
 		return nil
@@ -71,8 +71,8 @@ func (k *ingressKept) evict(conn *sqlite.Conn, bytesMax int64, totals *totals, e
 }
 
 func loadIngress(conn *sqlite.Conn) (kept ingressKept, err error) {
-	_, err = conn.One("SELECT count(*), coalesce(sum(length(body)), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
-		kept = ingressKept{letters: row.Int(0), bytes: row.Int(0)*queuefile.LetterRowBytes + row.Int(1)}
+	_, err = conn.One("SELECT count(*), coalesce(sum("+queuefile.LetterBytes+"), 0) FROM dead WHERE sink = 0", func(row sqlite.Row) {
+		kept = ingressKept{letters: row.Int(0), bytes: row.Int(1)}
 	})
 	return kept, err
 }

@@ -35,9 +35,9 @@ func TestAccount_lostState(t *testing.T) {
 	var taken accountSave
 	for _, step := range []func(taken *accountSave) bool{
 		func(*accountSave) bool { return true },
-		func(taken *accountSave) bool { *taken, _ = a.takeUnsaved(); return true },
+		func(taken *accountSave) bool { *taken = a.takeUnsaved(); return true },
 		func(taken *accountSave) bool { a.restoreUnsaved(&taken.unsaved); return true },
-		func(taken *accountSave) bool { *taken, _ = a.takeUnsaved(); a.saved(taken); return false }, // the file tells
+		func(taken *accountSave) bool { *taken = a.takeUnsaved(); a.saved(taken); return false }, // the file tells
 	} {
 		want := step(&taken)
 		if state, covered := a.lostState(5); covered != want || want && state != edge.Expired {

@@ -31,16 +31,16 @@ func (c *committer) newLetter(sink edge.SinkID, change *letterChange) queuefile.
 }
 
 // writeLetter brings one change into the table dead.
-func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *letterChange) error {
-	sink := account.id
+func (c *committer) writeLetter(conn *sqlite.Conn, s *accountSave, change *letterChange) error {
+	sink := s.account.id
 	switch change.kind {
 	case letterDelivered, letterDiscarded:
 		bytes, err := queuefile.DeleteLetter(conn, sink, change.position)
-		account.letters.change(change.position, -bytes)
+		s.letters.change(change.position, -bytes)
 		return err
 	case letterBorn:
 		born := c.newLetter(sink, change)
-		account.letters.stored(born.Position, born.Bytes())
+		s.letters.stored(born.Position, born.Bytes())
 		return born.Insert(conn)
 	}
 	old, err := queuefile.FindLetter(conn, sink, change.position)
@@ -50,7 +50,7 @@ func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *let
 	if old == nil {
 		// Nothing but a bug takes it away. Its place in the ledger stays wrong; the
 		// settlements beside it must not wait for that.
-		c.q.observer.Log.Error("a requeued dead letter was refused again, but its row is gone", "sink", account.name, "position", change.position)
+		c.q.observer.Log.Error("a requeued dead letter was refused again, but its row is gone", "sink", s.account.name, "position", change.position)
 		return nil
 	}
 	again := c.newLetter(sink, change)
@@ -61,7 +61,7 @@ func (c *committer) writeLetter(conn *sqlite.Conn, account *account, change *let
 		}
 	}
 	old.Reason, old.Status, old.Excerpt, old.LastAt = again.Reason, again.Status, again.Excerpt, again.LastAt
-	account.letters.stored(old.Position, 0)
+	s.letters.stored(old.Position, 0)
 	return old.Update(conn)
 }
 

@@ -116,7 +116,7 @@ func lossFailedCommit(t *testing.T) {
 		account.lose(expired, 1)
 	}
 	lose(1)
-	taken, _ := account.takeUnsaved()
+	taken := account.takeUnsaved()
 	broken := errors.New("broken")
 	err := q.db.Write(t.Context(), func(conn *sqlite.Conn) error {
 		if err := taken.unsaved.losses.write(conn, account.id); err != nil {

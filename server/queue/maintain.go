@@ -12,12 +12,12 @@ import (
 // afterCommit looks after the files once a commit has succeeded. The commit is
 // durable, whatever fails here.
 func (c *committer) afterCommit(tx *transaction) {
-	if err := c.checkpointer.wrote(tx.written); err != nil {
+	due, err := c.checkpointer.wrote(tx.written)
+	if err != nil {
 		_ = c.writeFailed(err) // the next commit hears of it
 	}
-	if c.rounds != c.checkpointer.rounds {
-		c.rounds = c.checkpointer.rounds
-		c.oldRows.round(c.q)
+	if due {
+		c.oldRows.begin(c.q)
 	}
 	if tx.usage.Used > 0 {
 		c.space.assess(tx.usage)
@@ -27,7 +27,7 @@ func (c *committer) afterCommit(tx *transaction) {
 		c.retention.update(c.q)
 		nudge(c.q.enlarged)
 	}
-	if tx.eviction.more || c.space.full.urgent() && (c.retention.due(c.q, tx.now, true) || c.crowdedBy(0) != nil) {
+	if tx.eviction.more || c.space.full.urgent() && (c.retention.due(c.q, tx.now, true) || c.evictFrom(0) != nil) {
 		c.saveSoon() // a commit of its own removes more, when no other comes first
 	}
 }

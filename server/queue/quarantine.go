@@ -182,7 +182,7 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 	if err != nil {
 		return nil // nobody counts it
 	}
-	account.letters.change(row.Position, -row.Bytes())
+	tx.forgotten = row
 	account.mu.Lock()
 	defer account.mu.Unlock()
 	account.Dead--
@@ -197,7 +197,6 @@ func (q *Queue) forgetLetter(row *queuefile.Letter, tx *transaction) error {
 		if held {
 			return
 		}
-		account.letters.change(row.Position, row.Bytes())
 		account.mu.Lock()
 		defer account.mu.Unlock()
 		account.Dead++

@@ -13,8 +13,8 @@ import (
 // save is what one transaction writes of the state in memory. It is taken while
 // nobody else writes, and is ended when the outcome of the transaction is known.
 type save struct {
-	accounts []accountSave
-	oldRows  oldRows // what is left of them
+	accounts []accountSave // that are written
+	oldRows  oldRows       // what is left of them
 }
 
 // accountSave is one account as of the transaction.
@@ -24,9 +24,10 @@ type accountSave struct {
 	unsure  bool           // what the row counts is known to be wrong
 	sealing []*sealedBatch // of its sealed ones, the new ones
 	unsaved unsaved
-	letters letterSizes // before the transaction
+	letters letterSizes // once the transaction has held
+	bound   letterBound
 	evicted evictedLetters
-	deaths  map[string]queuefile.Deaths
+	deaths  map[string]queuefile.Deaths // nil when none of them can change
 	// deathsChanged says that deaths are to be written.
 	deathsChanged bool
 }
@@ -36,44 +37,62 @@ type accountSave struct {
 // what is set aside. An account's cursor, and the dead letters and losses that it
 // passed over, are in one transaction.
 func (c *committer) saveAccounts(conn *sqlite.Conn, tx *transaction) (*save, error) {
-	s := &save{}
+	s := &save{oldRows: c.oldRows}
 	all := tx.saving >= saveSome || tx.damaged != nil
-	old := c.oldRows
-	tx.eviction = c.newEviction()
 	for _, account := range c.q.registry.all() {
-		taken, changed := account.takeUnsaved()
-		if !changed && !all && c.lettersOver(account, tx.eviction.crowded) == 0 && !old.take(&taken) {
+		due := all || c.isDue(account)
+		if !due && !s.oldRows.want(account) {
 			continue
 		}
+		taken := account.takeUnsaved()
+		if !due {
+			s.oldRows.take(&taken)
+		}
+		if gone := tx.forgotten; gone != nil && gone.Sink == account.id {
+			taken.letters.change(gone.Position, -gone.Bytes())
+		}
 		s.accounts = append(s.accounts, taken)
-		if err := c.writeAccount(conn, &s.accounts[len(s.accounts)-1], tx); err != nil {
-			return s, fmt.Errorf("save sink %s: %w", account.name, err)
+	}
+	c.decideEviction(s, tx)
+	for i := range s.accounts {
+		if err := c.writeAccount(conn, &s.accounts[i], tx); err != nil {
+			return s, fmt.Errorf("save sink %s: %w", s.accounts[i].account.name, err)
 		}
 	}
-	s.oldRows = old
 	return s, nil
 }
 
-// oldRows is whose rows are to be saved though nothing has become of their records:
-// what a row does not count a salvage has to guess. Each round of the WAL saves some,
-// until all of them count as far as the queue had come when it began with them.
-type oldRows struct {
-	below       edge.Position // rows that count less are old; 0 when none is looked for
-	left, bytes int           // what this round may still save
+// isDue reports whether an account has changed, or some of its dead letters are to go.
+// Every commit may ask every sink, of which mostly neither is the case.
+func (c *committer) isDue(a *account) bool {
+	a.mu.Lock()
+	dirty := a.dirty
+	a.mu.Unlock()
+	return dirty || a.letters.bytes > 0 && c.lettersOver(a.letters.bytes, a.letterBound()) > 0
 }
 
-// A round saves at most so many rows, and lists of so many bytes in them: together less
-// than a few pages, however many sinks there are.
+// oldRows is whose rows are to be saved though nothing has become of their records:
+// what a row does not count a salvage has to guess. With each checkpoint some are saved,
+// until all of them count as far as the queue had come when it began with them. A deleted
+// sink has nothing to lose any more.
+type oldRows struct {
+	below edge.Position // rows that count less are old; 0 when none is looked for
+	left  int           // what may still be saved until the next checkpoint
+	bytes int           // the same, of the lists in them
+}
+
+// With one checkpoint at most so many rows are saved, and lists of so many bytes in them:
+// together less than a few pages, however many sinks there are.
 const (
 	oldRowsMax  = 32
 	oldRowBytes = 16 << 10
 )
 
-// round begins with another round, if one has been asked for.
-func (o *oldRows) round(q *Queue) {
+// begin is told of a checkpoint.
+func (o *oldRows) begin(q *Queue) {
 	if o.left, o.bytes = oldRowsMax, oldRowBytes; o.below > 0 {
 		for _, account := range q.registry.all() {
-			if account.rowCounted < o.below {
+			if o.isOld(account) {
 				return
 			}
 		}
@@ -81,29 +100,33 @@ func (o *oldRows) round(q *Queue) {
 	o.below = q.Head()
 }
 
-// take reports whether a row is to be saved, and counts it.
-func (o *oldRows) take(taken *accountSave) bool {
-	if taken.account.rowCounted >= o.below || o.left <= 0 || o.bytes <= 0 {
-		return false
-	}
+func (o *oldRows) isOld(a *account) bool { return a.rowCounted < o.below && !a.removal().deleted }
+
+// want reports whether an account's row is to be saved.
+func (o *oldRows) want(a *account) bool { return o.left > 0 && o.bytes > 0 && o.isOld(a) }
+
+// take counts a row that is saved because it is old.
+func (o *oldRows) take(taken *accountSave) {
 	o.left--
 	o.bytes -= len(taken.row.Settled) + len(taken.row.Sealed)
-	return true
 }
 
 // takeUnsaved returns the account as it is and regards it as saved.
-func (a *account) takeUnsaved() (taken accountSave, changed bool) {
+func (a *account) takeUnsaved() accountSave {
+	bound := a.letterBound()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	taken = accountSave{
-		account: a, row: a.row(), unsure: a.unsure, unsaved: a.unsaved, letters: a.letters,
-		deaths: maps.Clone(a.deaths), deathsChanged: len(a.unsaved.letters) > 0 || a.deathsDirty,
+	taken := accountSave{
+		account: a, row: a.row(), unsure: a.unsure, unsaved: a.unsaved, letters: a.letters, bound: bound,
+		deathsChanged: len(a.unsaved.letters) > 0 || a.deathsDirty,
+	}
+	if taken.deathsChanged || a.letters.bytes > 0 {
+		taken.deaths = maps.Clone(a.deaths) // also of what is evicted, which is known later, when more may have died
 	}
 	taken.row.Sealed, taken.sealing = a.takeSealed()
-	changed = a.dirty
-	a.saving = changed
+	a.saving = a.dirty
 	a.leaving, a.unsaved, a.dirty, a.deathsDirty = a.unsaved, unsaved{}, false, false
-	return taken, changed
+	return taken
 }
 
 // row returns where the account is and what it counts, without sealed batches.
@@ -122,7 +145,7 @@ func (c *committer) writeAccount(conn *sqlite.Conn, s *accountSave, tx *transact
 		}
 	}
 	for i := range s.unsaved.letters {
-		if err := c.writeLetter(conn, s.account, &s.unsaved.letters[i]); err != nil {
+		if err := c.writeLetter(conn, s, &s.unsaved.letters[i]); err != nil {
 			return err
 		}
 	}
@@ -150,13 +173,13 @@ func (c *committer) endSave(s *save, err error) {
 		taken := &s.accounts[i]
 		taken.account.endSeals(taken.sealing, err)
 		if err != nil {
-			taken.account.letters = taken.letters
 			taken.account.restoreUnsaved(&taken.unsaved)
 			continue
 		}
+		taken.account.letters = taken.letters
 		taken.account.saved(taken)
 		if taken.evicted.count > 0 {
-			taken.account.evicted(&taken.evicted)
+			taken.account.forgetEvicted(&taken.evicted)
 			c.q.announce(taken.account, evictedReason, taken.evicted.count)
 		}
 	}

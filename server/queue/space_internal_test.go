@@ -191,7 +191,7 @@ func TestFull_asks(t *testing.T) {
 	}
 }
 
-func TestFull_pressed(t *testing.T) {
+func TestFull_crowdsForGood(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit int64
 		look  diskUsage
@@ -211,7 +211,7 @@ func TestFull_pressed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := full{bounds: smallBounds, limit: test.limit}
-			if got := f.pressed(&test.look); got != test.want {
+			if got := f.crowdsForGood(&test.look); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})

@@ -39,9 +39,10 @@ type transaction struct {
 	maintenance bool      // look for what is old or too much, and write at least something
 	now         time.Time // gateway time
 	// damaged is what is to be set aside, if anything.
-	damaged *damageReport
-	apart   queuefile.Span // positions that were set aside
-	merged  *merged        // takes the place of small frames; nil when none does
+	damaged   *damageReport
+	apart     queuefile.Span    // positions that were set aside
+	forgotten *queuefile.Letter // of a sink, that was set aside
+	merged    *merged           // takes the place of small frames; nil when none does
 	// ended is called with whether the transaction has held: it takes back what was
 	// counted in memory, or tells of it.
 	ended []func(held bool)

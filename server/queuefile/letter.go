@@ -15,6 +15,9 @@ const historyMax = 20
 // LetterRowBytes is what a dead letter takes besides its body.
 const LetterRowBytes = 256
 
+// LetterBytes is [Letter.Bytes] of a row of the table dead.
+const LetterBytes = "(256 + length(body))" // with LetterRowBytes
+
 // IngressIndex marks the correlation ids of refused messages.
 const IngressIndex = 1
 
@@ -37,7 +40,10 @@ type Letter struct {
 // SelectLetters reads whole rows.
 const SelectLetters = `SELECT sink, position, device, reason, status, excerpt, attempts, first_at, last_at, requeued, history, body FROM dead`
 
-// ReadLetter reads a row of SelectLetters.
+// SelectBareLetters reads rows without the history of their attempts.
+const SelectBareLetters = `SELECT sink, position, device, reason, status, excerpt, attempts, first_at, last_at, requeued, '', body FROM dead`
+
+// ReadLetter reads a row of SelectLetters or SelectBareLetters.
 func ReadLetter(row sqlite.Row) Letter {
 	return Letter{
 		Sink: edge.SinkID(row.Int(0)), Position: edge.Position(row.Int(1)), Device: edge.DeviceID(row.Text(2)),
@@ -81,10 +87,16 @@ func MarkRequeued(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) e
 
 // DeleteLetter removes a dead letter, if there is one, and returns what it took.
 func DeleteLetter(conn *sqlite.Conn, sink edge.SinkID, position edge.Position) (bytes int64, err error) {
-	_, err = conn.One("DELETE FROM dead WHERE sink = ? AND position = ? RETURNING length(body)", func(row sqlite.Row) {
-		bytes = LetterRowBytes + row.Int(0)
+	_, err = conn.One("DELETE FROM dead WHERE sink = ? AND position = ? RETURNING "+LetterBytes, func(row sqlite.Row) {
+		bytes = row.Int(0)
 	}, int64(sink), int64(position))
 	return bytes, err
+}
+
+// DeleteLetters removes the dead letters of a sink from one position up to another. Those
+// that are requeued stay.
+func DeleteLetters(conn *sqlite.Conn, sink edge.SinkID, from, end edge.Position) error {
+	return conn.Exec("DELETE FROM dead WHERE sink = ? AND requeued = 0 AND position >= ? AND position < ?", int64(sink), int64(from), int64(end))
 }
 
 // Bytes is what the letter takes of the file, about.
@@ -114,6 +126,9 @@ func formatHistory(attempts []edge.Attempt) (string, error) {
 // parseHistory reads what formatHistory wrote. A damaged history is empty: it
 // explains a dead letter, which is worth more than it.
 func parseHistory(text string) []edge.Attempt {
+	if text == "" {
+		return nil
+	}
 	var attempts []edge.Attempt
 	if err := json.Unmarshal([]byte(text), &attempts); err != nil {
 		return nil

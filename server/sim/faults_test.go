@@ -40,14 +40,14 @@ var mutants = []mutant{
 	}}},
 	{name: "DeadLetterAfterCursor", changes: []overlay.Change{{
 		File: "server/queue/save.go",
-		Old:  "\tfor i := range s.unsaved.letters {\n\t\tif err := c.writeLetter(conn, s.account, &s.unsaved.letters[i]); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n",
+		Old:  "\tfor i := range s.unsaved.letters {\n\t\tif err := c.writeLetter(conn, s, &s.unsaved.letters[i]); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n",
 	}, {
 		File: "server/queue/commit.go",
 		Old:  "\tc.endSave(tx.save, err)\n",
 		New: "\tif err == nil && tx.save != nil {\n" +
 			"\t\terr = c.q.db.Write(context.Background(), func(conn *sqlite.Conn) error {\n" +
-			"\t\t\tfor _, s := range tx.save.accounts {\n\t\t\t\tfor i := range s.unsaved.letters {\n" +
-			"\t\t\t\t\tif err := c.writeLetter(conn, s.account, &s.unsaved.letters[i]); err != nil {\n\t\t\t\t\t\treturn err\n\t\t\t\t\t}\n" +
+			"\t\t\tfor n := range tx.save.accounts {\n\t\t\t\ts := &tx.save.accounts[n]\n\t\t\t\tfor i := range s.unsaved.letters {\n" +
+			"\t\t\t\t\tif err := c.writeLetter(conn, s, &s.unsaved.letters[i]); err != nil {\n\t\t\t\t\t\treturn err\n\t\t\t\t\t}\n" +
 			"\t\t\t\t}\n\t\t\t}\n\t\t\treturn nil\n\t\t})\n\t}\n" +
 			"\tc.endSave(tx.save, err)\n",
 	}}},

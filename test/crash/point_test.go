@@ -64,7 +64,7 @@ var points = []point{
 	{name: "sink-accepted", file: "server/dispatch/attempt.go", text: "\tendedAt := time.Now()\n", passes: 12},
 	{name: "file-written", file: "server/sink/filesink/files.go", text: "\tif err := f.file.Sync(); err != nil {\n", passes: 6},
 	{name: "settled-not-saved", file: "server/queue/settle.go", text: "\tnudge(q.settled)\n", passes: 12},
-	{name: "between-saves", file: "server/queue/save.go", text: "\t\ts.accounts = append(s.accounts, taken)\n", passes: 10},
+	{name: "between-saves", file: "server/queue/save.go", text: "\t\tif err := c.writeAccount(conn, &s.accounts[i], tx); err != nil {\n", passes: 10},
 	{name: "before-checkpoint", file: "server/sqlite/checkpoint.go", text: "\t_, err := db.checkpointer.One(\"PRAGMA wal_checkpoint(PASSIVE)\"", passes: 2, config: smallQueue},
 	{name: "after-checkpoint", file: "server/sqlite/checkpoint.go", text: "\tif busy != 0 {\n", passes: 2, config: smallQueue},
 	{
