@@ -12,6 +12,7 @@ type holder struct {
 	removed bool
 	bytes   int64
 	letters int64 // dead letters, when they are what takes the room
+	bounded bool  // the oldest of them make room by themselves
 }
 
 // lettersRead is how many dead letters of a sink stand for the size of all.
@@ -23,8 +24,8 @@ func lettersBytes(conn *sqlite.Conn, sink edge.SinkID, count int64) (bytes int64
 	if count <= 0 {
 		return 0, nil
 	}
-	_, err = conn.One("SELECT CAST(coalesce(avg(size), 0) AS INTEGER) FROM (SELECT length(body) AS size FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
-		bytes = count * (queuefile.LetterRowBytes + row.Int(0))
+	_, err = conn.One("SELECT CAST(coalesce(avg(size), 0) AS INTEGER) FROM (SELECT "+queuefile.LetterBytes+" AS size FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
+		bytes = count * row.Int(0)
 	}, int64(sink), int64(lettersRead))
 	return bytes, err
 }
@@ -38,7 +39,7 @@ func (s *space) readLetters(conn *sqlite.Conn) error {
 	}
 	for _, account := range s.q.registry.all() {
 		account.mu.Lock()
-		found := holder{sink: account.name, removed: account.removed, letters: account.Dead}
+		found := holder{sink: account.name, removed: account.removed, letters: account.Dead, bounded: account.limits.MaxLagBytes > 0}
 		account.mu.Unlock()
 		var err error
 		if found.bytes, err = lettersBytes(conn, account.id, found.letters); err != nil {

@@ -59,7 +59,9 @@
 // that somebody has set, and that is durable; then for Settings.RetentionDelivered
 // after its commit, as long as new records do not need its room. A sink's cursor
 // moves in one transaction with the dead letters and the losses that it passed
-// over; every record that is given up is in exactly one stretch of the loss report.
+// over; every record that is given up is in exactly one stretch of the loss report. A dead
+// letter stays until it is delivered, or until its sink is deleted; those of a sink
+// whose backlog is bounded share that bound, and the oldest go as a loss.
 // After a crash at most what was leased or settled within the last 50 ms is
 // delivered again; nothing is lost, and the start reads what the last commits
 // wrote, not the backlog.

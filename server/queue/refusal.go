@@ -46,7 +46,11 @@ func (s *space) refusal(held holder) *edge.Error {
 	case held.removed:
 		refused.Hint += fmt.Sprintf(", or give up what the removed sink is still owed: gatewayctl sink delete %s --discard", held.sink)
 	case held.letters > 0:
-		refused.Hint += fmt.Sprintf(", or see why %s has refused them: gatewayctl dlq list --sink %s; they stay until they are delivered, or until the sink is deleted", held.sink, held.sink)
+		until := "they stay until they are delivered, or until the sink is deleted"
+		if held.bounded {
+			until = "the oldest make room by themselves"
+		}
+		refused.Hint += fmt.Sprintf(", or see why %s has refused them: gatewayctl dlq list --sink %s; %s", held.sink, held.sink, until)
 	default:
 		refused.Hint += fmt.Sprintf(", or see why %s does not take its messages: gatewayctl status", held.sink)
 	}

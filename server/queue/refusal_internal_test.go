@@ -41,6 +41,11 @@ func TestSpace_refusal(t *testing.T) {
 			Hint:    "raise queue.max_bytes, or see why cloud has refused them: gatewayctl dlq list --sink cloud; they stay until they are delivered, or until the sink is deleted",
 			Details: map[string]string{"sink": "cloud", "sink_holds_bytes": "1073741824", "dead_letters": "1425", "limit_bytes": "1395864371", "free_bytes": "3145728"},
 		}},
+		"DeadLettersThatMakeRoom": {limit, holder{sink: "cloud", bytes: gib, letters: 1425, bounded: true}, &edge.Error{
+			Message: "the gateway's storage is full: sink cloud holds 1.0 GiB of 1.3 GiB in 1425 dead letters",
+			Hint:    "raise queue.max_bytes, or see why cloud has refused them: gatewayctl dlq list --sink cloud; the oldest make room by themselves",
+			Details: map[string]string{"sink": "cloud", "sink_holds_bytes": "1073741824", "dead_letters": "1425", "limit_bytes": "1395864371", "free_bytes": "3145728"},
+		}},
 		"RemovedSink": {limit, holder{sink: "old", removed: true, bytes: 12 * gib / 10}, &edge.Error{
 			Message: "the gateway's storage is full: sink old holds 1.2 GiB of 1.3 GiB",
 			Hint:    "raise queue.max_bytes, or give up what the removed sink is still owed: gatewayctl sink delete old --discard",

@@ -523,7 +523,8 @@ func (x *Sink) GetEtag() string {
 type SinkSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True (default): its backlog may fill the queue, and then the doors refuse
-	// and name it. False: its oldest messages expire beyond max_lag_bytes.
+	// and name it. False: its oldest dead letters and then its oldest messages
+	// expire beyond max_lag_bytes.
 	Required *bool `protobuf:"varint,1,opt,name=required,proto3,oneof" json:"required,omitempty"`
 	// Where a new sink starts. Only read when the sink is made.
 	Start *SinkStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
@@ -545,8 +546,8 @@ type SinkSettings struct {
 	// Messages older than this expire for this sink. Absent: never. 1 s to 365
 	// days.
 	Ttl *durationpb.Duration `protobuf:"bytes,9,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// Backlog in bytes beyond which the oldest messages of a sink that is not
-	// required expire. 0: no limit.
+	// Backlog in bytes of a sink that is not required, its dead letters included,
+	// beyond which the oldest of both expire. 0: no limit.
 	MaxLagBytes uint64 `protobuf:"varint,10,opt,name=max_lag_bytes,json=maxLagBytes,proto3" json:"max_lag_bytes,omitempty"`
 	// Also send fields that the schema does not know, under `extra`.
 	IncludeUnknown bool `protobuf:"varint,11,opt,name=include_unknown,json=includeUnknown,proto3" json:"include_unknown,omitempty"`

@@ -106,7 +106,8 @@ export const SinkSchema: GenMessage<Sink> = /*@__PURE__*/
 export type SinkSettings = Message<"gateway.sink.v1.SinkSettings"> & {
   /**
    * True (default): its backlog may fill the queue, and then the doors refuse
-   * and name it. False: its oldest messages expire beyond max_lag_bytes.
+   * and name it. False: its oldest dead letters and then its oldest messages
+   * expire beyond max_lag_bytes.
    *
    * @generated from field: optional bool required = 1;
    */
@@ -173,8 +174,8 @@ export type SinkSettings = Message<"gateway.sink.v1.SinkSettings"> & {
   ttl?: Duration | undefined;
 
   /**
-   * Backlog in bytes beyond which the oldest messages of a sink that is not
-   * required expire. 0: no limit.
+   * Backlog in bytes of a sink that is not required, its dead letters included,
+   * beyond which the oldest of both expire. 0: no limit.
    *
    * @generated from field: uint64 max_lag_bytes = 10;
    */
