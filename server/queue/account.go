@@ -69,6 +69,9 @@ type account struct {
 	losses map[queuefile.LossReason]int64 // ever, by kind and reason, whoever gave them up
 	recent []edge.Attempt                 // the last attempts, oldest first
 
+	deadBytes    int64 // what stored dead letters take, as letters was told last
+	deadMeasured bool  // all of them are among these
+
 	unannounced int64 // losses
 	announcedAt time.Time
 

@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -16,82 +14,13 @@ import (
 // without what every sink has, the sink gives room whose dead letters take most. The
 // oldest go first. A dead letter that is requeued is owed again, and stays.
 
-// letterSizes is how much of the file the dead letters of a sink take. What a start has
-// found is measured little by little, and counts as nothing until then. Only the
-// committer looks.
-type letterSizes struct {
-	bytes    int64         // of the letters that are measured
-	measured edge.Position // those up to here are
-	next     edge.Position // none below it can go
-}
-
-// change is told of a letter that is stored, or gone when bytes are negative.
-func (s *letterSizes) change(position edge.Position, bytes int64) {
-	if position <= s.measured {
-		s.bytes += bytes
-	}
-}
-
-// stored is told of a letter that can go.
-func (s *letterSizes) stored(position edge.Position, bytes int64) {
-	s.change(position, bytes)
-	s.next = min(s.next, position)
-}
-
 const (
-	lettersMeasured = edge.Position(math.MaxInt64) // all of them
-
-	// Measuring reads a page for each letter, and commits wait for it.
-	measuredPerRound = 1000
-
 	// A transaction removes as many of a sink as it adds of all, and so many more, or so
 	// many bytes, which are never more than the bound of the WAL.
 	evictedPerCommit = 256
 	evictedBytes     = 4 << 20
 	evictedScanned   = 1024 // looked at; those between them are requeued
 )
-
-// measureLetters goes on measuring what a start has found, of the sinks that may keep
-// only so much. All of them share what a round may read.
-func (c *committer) measureLetters() {
-	var unmeasured []*account
-	for _, account := range c.q.registry.all() {
-		if account.letters.measured < lettersMeasured && account.limitsNow().MaxLagBytes > 0 {
-			unmeasured = append(unmeasured, account)
-		}
-	}
-	if len(unmeasured) == 0 {
-		return
-	}
-	// The readers may all be busy, and commits must not wait for them: the next round
-	// goes on.
-	ctx, cancel := context.WithTimeout(context.Background(), maintenanceInterval/50)
-	defer cancel()
-	_ = c.q.read(ctx, func(conn *sqlite.Conn) error {
-		left := measuredPerRound
-		for _, account := range unmeasured {
-			read, err := account.letters.measure(conn, account.id, left)
-			if left -= read; err != nil || left <= 0 {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// measure reads so many letters, or all that are left.
-func (s *letterSizes) measure(conn *sqlite.Conn, sink edge.SinkID, most int) (read int, err error) {
-	err = conn.Query("SELECT position, "+queuefile.LetterBytes+" FROM dead WHERE sink = ? AND position > ? ORDER BY position LIMIT ?", func(row sqlite.Row) error {
-		s.bytes += row.Int(1)
-		s.measured = edge.Position(row.Int(0))
-		read++
-		return nil
-	}, int64(sink), int64(s.measured), int64(most))
-	if err == nil && read < most {
-		s.measured = lettersMeasured
-	}
-	return read, err
-}
 
 // letterBound is what the dead letters of a sink have to do with, at one time.
 type letterBound struct {

@@ -149,6 +149,11 @@ func expectMeasured(t *testing.T, q *Queue, sink edge.SinkID) {
 	if got := account.letters; err != nil || got.bytes != want || got.measured != lettersMeasured {
 		t.Errorf("got %+v, %v; want %d bytes", got, err, want)
 	}
+	for _, stats := range q.Stats().Sinks {
+		if stats.ID == sink && stats.DeadBytes != want {
+			t.Errorf("the figures say %d bytes, want %d", stats.DeadBytes, want)
+		}
+	}
 }
 
 // What is delivered, refused again, or damaged counts as it is.

@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"combotto.io/gateway/server/edge"
-	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -13,21 +11,6 @@ type holder struct {
 	bytes   int64
 	letters int64 // dead letters, when they are what takes the room
 	bounded bool  // the oldest of them make room by themselves
-}
-
-// lettersRead is how many dead letters of a sink stand for the size of all.
-const lettersRead = 100
-
-// lettersBytes returns about how much of the file a sink's dead letters take, going by
-// the size of the newest ones.
-func lettersBytes(conn *sqlite.Conn, sink edge.SinkID, count int64) (bytes int64, err error) {
-	if count <= 0 {
-		return 0, nil
-	}
-	_, err = conn.One("SELECT CAST(coalesce(avg(size), 0) AS INTEGER) FROM (SELECT "+queuefile.LetterBytes+" AS size FROM dead WHERE sink = ? ORDER BY position DESC LIMIT ?)", func(row sqlite.Row) {
-		bytes = count * row.Int(0)
-	}, int64(sink), int64(lettersRead))
-	return bytes, err
 }
 
 // readLetters finds the sink whose dead letters take most. Nobody asks while there is
@@ -42,7 +25,7 @@ func (s *space) readLetters(conn *sqlite.Conn) error {
 		found := holder{sink: account.name, removed: account.removed, letters: account.Dead, bounded: account.limits.MaxLagBytes > 0}
 		account.mu.Unlock()
 		var err error
-		if found.bytes, err = lettersBytes(conn, account.id, found.letters); err != nil {
+		if found.bytes, err = s.q.lettersBytes(conn, account.id, found.letters); err != nil {
 			return err
 		}
 		if found.bytes > s.letters.bytes {

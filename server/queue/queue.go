@@ -41,6 +41,7 @@
 //	           loss.go                             the report of it
 //	room       bounds.go, full.go, space.go        whether records are taken
 //	           refusal.go, holder.go               why not, and who holds the room
+//	           lettersize.go                       what dead letters take of it
 //	           sizes.go, history.go, forecast.go   how much lies where, and how long it lasts
 //	start      recover.go, restore.go              what a file says, and going on above it
 //	           damage.go, gone.go                  when it is damaged, or is not there any more

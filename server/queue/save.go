@@ -177,6 +177,7 @@ func (c *committer) endSave(s *save, err error) {
 			continue
 		}
 		taken.account.letters = taken.letters
+		taken.account.tellLetters()
 		taken.account.saved(taken)
 		if taken.evicted.count > 0 {
 			taken.account.forgetEvicted(&taken.evicted)

@@ -102,7 +102,7 @@ func (q *Queue) readStats(conn *sqlite.Conn, stats *edge.QueueStats) error {
 	}
 	for i := range stats.Sinks {
 		sink := &stats.Sinks[i]
-		if sink.DeadBytes, err = lettersBytes(conn, sink.ID, sink.Dead); err != nil {
+		if sink.DeadBytes, err = q.lettersBytes(conn, sink.ID, sink.Dead); err != nil {
 			return err
 		}
 		if sink.Pending <= 0 {
