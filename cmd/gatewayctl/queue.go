@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -41,6 +42,24 @@ func fileOr(arguments []string, dir string) string {
 		return gateway.QueuePath(arguments[0])
 	}
 	return arguments[0]
+}
+
+// showMoved says what an operation has found under the names that replacements give,
+// whatever became of it after that.
+func (a *application) showMoved(moved []gateway.MovedFile) {
+	for _, file := range moved {
+		if file.Unfit != "" {
+			fmt.Fprintf(a.stderr, "gatewayctl: %s is no finished replacement of the queue's file (%s): it is %s now\n", printable(file.Path), printable(file.Unfit), printable(file.Kept))
+			continue
+		}
+		fmt.Fprintf(a.stderr, "gatewayctl: %s has taken the place of the queue's file: something was interrupted before that is finished now\n", printable(file.Path))
+		if file.Kept != "" {
+			fmt.Fprintf(a.stderr, "gatewayctl: the old file is %s now\n", printable(file.Kept))
+		}
+		if file.Removed != "" {
+			fmt.Fprintf(a.stderr, "gatewayctl: %s was removed for that: nothing in it was missing\n", printable(file.Removed))
+		}
+	}
 }
 
 // hintInUse is what to do about a queue that somebody works with, for an operation

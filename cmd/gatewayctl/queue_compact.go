@@ -19,6 +19,7 @@ verify shows both. The file is verified before and after. A kill at any moment l
 		RunE: func(command *cobra.Command, arguments []string) error {
 			return offline(fileOr(arguments, dir), hintInUse, func(files *gateway.Offline) error {
 				done, err := files.CompactQueue(command.Context())
+				a.showMoved(done.Moved)
 				if err != nil {
 					return err
 				}

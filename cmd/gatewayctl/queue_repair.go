@@ -33,6 +33,7 @@ they are mended in place. A kill at any moment leaves one or the other.`,
 
 func (a *application) repairQueue(ctx context.Context, files *gateway.Offline, apply bool) error {
 	done, err := files.RepairQueue(ctx, apply)
+	a.showMoved(done.Moved)
 	if err != nil {
 		return err
 	}

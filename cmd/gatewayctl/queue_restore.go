@@ -39,6 +39,7 @@ the gateway which the backup was made of never gives.`,
 
 func (a *application) restoreQueue(ctx context.Context, files *gateway.Offline, from string, force bool) error {
 	done, err := files.RestoreQueue(ctx, from, force)
+	a.showMoved(done.Moved)
 	if gateway.IsThere(err) {
 		return &failure{exitFailed, printable(err.Error()), "--force replaces it, and keeps it beside the new one"}
 	}

@@ -166,6 +166,33 @@ func TestQueueRepair(t *testing.T) {
 	}
 }
 
+// What an operation finds under the name of a replacement is set aside, and it says so,
+// also when it is refused after that.
+func TestQueue_SetsUnfitReplacementAside(t *testing.T) {
+	t.Parallel()
+	for operation, code := range map[string]int{"compact": exitDone, "repair": exitDone, "restore": exitFailed} {
+		dir, backup := dataDir(t), filepath.Join(t.TempDir(), "monday.db")
+		path := filepath.Join(dir, "queue.db")
+		if err := os.Mkdir(path+".rebuilt", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if got := runCommand(t.Context(), "", "queue", "backup", "--data-dir", dir, backup); got.Code != exitDone {
+			t.Fatalf("got %+v", got)
+		}
+		arguments := []string{"queue", operation, "-o", "json", "--data-dir", dir}
+		if operation == "restore" {
+			arguments = append(arguments, backup)
+		}
+		got := runCommand(t.Context(), "", arguments...)
+		if got.Code != code || !strings.Contains(got.Stderr, path+".rebuilt is no finished replacement of the queue's file (it is no file): it is "+path+".rebuilt.unfit-1 now\n") {
+			t.Errorf("%s: got %+v", operation, got)
+		}
+		if code == exitDone && !strings.Contains(got.Stdout, `"moved":[{"path":"`+path+`.rebuilt","unfit":"it is no file","kept":"`+path+`.rebuilt.unfit-1"}]`) {
+			t.Errorf("%s: got %+v", operation, got)
+		}
+	}
+}
+
 func TestQueueBackup(t *testing.T) {
 	t.Parallel()
 

@@ -19,8 +19,11 @@ const (
 	lockFile  = "gateway.lock"
 )
 
-// Repaired is what a repair tells; see package queuefile.
-type Repaired = queuefile.Repaired
+// What operations tell; see package queuefile.
+type (
+	Repaired  = queuefile.Repaired
+	MovedFile = queuefile.MovedFile
+)
 
 // Offline is the queue of a gateway that does not run: the one of a data folder,
 // or a copy of one anywhere else. As long as it is open no gateway starts on it.

@@ -20,17 +20,24 @@ import (
 // logged opens a queue and returns what the start logs.
 func logged(t *testing.T, settings Settings) string {
 	t.Helper()
+	log, err := loggedStart(t, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// loggedStart is logged for a start that may fail.
+func loggedStart(t *testing.T, settings Settings) (log string, err error) {
+	t.Helper()
 	var text bytes.Buffer
 	observer := observe.NewDiscard()
 	observer.Log = slog.New(slog.NewJSONHandler(&text, nil))
 	q, err := Open(t.Context(), settings, observer)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		err = q.Close()
 	}
-	if err := q.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return text.String()
+	return text.String(), err
 }
 
 // asideOf lists what stands beside a database under names of files set aside.
@@ -71,7 +78,7 @@ func TestOpen_KeepsOldFiles(t *testing.T) {
 		t.Errorf("a file with a damaged frame: %s", diff)
 	}
 	log := logged(t, Settings{Path: path})
-	if strings.Count(log, "an earlier file of the queue is kept") != 3 {
+	if strings.Count(log, "a file that was moved aside is still kept") != 3 {
 		t.Errorf("a start that has nothing to mend does not name three files: %s", log)
 	}
 }

@@ -20,18 +20,10 @@ func openFile(ctx context.Context, settings Settings, observer *observe.Observer
 		return nil, err
 	}
 	settings.Path = path
-	old, err := queuefile.FinishReplacements(ctx, settings.Disk, path)
-	reportRemoved(old, observer)
+	moved, err := queuefile.FinishReplacements(ctx, settings.Disk, path)
+	reportMoved(moved, observer)
 	if err != nil {
 		return nil, err
-	}
-	for _, file := range old.Unfit {
-		observer.Log.Error("a file that is no replacement of the queue's had the name of one: it was set aside, and the queue's own file is served", "file", file.Path, "kept", file.Kept, "reason", file.Why,
-			"hint", "when a repair, a restore or a compaction was interrupted, look at the disk and do it again; docs/runbooks/damaged-queue.md")
-	}
-	if old.Finished != "" {
-		observer.Log.Warn("a file has taken the place of the queue's: it stood where one does when a crash interrupts a repair, a restore or a compaction", "file", old.Finished, "kept", old.Kept,
-			"hint", "when nothing of that kind was going on somebody has put it there, and what was stored since it was made is in the file that is kept, or gone; docs/how-to/backup-and-restore.md")
 	}
 	if err := noteMissing(&settings); err != nil {
 		return nil, err
@@ -82,16 +74,30 @@ func repairAndOpen(ctx context.Context, settings Settings, observer *observe.Obs
 }
 
 func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer *observe.Observer, why error) error {
-	report, old, failure := queuefile.SalvageFile(ctx, disk, path)
-	if old.Kept == "" {
-		return fmt.Errorf("salvage a damaged file (%w): %w", why, failure)
+	report, old, err := queuefile.SalvageFile(ctx, disk, path)
+	reportRemoved(old, observer)
+	if err != nil {
+		return fmt.Errorf("salvage a damaged file (%w): %w", why, err)
 	}
 	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
-		"error", why.Error(), "salvage_error", failure, "kept", old.Kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
+		"error", why.Error(), "salvage_error", report.Failure, "kept", old.Kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
 		"everything_is_sent_again", report.CursorsLost, "sent_to_more_sinks", report.SetsLost > 0, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
 		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
-	reportRemoved(old, observer)
 	return nil
+}
+
+// reportMoved says which files had the name of a replacement, also when the start gives up.
+func reportMoved(moved []queuefile.MovedFile, observer *observe.Observer) {
+	for _, file := range moved {
+		reportRemoved(file.OldFiles, observer)
+		if file.Unfit != "" {
+			observer.Log.Error("a file that is no replacement of the queue's had the name of one: it was set aside, and the queue's own file is served", "file", file.Path, "kept", file.Kept, "reason", file.Unfit,
+				"hint", "when a repair, a restore or a compaction was interrupted, look at the disk and do it again; docs/runbooks/damaged-queue.md")
+			continue
+		}
+		observer.Log.Warn("a file has taken the place of the queue's: it stood where one does when a crash interrupts a repair, a restore or a compaction", "file", file.Path, "kept", file.Kept,
+			"hint", "when nothing of that kind was going on somebody has put it there, and what was stored since it was made is in the file that is kept, or gone; docs/how-to/backup-and-restore.md")
+	}
 }
 
 // reportRemoved says what was removed because newer files were set aside.
@@ -101,7 +107,7 @@ func reportRemoved(old queuefile.OldFiles, observer *observe.Observer) {
 	}
 }
 
-// reportCopies names the earlier versions of the file.
+// reportCopies names the earlier versions of the file, and what else was set aside.
 func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) error {
 	files, err := queuefile.KeptFiles(disk, path)
 	for _, file := range files {
@@ -110,7 +116,7 @@ func reportCopies(disk sqlite.Disk, path string, observer *observe.Observer) err
 				"hint", "remove it when you will not go back to the program that wrote it")
 			continue
 		}
-		observer.Log.Warn("an earlier file of the queue is kept", "kept", file.Path, "bytes", file.Bytes, "reason", file.Why,
+		observer.Log.Warn("a file that was moved aside is still kept", "kept", file.Path, "bytes", file.Bytes, "reason", file.Why,
 			"hint", "remove it when nobody wants to look into it any more; docs/runbooks/damaged-queue.md")
 	}
 	return err

@@ -5,11 +5,15 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
 	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
+	"combotto.io/gateway/server/sqlite/simdisk"
 )
 
 // notReplacements are what may lie under the name of a finished replacement without being
@@ -58,7 +62,7 @@ func copyOf(t *testing.T, from, to string) error {
 // queue's file only when it is one. Otherwise it is kept, the log says so, and no message
 // that waits is lost by it.
 func TestOpen_SetsUnfitReplacementAside(t *testing.T) {
-	for _, suffix := range []string{".compacted", ".restored", ".salvaged"} {
+	for _, suffix := range []string{".compacted", ".restored", ".salvaged", ".rebuilt"} {
 		for name, put := range notReplacements {
 			t.Run(suffix[1:]+"/"+name, func(t *testing.T) {
 				path := stopped(t)
@@ -102,6 +106,77 @@ func TestOpen_SetsFolderAside(t *testing.T) {
 	if log := logged(t, Settings{Path: path}); strings.Count(log, path+".building.unfit-1") != 1 {
 		t.Errorf("the next start does not name it: %s", log)
 	}
+}
+
+// Whatever a start, or an operation, fails at: it tells of every file that it has moved
+// before.
+func TestOpen_TellsOfMovedFiles(t *testing.T) {
+	disk := simulated(t, 0)
+	settings := simulatedSettings(disk)
+	f := openOn(t, settings)
+	f.append(t, 3)
+	f.stop()
+	foreign := func(names ...string) {
+		for _, name := range names {
+			file, err := settings.Disk.Open(settings.Path+name, os.O_WRONLY|os.O_CREATE)
+			if err := errors.Join(err, file.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	foreign(".rebuilt", ".compacted")
+	broken := simdisk.Fault{Calls: simdisk.Rename, Path: ".compacted", Err: syscall.EIO}
+	disk.Inject(broken)
+	log, err := loggedStart(t, settings)
+	if err == nil || !strings.Contains(log, settings.Path+".rebuilt.unfit-1") {
+		t.Errorf("a start fails with %v, and the log says: %s", err, log)
+	}
+	want := queuefile.MovedFile{Path: settings.Path + ".rebuilt", Unfit: "it is empty", OldFiles: queuefile.OldFiles{Kept: settings.Path + ".rebuilt.unfit-2"}}
+	for name, operation := range map[string]func() ([]queuefile.MovedFile, error){
+		"Compact": func() ([]queuefile.MovedFile, error) {
+			done, err := queuefile.Compact(t.Context(), settings.Disk, settings.Path)
+			return done.Moved, err
+		},
+		"Repair": func() ([]queuefile.MovedFile, error) {
+			done, err := queuefile.Repair(t.Context(), settings.Disk, settings.Path, true)
+			return done.Moved, err
+		},
+		"Restore": func() ([]queuefile.MovedFile, error) {
+			done, err := queuefile.Restore(t.Context(), settings.Disk, "/backup.db", settings.Path, true, Renew)
+			return done.Moved, err
+		},
+	} {
+		foreign(".rebuilt")
+		moved, err := operation()
+		if len(moved) == 1 {
+			moved[0].Kept = want.Kept // counts on
+		}
+		if diff := cmp.Diff([]queuefile.MovedFile{want}, moved); diff != "" || err == nil {
+			t.Errorf("%s fails with %v, and has moved: %s", name, err, diff)
+		}
+	}
+	disk.Heal()
+	done, err := queuefile.Compact(t.Context(), settings.Disk, settings.Path)
+	if err != nil || len(done.Moved) != 1 || done.Moved[0].Path != settings.Path+".compacted" {
+		t.Errorf("when it can be moved: %+v, %v", done, err)
+	}
+	serveAll(t, disk, 3)
+}
+
+// A start that could not put the salvaged file in the place of the old one serves no
+// empty one instead; the next one goes on.
+func TestOpen_SalvagedFileHasNoPlace(t *testing.T) {
+	disk := simulated(t, 0)
+	damagedOnDisk(t, disk, 4, true)
+	for _, suffix := range []string{".salvaged", ".rebuilt"} {
+		disk.Inject(simdisk.Fault{Calls: simdisk.Rename, Path: suffix, Err: syscall.EIO})
+	}
+	settings := simulatedSettings(disk)
+	if log, err := loggedStart(t, settings); err == nil || !strings.Contains(err.Error(), settings.Path+".damaged-") {
+		t.Errorf("the start ends with %v; the log says: %s", err, log)
+	}
+	disk.Heal()
+	serveAll(t, disk, 4)
 }
 
 // What an operation has finished takes the place of the file that it was made of, also

@@ -29,17 +29,16 @@ var (
 
 // OldFiles is what became of old files.
 type OldFiles struct {
-	Kept    string // what the database is called now
-	Removed string // what was removed for that; empty when nothing was
-	// Finished is the file that has taken the place of the old one in a replacement
-	// which a crash had interrupted; empty when none was.
-	Finished string
-	// Unfit is what had the name of a replacement, and was none.
-	Unfit []UnfitFile
+	Kept    string `json:"kept,omitempty"`    // what the database is called now; empty when there was none
+	Removed string `json:"removed,omitempty"` // what was removed for that; empty when nothing was
 }
 
-// UnfitFile is a file that was set aside because it is no replacement of the queue's.
-type UnfitFile struct{ Path, Kept, Why string }
+// MovedFile is a file that had one of the names that a replacement gives.
+type MovedFile struct {
+	Path  string `json:"path"`            // it had
+	Unfit string `json:"unfit,omitempty"` // why it was set aside; empty when it has taken the place of the queue's
+	OldFiles
+}
 
 func (a *asideNames) name(path string, n int) string { return fmt.Sprintf("%s.%s-%d", path, a.word, n) }
 
@@ -58,11 +57,14 @@ func (a *asideNames) take(disk sqlite.Disk, path string) (old OldFiles, err erro
 	}
 	kept := a.name(path, n)
 	for _, suffix := range []string{"-wal", ""} {
-		if err := disk.Rename(path+suffix, kept+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := disk.Rename(path+suffix, kept+suffix)
+		switch {
+		case err == nil:
+			old.Kept = kept
+		case !errors.Is(err, fs.ErrNotExist):
 			return old, err
 		}
 	}
-	old.Kept = kept
 	if err := keepPlace(disk, kept); err != nil {
 		return old, err
 	}

@@ -12,21 +12,28 @@ import (
 
 // Compaction tells what a file takes.
 type Compaction struct {
-	Before int64 `json:"before_bytes"` // of the file, and of its WAL
-	After  int64 `json:"after_bytes"`
+	Before int64       `json:"before_bytes"` // of the file, and of its WAL
+	After  int64       `json:"after_bytes"`
+	Moved  []MovedFile `json:"moved,omitempty"` // what [FinishReplacements] has found, whether the rest succeeds or not
 }
 
 // Compact replaces the file at path by one that takes only what is used, and a
 // crash at any moment leaves one or the other. Nobody may work with the file
 // meanwhile. It needs room for the second file and fails with a
 // [*sqlite.RoomError] without it, and with a [*DamagedError] when the file is
-// damaged, or with [ErrGone]; then nothing was changed.
+// damaged, or with [ErrGone]; then nothing was changed but what Moved lists.
 func Compact(ctx context.Context, disk sqlite.Disk, path string) (done Compaction, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return done, err
 	}
-	before, err := verifyWhole(ctx, disk, path)
+	if done.Moved, err = FinishReplacements(ctx, disk, path); err != nil {
+		return done, fmt.Errorf("compact: %w", err)
+	}
+	before, err := Verify(ctx, disk, path)
+	if err == nil && before.Found > 0 {
+		err = &DamagedError{Verification: before}
+	}
 	if err != nil {
 		return done, err
 	}
@@ -43,20 +50,8 @@ func Compact(ctx context.Context, disk sqlite.Disk, path string) (done Compactio
 	if err != nil {
 		return done, fmt.Errorf("compact: %w", err)
 	}
-	return Compaction{Before: before.Bytes + before.WALBytes, After: after.Bytes}, nil
-}
-
-// verifyWhole finishes what a crash may have interrupted, and returns what a file
-// holds that is not damaged.
-func verifyWhole(ctx context.Context, disk sqlite.Disk, path string) (Verification, error) {
-	if _, err := FinishReplacements(ctx, disk, path); err != nil {
-		return Verification{}, err
-	}
-	v, err := Verify(ctx, disk, path)
-	if err == nil && v.Found > 0 {
-		err = &DamagedError{Verification: v}
-	}
-	return v, err
+	done.Before, done.After = before.Bytes+before.WALBytes, after.Bytes
+	return done, nil
 }
 
 // buildCopy opens a file that may have a WAL, and copies what is used of it.

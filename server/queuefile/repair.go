@@ -15,6 +15,7 @@ type Repaired struct {
 	Before  Verification `json:"-"`                 // what was found
 	Kept    string       `json:"kept"`              // what the old file is called now; empty when nothing was replaced
 	Removed string       `json:"removed,omitempty"` // the oldest copy of which nothing was missing
+	Moved   []MovedFile  `json:"moved,omitempty"`   // what [FinishReplacements] has found, whether the rest succeeds or not
 }
 
 // Repair rebuilds a damaged file from everything in it that is what was written,
@@ -32,7 +33,7 @@ func Repair(ctx context.Context, disk sqlite.Disk, path string, apply bool) (don
 	if err != nil {
 		return done, err
 	}
-	if _, err := FinishReplacements(ctx, disk, path); err != nil {
+	if done.Moved, err = FinishReplacements(ctx, disk, path); err != nil {
 		return done, fmt.Errorf("repair: %w", err)
 	}
 	if done.Before, err = Verify(ctx, disk, path); err != nil || done.Before.Found == 0 {

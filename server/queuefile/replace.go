@@ -68,52 +68,50 @@ func (r replacement) finish(disk sqlite.Disk, path string) (old OldFiles, err er
 	if err == nil {
 		err = disk.Rename(path+r.suffix, path)
 	}
-	if err != nil {
-		return old, fmt.Errorf("replace %s: %w", path, err)
+	switch {
+	case err == nil:
+		return old, nil
+	case old.Kept != "":
+		return old, fmt.Errorf("replace %s, which is %s by now: %w", path, old.Kept, err)
 	}
-	return old, nil
+	return old, fmt.Errorf("replace %s: %w", path, err)
 }
 
 // FinishReplacements does what a crash has interrupted, and removes what it left
-// half made. It returns what it has set aside, which is also what only bears the name of
-// a finished replacement.
-func FinishReplacements(ctx context.Context, disk sqlite.Disk, path string) (old OldFiles, err error) {
-	var unfit []UnfitFile
+// half made. It returns what it has moved, which is also what only bears the name of
+// a finished replacement; of that it tells when it fails, too.
+func FinishReplacements(ctx context.Context, disk sqlite.Disk, path string) (moved []MovedFile, err error) {
 	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
 		if stat, err := disk.Stat(path + suffix); err == nil && stat.Special {
-			file, err := setUnfitAside(disk, path+suffix, unfitSpecial)
-			if err != nil {
-				return old, err
+			if moved, err = setUnfitAside(moved, disk, path+suffix, unfitSpecial); err != nil {
+				return moved, err
 			}
-			unfit = append(unfit, file)
 		}
 		if err := removeDatabase(disk, path+suffix); err != nil {
-			return old, fmt.Errorf("remove what is half made: %w", err)
+			return moved, fmt.Errorf("remove what is half made: %w", err)
 		}
 	}
 	for _, replacement := range replacements {
+		fresh := path + replacement.suffix
 		why, err := replacement.unfit(ctx, disk, path)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		}
-		if err != nil {
-			return old, fmt.Errorf("finish what was interrupted: look at %s: %w", path+replacement.suffix, err)
-		}
-		if why != "" {
-			file, err := setUnfitAside(disk, path+replacement.suffix, why)
-			if err != nil {
-				return old, err
+		case err != nil:
+			return moved, fmt.Errorf("finish what was interrupted: look at %s: %w", fresh, err)
+		case why != "":
+			if moved, err = setUnfitAside(moved, disk, fresh, why); err != nil {
+				return moved, err
 			}
-			unfit = append(unfit, file)
 			continue
 		}
-		if old, err = replacement.finish(disk, path); err != nil {
-			return old, err
+		old, err := replacement.finish(disk, path)
+		if err != nil {
+			return moved, err
 		}
-		old.Finished = path + replacement.suffix
+		moved = append(moved, MovedFile{Path: fresh, OldFiles: old})
 	}
-	old.Unfit = unfit
-	return old, nil
+	return moved, nil
 }
 
 // exists reports whether there is a file, and does not open it: to close a database

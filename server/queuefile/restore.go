@@ -16,7 +16,8 @@ import (
 // Restored is what a backup has brought back.
 type Restored struct {
 	Verification
-	Kept string `json:"kept"` // what the file that was there is called now; empty when there was none
+	Kept  string      `json:"kept"`            // what the file that was there is called now; empty when there was none
+	Moved []MovedFile `json:"moved,omitempty"` // what [FinishReplacements] has found, whether the rest succeeds or not
 }
 
 // ErrExists says that a restore would replace a queue, and was not told to.
@@ -33,7 +34,7 @@ var ErrExists = errors.New("there is a queue already")
 // since the backup is delivered again, with the same correlation ids.
 //
 // It fails with [ErrExists], with a [*DamagedError] when the backup has problems,
-// and with a [*sqlite.RoomError]; then nothing was changed.
+// and with a [*sqlite.RoomError]; then nothing was changed but what Moved lists.
 //
 // The caller says how to renew the copy: to bring it to where its last commits
 // lead, as a start does, and to save it as it then is behind [Renewal.Next], once
@@ -48,7 +49,7 @@ func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force boo
 	if from == path {
 		return done, fmt.Errorf("restore: %s is the queue itself", from)
 	}
-	if _, err := FinishReplacements(ctx, disk, path); err != nil {
+	if done.Moved, err = FinishReplacements(ctx, disk, path); err != nil {
 		return done, fmt.Errorf("restore: %w", err)
 	}
 	highest, err := highestKnown(ctx, disk, path)
@@ -76,9 +77,6 @@ func Restore(ctx context.Context, disk sqlite.Disk, from, path string, force boo
 	old, err := becauseRestored.replace(disk, path)
 	if done.Kept = old.Kept; err != nil {
 		return done, fmt.Errorf("restore: %w", err)
-	}
-	if highest < 0 {
-		done.Kept = ""
 	}
 	return done, ClearSuspect(disk, path)
 }

@@ -24,6 +24,7 @@ type Salvaged struct {
 	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
 	Complete    bool     `json:"complete"`         // for all that the old file says of itself, nothing of it is missing
 	Fault       error    `json:"-"`                // of the program, which has left out a page
+	Failure     error    `json:"-"`                // why nothing at all was salvaged
 }
 
 // positionsSkipped lie between what was read of a damaged file and what is stored
@@ -105,32 +106,30 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image, fru
 }
 
 // SalvageFile replaces a damaged file by what can be read of it, or by an empty
-// one when not even that works. The damaged one is kept beside it.
+// one when not even that works. The damaged one is kept beside it. After an error the
+// replacement may have begun; [FinishReplacements] goes on with it.
 func SalvageFile(ctx context.Context, disk sqlite.Disk, path string) (report Salvaged, old OldFiles, err error) {
 	building := path + suffixBuilding
 	if err := roomToSalvage(disk, path, true); err != nil {
 		return report, old, err
 	}
-	report, failure := salvage(ctx, disk, path, building)
-	if failure != nil && isHopeless(failure) && ctx.Err() == nil {
+	report, err = salvage(ctx, disk, path, building)
+	if err != nil && isHopeless(err) && ctx.Err() == nil {
 		// A read of the fresh file that fails passes for damage of that one.
-		report, failure = salvage(ctx, disk, path, building)
+		report, err = salvage(ctx, disk, path, building)
 	}
-	if failure != nil {
-		if !isHopeless(failure) || ctx.Err() != nil {
-			return report, old, errors.Join(failure, removeDatabase(disk, building))
-		}
+	if err != nil && isHopeless(err) && ctx.Err() == nil {
 		// Nothing is better than a gateway that never starts.
-		report = Salvaged{CursorsLost: true}
-		if err := buildEmpty(ctx, disk, building); err != nil {
-			return report, old, errors.Join(failure, err, removeDatabase(disk, building))
+		report = Salvaged{CursorsLost: true, Failure: err}
+		if err = buildEmpty(ctx, disk, building); err != nil {
+			err = errors.Join(report.Failure, err)
 		}
+	}
+	if err != nil {
+		return report, old, errors.Join(err, removeDatabase(disk, building))
 	}
 	old, err = becauseSalvaged(&report).replace(disk, path)
-	if err == nil && failure != nil {
-		failure = fmt.Errorf("nothing could be salvaged: %w", failure)
-	}
-	return report, old, errors.Join(err, failure)
+	return report, old, err
 }
 
 // buildEmpty makes a queue that knows it is not the first.

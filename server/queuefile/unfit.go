@@ -13,12 +13,16 @@ import (
 // unfitSpecial is why a folder, a pipe or a device is set aside.
 const unfitSpecial = "it is no file"
 
-func setUnfitAside(disk sqlite.Disk, path, why string) (UnfitFile, error) {
+// setUnfitAside adds to moved what it has moved, though it may fail after that.
+func setUnfitAside(moved []MovedFile, disk sqlite.Disk, path, why string) ([]MovedFile, error) {
 	aside, err := asideUnfit.take(disk, path)
-	if err != nil {
-		return UnfitFile{}, fmt.Errorf("set aside what is no replacement: %w", err)
+	if aside.Kept != "" {
+		moved = append(moved, MovedFile{Path: path, Unfit: why, OldFiles: aside})
 	}
-	return UnfitFile{Path: path, Kept: aside.Kept, Why: why}, nil
+	if err != nil {
+		return moved, fmt.Errorf("set aside what is no replacement: %w", err)
+	}
+	return moved, nil
 }
 
 // unfit says why what lies under the name of a finished replacement does not take the
@@ -56,7 +60,7 @@ func (r replacement) unfit(ctx context.Context, disk sqlite.Disk, path string) (
 	case v.Structural > 0 || v.Found > 0 && !r.salvages():
 		return v.Problems[0].Detail, nil
 	}
-	return r.stranger(ctx, disk, path)
+	return r.whyForeign(ctx, disk, path)
 }
 
 // salvages reports whether the file that is there is damaged.
@@ -83,9 +87,9 @@ type identity struct {
 	head edge.Position
 }
 
-// stranger says why a whole file was not made of the one whose place it would take. Of
+// whyForeign says why a whole file was not made of the one whose place it would take. Of
 // that one nothing may be readable; then it is not removed for a copy.
-func (r replacement) stranger(ctx context.Context, disk sqlite.Disk, path string) (why string, err error) {
+func (r replacement) whyForeign(ctx context.Context, disk sqlite.Disk, path string) (why string, err error) {
 	fresh, known, err := readIdentity(ctx, disk, path+r.suffix)
 	if err != nil {
 		return "", err
