@@ -48,6 +48,8 @@ type Stretch struct {
 	At                          time.Time // gateway time of the last of them
 	Count                       int64
 	Devices                     map[edge.DeviceID]int64
+
+	bytes int64 // of the row that was read, or stored, about
 }
 
 // NewStretch makes the report of count records at positions, which nobody could
@@ -97,12 +99,12 @@ func (s *Stretch) cover(first, last edge.Position, firstReceived, lastReceived, 
 // names than most.
 func (s *Stretch) boundDevices(most int) {
 	if len(s.Devices) > most {
-		s.name(lossDevices)
+		s.keepNames(lossDevices)
 	}
 }
 
-// name keeps the names of those that lost most.
-func (s *Stretch) name(most int) {
+// keepNames keeps the names of those that lost most, and counts the others as [Unnamed].
+func (s *Stretch) keepNames(most int) {
 	named := s.MostFirst()
 	for _, device := range named[min(most, len(named)):] {
 		delete(s.Devices, device.Device)
@@ -149,18 +151,22 @@ func boundLosses(conn *sqlite.Conn, most int64) error {
 	if _, err := conn.One("SELECT count(*) FROM loss", func(row sqlite.Row) { rows = row.Int(0) }); err != nil || rows <= most {
 		return err
 	}
-	_, _, err := joinOldest(conn)
+	_, err := joinOldest(conn, new(coarsened))
 	return err
 }
 
 // lossRowBytes is what SQLite keeps of a stretch besides its texts, about.
 const lossRowBytes = 100
 
-const lossBytes = "octet_length(devices) + octet_length(reason) + octet_length(actor) + 100" // with lossRowBytes
+// takes returns how much of the file a stretch takes, as LossBytes counts it.
+func (s *Stretch) takes(devices string) int64 {
+	return lossRowBytes + int64(len(devices)+len(s.Reason)+len(s.Actor))
+}
 
 // LossBytes returns about how much of the file the loss report takes. It reads all of it.
 func LossBytes(conn *sqlite.Conn) (bytes int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum("+lossBytes+"), 0) FROM loss", func(row sqlite.Row) { bytes = row.Int(0) })
+	_, err = conn.One("SELECT coalesce(sum(octet_length(devices) + octet_length(reason) + octet_length(actor) + ?), 0) FROM loss",
+		func(row sqlite.Row) { bytes = row.Int(0) }, int64(lossRowBytes))
 	return bytes, err
 }
 
@@ -175,18 +181,27 @@ func CoarsenLosses(conn *sqlite.Conn, most int64) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for rewritten := int64(0); bytes > most; {
-		if rewritten >= coarsenedBytes {
+	var done coarsened
+	for bytes-done.saved > most {
+		if done.rewritten >= coarsenedBytes {
 			return true, nil
 		}
-		stored, saved, err := coarsenOnce(conn)
-		if err != nil || saved <= 0 {
+		shorter, err := coarsenOnce(conn, &done)
+		if err != nil || !shorter {
 			return false, err
 		}
-		rewritten += stored
-		bytes -= saved
 	}
 	return false, nil
+}
+
+// coarsened is what became of the loss report, in bytes.
+type coarsened struct {
+	rewritten int64
+	saved     int64 // it is shorter by
+}
+
+func (c *coarsened) add(before, after int64) {
+	c.rewritten, c.saved = c.rewritten+after, c.saved+before-after
 }
 
 const (
@@ -196,64 +211,73 @@ const (
 	namesMin = 16
 )
 
-// coarsenOnce joins two stretches, or takes names from one. It returns the size of what
-// it has written and by how much the report became shorter.
-func coarsenOnce(conn *sqlite.Conn) (stored, saved int64, err error) {
-	joined, saved, err := joinOldest(conn)
-	if joined != nil || err != nil {
-		return joined.size(), saved, err
+// coarsenOnce joins two stretches, or takes names from one, and reports whether there was
+// one for that.
+func coarsenOnce(conn *sqlite.Conn, done *coarsened) (bool, error) {
+	if joined, err := joinOldest(conn, done); joined || err != nil {
+		return joined, err
 	}
-	longest, err := readStretch(conn, SelectStretches+" ORDER BY octet_length(devices) DESC, id LIMIT 1")
+	longest, err := longestNaming(conn)
 	if err != nil || longest == nil {
-		return 0, 0, err
+		return false, err
 	}
-	before, names := longest.size(), len(longest.MostFirst())
-	if names <= namesMin {
-		return 0, 0, nil
+	before := longest.bytes
+	longest.keepNames(max(len(longest.MostFirst())/2, namesMin))
+	if err := longest.store(conn); err != nil {
+		return false, err
 	}
-	longest.name(max(names/2, namesMin))
-	return longest.size(), before - longest.size(), longest.store(conn)
+	done.add(before, longest.bytes)
+	return true, nil
+}
+
+// longestNaming returns the longest stretch that can name fewer devices, nil when none can.
+// By now there is one of each sink and reason.
+func longestNaming(conn *sqlite.Conn) (*Stretch, error) {
+	var ids []int64
+	err := conn.Query("SELECT id FROM loss ORDER BY octet_length(devices) DESC, id", func(row sqlite.Row) error {
+		ids = append(ids, row.Int(0))
+		return nil
+	})
+	for _, id := range ids {
+		if err != nil {
+			break
+		}
+		var stored *Stretch
+		if stored, err = readStretch(conn, SelectStretches+" WHERE id = ?", id); stored != nil && len(stored.MostFirst()) > namesMin {
+			return stored, err
+		}
+	}
+	return nil, err
 }
 
 // joinOldest joins the oldest stretch that can be joined with the next one of the same
-// sink and reason; joined is nil when there are none. saved is what became shorter.
-func joinOldest(conn *sqlite.Conn) (joined *Stretch, saved int64, err error) {
+// sink and reason, and reports whether there were two.
+func joinOldest(conn *sqlite.Conn, done *coarsened) (bool, error) {
 	var older, newer int64
 	found, err := conn.One(`SELECT older.id, newer.id FROM loss AS older JOIN loss AS newer
 		ON newer.sink = older.sink AND newer.kind = older.kind AND newer.reason = older.reason AND newer.id > older.id
 		ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer = row.Int(0), row.Int(1) })
 	if err != nil || !found {
-		return nil, 0, err
+		return false, err
 	}
 	first, err := readStretch(conn, SelectStretches+" WHERE id = ?", older)
 	if err != nil || first == nil {
-		return nil, 0, err
+		return false, err
 	}
 	second, err := readStretch(conn, SelectStretches+" WHERE id = ?", newer)
 	if err != nil || second == nil {
-		return nil, 0, err
+		return false, err
 	}
-	before := first.size() + second.size()
+	before := first.bytes + second.bytes
 	if first.Actor != second.Actor {
 		second.Actor = severalActors
 	}
 	second.Join(first)
 	if err := second.store(conn); err != nil {
-		return nil, 0, err
+		return false, err
 	}
-	return second, before - second.size(), conn.Exec("DELETE FROM loss WHERE id = ?", older)
-}
-
-// size is what the stretch takes of the file, about.
-func (s *Stretch) size() int64 {
-	if s == nil {
-		return 0
-	}
-	devices, err := json.Marshal(s.Devices)
-	if err != nil {
-		return 0 // store says so
-	}
-	return lossRowBytes + int64(len(devices)+len(s.Reason)+len(s.Actor))
+	done.add(before, second.bytes)
+	return true, conn.Exec("DELETE FROM loss WHERE id = ?", older)
 }
 
 // severalActors stands for the names in joined stretches.
@@ -265,6 +289,7 @@ func (s *Stretch) store(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
+	s.bytes = s.takes(string(devices))
 	var id any
 	if s.ID > 0 {
 		id = s.ID
@@ -294,5 +319,6 @@ func ReadStretch(row sqlite.Row) *Stretch {
 	if err := json.Unmarshal([]byte(row.Text(11)), &s.Devices); err != nil || s.Devices == nil {
 		s.Devices = map[edge.DeviceID]int64{Unnamed: s.Count}
 	}
+	s.bytes = s.takes(row.Text(11))
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +94,45 @@ func TestCoarsenLosses(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A stretch that is long and can name no fewer devices keeps no other one from it, nor does
+// one whose names are damaged.
+func TestCoarsenLosses_AfterTheLongest(t *testing.T) {
+	db, err := Open(t.Context(), sqlite.Disk{}, filepath.Join(t.TempDir(), "queue.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	const long, many, damaged = 1, 2, 3
+	got := map[edge.SinkID]int{}
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		for sink, device := range map[edge.SinkID]string{long: strings.Repeat("x", 60) + "-%03d", many: "d%d", damaged: "d%d"} {
+			lost := NewStretch(LossReason{Kind: edge.LossExpired, Reason: edge.LossTTL}, at, Span{1, 2}, 1, at, edge.DeviceID(fmt.Sprintf(device, 0)))
+			for n := 1; n < namesMin || sink == many && n < 3*namesMin; n++ {
+				lost.AddRecord(&edge.Record{Device: edge.DeviceID(fmt.Sprintf(device, n)), Position: 1, ReceivedAt: at}, at)
+			}
+			if err := lost.Write(conn, sink); err != nil {
+				return err
+			}
+		}
+		if err := conn.Exec("UPDATE loss SET devices = ? WHERE sink = ?", strings.Repeat("?", 2000), int64(damaged)); err != nil {
+			return err
+		}
+		more, err := CoarsenLosses(conn, 1)
+		if more || err != nil {
+			t.Errorf("there is more to do: %v, %v", more, err)
+		}
+		return conn.Query(SelectStretches, func(row sqlite.Row) error {
+			stored := ReadStretch(row)
+			got[stored.Sink] = len(stored.MostFirst())
+			return nil
+		})
+	})
+	if diff := cmp.Diff(map[edge.SinkID]int{long: namesMin, many: namesMin, damaged: 0}, got); diff != "" || err != nil {
+		t.Error("names of devices:", diff, err)
 	}
 }
 
