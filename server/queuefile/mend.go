@@ -125,12 +125,8 @@ func (r *rebuild) mend(ctx context.Context, conn *sqlite.Conn, path string) (err
 			return err
 		}
 	}
-	for _, step := range []func(*sqlite.Conn) error{
-		r.openSinks, r.countApart, r.count, r.findReach, r.nameHoles, r.countHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger,
-	} {
-		if err := step(conn); err != nil {
-			return err
-		}
+	if err := inOrder(conn, r.openSinks, r.recount); err != nil {
+		return err
 	}
 	left, err := countLetters(conn)
 	if err != nil {

@@ -22,8 +22,8 @@ type rebuild struct {
 	apart   int64 // of these, in quarantine before
 	skipped int64 // positions between head and what is stored next
 
-	nobodys   int64 // records and dead letters that are lost for sinks of which nothing is left
-	nobodysIn Span  // where such records were
+	sinkless   int64 // records and dead letters that are lost for sinks of which nothing is left
+	sinklessIn Span  // where such records were
 }
 
 // sinkCount counts one sink's records anew.
@@ -31,14 +31,22 @@ type sinkCount struct {
 	*foundSink
 	beyond  int64 // owed, behind what the counters cover
 	pending int64
-	missing int64 // may have been owed and is in no frame; not what the counters cover
+	inHoles int64 // may have been owed and is in no frame; not what the counters cover
 	holes   Span  // from the first position to the last that are in no frame, and not decided
 }
 
 func (r *rebuild) run(conn *sqlite.Conn) error {
-	for _, step := range []func(*sqlite.Conn) error{
-		r.unite, r.openSinks, r.dropStale, r.countApart, r.count, r.findReach, r.nameHoles, r.countHoles, r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger, r.reportAll,
-	} {
+	return inOrder(conn, r.unite, r.openSinks, r.dropStale, r.recount, r.reportSinkless)
+}
+
+// recount finds out what there is and what is gone, and writes what follows from that.
+func (r *rebuild) recount(conn *sqlite.Conn) error {
+	return inOrder(conn, r.countApart, r.count, r.findReach, r.dropBeyond, r.nameHoles, r.countLost, r.moveHead, r.countHoles,
+		r.writeSets, r.writeSinks, r.writeDeaths, r.writeLedger)
+}
+
+func inOrder(conn *sqlite.Conn, steps ...func(*sqlite.Conn) error) error {
+	for _, step := range steps {
 		if err := step(conn); err != nil {
 			return err
 		}
@@ -193,13 +201,13 @@ func (r *rebuild) writeLedger(conn *sqlite.Conn) error {
 	return row.replace(conn)
 }
 
-// reportAll reports under _ingress what may be lost for sinks that nothing is known of
+// reportSinkless reports under _ingress what may be lost for sinks that nothing is known of
 // any more: messages of which nothing is left, and dead letters. Of a file of which
 // nothing was found, neither what it held nor which sinks were owed it, the count says
 // that it was something, and so it does where nobody knows how much lay in front.
-func (r *rebuild) reportAll(conn *sqlite.Conn) error {
-	why, lost := LossReason{Kind: edge.LossQuarantined, Reason: "damaged_file"}, r.nobodys
-	where := r.nobodysIn
+func (r *rebuild) reportSinkless(conn *sqlite.Conn) error {
+	why, lost := LossReason{Kind: edge.LossQuarantined, Reason: "damaged_file"}, r.sinkless
+	where := r.sinklessIn
 	switch {
 	case !r.report.CursorsLost:
 		return nil

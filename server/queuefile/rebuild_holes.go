@@ -23,15 +23,16 @@ func (r *rebuild) findReach(conn *sqlite.Conn) error {
 			r.reach = max(r.reach, sink.Counted+1)
 		}
 	}
-	err := conn.Query("SELECT position, n FROM quarantine"+whereFrames+" AND found = 0 ORDER BY position", func(row sqlite.Row) error {
+	return conn.Query("SELECT position, n FROM quarantine"+whereFrames+" AND found = 0 ORDER BY position", func(row sqlite.Row) error {
 		if first := edge.Position(row.Int(0)); first <= r.reach {
 			r.reach = max(r.reach, first+edge.Position(row.Int(1)))
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// dropBeyond forgets damaged frames that claim to be where nothing was ever stored.
+func (r *rebuild) dropBeyond(conn *sqlite.Conn) error {
 	return conn.Exec("DELETE FROM quarantine"+whereFrames+" AND position + n > ?", int64(r.reach+positionsSkipped))
 }
 
@@ -62,19 +63,30 @@ func (r *rebuild) nameHoles(conn *sqlite.Conn) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// countLost counts what has come into quarantine since the ledger was written, and dates
+// it: the ledger counts it from now on.
+func (r *rebuild) countLost(conn *sqlite.Conn) error {
 	apart, err := r.undecidedApart(conn, "")
 	if err != nil {
 		return err
 	}
 	r.lost = apart - r.apart
+	if !r.ledger.found && r.report.Records == 0 {
+		r.lost = max(r.lost, 1) // whatever it was, somebody has to know
+	}
+	return conn.Exec("UPDATE quarantine SET found = ? WHERE found = 0", time.Now().UnixMicro())
+}
+
+// moveHead leads what is stored next behind all positions that may have been given out.
+func (r *rebuild) moveHead(*sqlite.Conn) error {
 	r.head, r.skipped = r.reach-1, positionsSkipped
 	if !r.ledger.found {
 		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-r.head))
-		if r.report.Records == 0 {
-			r.lost = max(r.lost, 1) // whatever it was, somebody has to know
-		}
 	}
-	return conn.Exec("UPDATE quarantine SET found = ? WHERE found = 0", time.Now().UnixMicro()) // what the ledger counts from now on
+	return nil
 }
 
 // countHoles tells the sinks what is in no frame. A damaged frame may still say which
@@ -86,7 +98,7 @@ func (r *rebuild) countHoles(conn *sqlite.Conn) error {
 		front = r.stored[0].First
 	}
 	if r.report.CursorsLost {
-		r.missFront(front)
+		r.addFront(front)
 	}
 	next := edge.Position(0)
 	return conn.Query("SELECT position, n, owed, reason FROM quarantine"+whereFrames+" AND reason <> ? ORDER BY position", func(row sqlite.Row) error {
@@ -100,39 +112,41 @@ func (r *rebuild) countHoles(conn *sqlite.Conn) error {
 		known = known && row.Int(2) != int64(OwedMixed)
 		for _, gone := range r.stored.Outside(hole) {
 			if r.report.CursorsLost && gone.First >= front {
-				r.missed(gone)
+				r.addSinkless(gone)
 			}
 			before, err := committedBefore(conn, gone.First)
 			if err != nil {
 				return err
 			}
 			for _, sink := range r.sinks {
-				sink.miss(gone, !known && sink.servedAt(before) || known && slices.Contains(set, sink.ID))
+				sink.addHole(gone, !known && sink.servedAt(before) || known && slices.Contains(set, sink.ID))
 			}
 		}
 		return nil
 	}, reasonSkipped)
 }
 
-// missFront counts what lay in front of all frames for sinks that are lost. What a start
-// does not read any more may have been removed by retention; without the ledger, all.
-func (r *rebuild) missFront(front edge.Position) {
+// addFront counts what lay in front of all frames for sinks that are lost. What a start
+// does not read any more may have been removed by retention. Without the ledger nobody
+// knows how much it was, only where.
+func (r *rebuild) addFront(front edge.Position) {
 	gone := Span{max(1, r.ledger.ReplayFrom), min(front, r.reach)}
-	if r.missed(gone); !r.ledger.found {
-		r.nobodys = 0
+	switch {
+	case gone.First >= gone.End:
+	case r.ledger.found:
+		r.addSinkless(gone)
+	default:
+		r.sinklessIn = gone
 	}
 }
 
-// missed is told of positions that sinks which are lost may have been owed.
-func (r *rebuild) missed(gone Span) {
-	if gone.First >= gone.End {
-		return
+// addSinkless counts positions that sinks which are lost may have been owed.
+func (r *rebuild) addSinkless(gone Span) {
+	if r.sinklessIn.First == 0 {
+		r.sinklessIn.First = gone.First
 	}
-	if r.nobodysIn.First == 0 {
-		r.nobodysIn.First = gone.First
-	}
-	r.nobodysIn.End = gone.End
-	r.nobodys += int64(gone.End - gone.First)
+	r.sinklessIn.End = gone.End
+	r.sinkless += int64(gone.End - gone.First)
 }
 
 // committedBefore returns when the frame in front of a position was committed, zero when
@@ -147,10 +161,10 @@ func (s *sinkCount) servedAt(at time.Time) bool {
 	return s.Removed == SinkServed || s.RemovedAt.IsZero() || at.Before(s.RemovedAt)
 }
 
-// miss is told of positions that are in no frame, and whether sets that were there
-// may have named the sink. Up to where the sink has counted, its counters say how many
+// addHole counts positions that are in no frame, where sets may have named the sink or
+// not. Up to where the sink has counted, its counters say how many
 // it was owed; it is only remembered where.
-func (s *sinkCount) miss(gone Span, named bool) {
+func (s *sinkCount) addHole(gone Span, named bool) {
 	if s.Removed == SinkDeleted { // whatever it was owed was given up
 		return
 	}
@@ -172,7 +186,7 @@ func (s *sinkCount) miss(gone Span, named bool) {
 			}
 			s.holes.End = undecided.End
 			if span.First >= counted {
-				s.missing += int64(undecided.End - undecided.First)
+				s.inHoles += int64(undecided.End - undecided.First)
 			}
 		}
 	}

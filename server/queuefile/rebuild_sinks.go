@@ -84,16 +84,16 @@ func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (totals SinkCounts
 		return totals, 0, err
 	}
 	totals.Counted = r.head + edge.Position(r.skipped)
-	totals.Owed += sink.beyond + sink.missing
+	totals.Owed += sink.beyond + sink.inHoles
 	rest := totals.Delivered + totals.Dead + totals.Held + totals.Discarded + totals.Expired + sink.pending
-	switch missing := totals.Owed - rest; {
+	switch unexplained := totals.Owed - rest; {
 	case sink.unsure || totals.Owed < 0:
-		lost = sink.missing
+		lost = sink.inHoles
 		totals.Owed = rest + lost
-	case missing >= 0:
-		lost = missing
-	case totals.Delivered >= -missing: // letters came back that had been delivered
-		totals.Delivered += missing
+	case unexplained >= 0:
+		lost = unexplained
+	case totals.Delivered >= -unexplained: // letters came back that had been delivered
+		totals.Delivered += unexplained
 	default:
 		totals.Owed = rest
 	}
@@ -136,7 +136,7 @@ func (r *rebuild) dropUndecidedLetters(conn *sqlite.Conn, sink *sinkCount) error
 func (r *rebuild) writeDeaths(conn *sqlite.Conn) error {
 	// Letters of sinks that are lost cannot be told to anybody.
 	const sinkless = " FROM dead WHERE sink <> 0 AND sink NOT IN (SELECT id FROM sink)"
-	if _, err := conn.One("SELECT count(*)"+sinkless, func(row sqlite.Row) { r.nobodys += row.Int(0) }); err != nil {
+	if _, err := conn.One("SELECT count(*)"+sinkless, func(row sqlite.Row) { r.sinkless += row.Int(0) }); err != nil {
 		return err
 	}
 	if err := conn.Exec("DELETE" + sinkless); err != nil {
