@@ -248,7 +248,7 @@ func (c *carved) earlierLog() bool {
 	if c.int("checksum") != log.sum() {
 		return false
 	}
-	if ledger := &c.findings.ledger; log.before == beforeNone {
+	if ledger := &c.findings.ledger; log.before == beforeAll {
 		if c.Live || !ledger.logKept { // of a file that was mended, the one before may lie in free space
 			ledger.kept, ledger.logKept = log.log, true
 		}

@@ -57,9 +57,9 @@ func (e *earlierLog) insert(conn *sqlite.Conn) error {
 	return conn.Exec("INSERT OR REPLACE INTO earlier_log VALUES(?, ?, ?, ?)", int64(e.before), e.letters, int64(e.log), e.sum())
 }
 
-// beforeNone marks the row of the log that the file has now, as the ledger says it: no
-// position lies as high.
-const beforeNone = MaxPosition
+// beforeAll is where the log of the file as it is now ends: all positions lie below. The
+// ledger says which log that is, and its row among the earlier ones says it once more.
+const beforeAll = MaxPosition
 
 // KeepLog writes the log of the ledger a second time. Records that wait carry it in
 // the correlation ids that their devices were answered, and only the log tells it when
@@ -69,8 +69,8 @@ func KeepLog(conn *sqlite.Conn) error {
 	if found, err := conn.One(SelectLedger, func(row sqlite.Row) { ledger = ReadLedger(row) }); err != nil || !found || !ledger.PlaceHolds() {
 		return err
 	}
-	current := earlierLog{before: beforeNone, log: uint16(ledger.Log)}
-	kept, err := conn.One("SELECT 1 FROM earlier_log WHERE before = ? AND checksum = ?", func(sqlite.Row) {}, int64(beforeNone), current.sum())
+	current := earlierLog{before: beforeAll, log: uint16(ledger.Log)}
+	kept, err := conn.One("SELECT 1 FROM earlier_log WHERE before = ? AND checksum = ?", func(sqlite.Row) {}, int64(beforeAll), current.sum())
 	if err != nil || kept {
 		return err
 	}
@@ -86,7 +86,7 @@ func LoadLogs(conn *sqlite.Conn, current uint16) (l Logs, err error) {
 		if row.Int(3) != earlier.sum() {
 			return NewRowError("earlier log before %d", earlier.before)
 		}
-		if earlier.before != beforeNone {
+		if earlier.before != beforeAll {
 			l.earlier = append(l.earlier, earlier)
 		}
 		return nil

@@ -11,7 +11,7 @@
 //	         attempt.go, loss.go                            tables attempt and loss: what has happened
 //	         window_row.go                                  table identity_window: what came before
 //	         quarantine.go                                  table quarantine: what is damaged
-//	         logs.go                                        table earlier_log: files before this one
+//	         logs.go                                        table earlier_log: files before this one, and this one again
 //	         checksum.go                                    what tells that a row is whole
 //
 // A row has one type, one list of columns in the order of the table, one function
