@@ -71,7 +71,7 @@ func (q *Queue) Backup(ctx context.Context, to string) (edge.Backup, error) {
 	ended := make(chan struct{})
 	watch.Go(func() {
 		q.watchBackup(ctx, cancel)
-		q.watchStuck(to, ended)
+		q.watchStuck(to, ended) // which has nothing to say of one that ends well, or at once
 	})
 	defer func() {
 		close(ended)

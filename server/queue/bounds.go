@@ -57,13 +57,13 @@ func newBounds(limit, capacity, pendingMax int64) bounds {
 	if limit > 0 && limit < room {
 		room = limit
 	}
+	history := min(room/historyShare, historyMax)
 	b := bounds{
 		walHard: min(max(room/walShare, walHardMin), walHardMax),
 		pending: min(max(room/pendingShare, pendingMin), pendingMax),
 		assess:  min(room/assessShare, assessMax),
 
-		window: min(room/windowShare, windowBytesMax), ingress: min(room/historyShare, historyMax), attempts: min(room/historyShare, historyMax), aside: min(room/historyShare, historyMax),
-		losses: min(room/historyShare, historyMax),
+		window: min(room/windowShare, windowBytesMax), ingress: history, attempts: history, aside: history, losses: history,
 	}
 	b.walSoft = b.walHard / walParts
 	if capacity < unbounded {

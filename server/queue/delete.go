@@ -61,11 +61,11 @@ func (a *account) isEmpty() bool {
 // found to be wrong: how much there is to give up, and whether anything is left,
 // follows from them. What was delivered is believed; nothing depends on it.
 func (q *Queue) recountRemoved(ctx context.Context, a *account) error {
-	done, err := q.registry.change(ctx) // nobody deletes it meanwhile
+	unlock, err := q.registry.lock(ctx) // nobody deletes it meanwhile
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer unlock()
 	if !a.isUnsure() || !a.isRemoved() || a.removal().deleted {
 		return nil
 	}
@@ -107,11 +107,11 @@ func (a *account) isUnsure() bool {
 
 // markDeleted makes sure that a removed sink is never served again.
 func (q *Queue) markDeleted(ctx context.Context, a *account, actor string) error {
-	done, err := q.registry.change(ctx)
+	unlock, err := q.registry.lock(ctx)
 	if err != nil {
 		return fmt.Errorf("delete sink %s: %w", a.name, err)
 	}
-	defer done()
+	defer unlock()
 	err = q.db.Write(ctx, func(conn *sqlite.Conn) error {
 		return queuefile.SaveDeleted(conn, a.id, actor)
 	})

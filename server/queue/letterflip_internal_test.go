@@ -46,9 +46,10 @@ func lettersOf(t *testing.T) (content []byte, payloads map[edge.Position]string)
 }
 
 // TestOpen_LetterFlips flips one bit of the rows of dead letters, again and again. Each
-// start serves; one that is counted and found to make no sense ends, and the next serves. What is listed was not altered, and what is missing is one letter, which
-// is in the loss report and in a metric. Every letter loses a bit of its key once: it is
-// in the table then, where the key does not lead.
+// start serves; one that is counted and found to make no sense ends, and the next serves.
+// What is listed was not altered, and what is missing is one letter, which is in the loss
+// report and in a metric. Every letter loses a bit of its key once: it is in the table
+// then, where the key does not lead.
 func TestOpen_LetterFlips(t *testing.T) {
 	random := rand.New(rand.NewPCG(*flipSeed, 0))
 	content, payloads := lettersOf(t)

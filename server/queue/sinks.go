@@ -41,8 +41,8 @@ type registry struct {
 
 func (r *registry) all() []*account { return *r.list.Load() }
 
-// change waits until nobody else changes sinks, which may take as long as a disk does.
-func (r *registry) change(ctx context.Context) (done func(), err error) {
+// lock waits until nobody else changes sinks, which may take as long as a disk does.
+func (r *registry) lock(ctx context.Context) (unlock func(), err error) {
 	select {
 	case r.changing <- struct{}{}:
 		return func() { <-r.changing }, nil
@@ -78,11 +78,11 @@ func (q *Queue) account(id edge.SinkID) (*account, error) {
 // oldest or at a time is therefore owed the records from there up to now by
 // place, whatever their sets say.
 func (q *Queue) EnsureSinks(ctx context.Context, specs []SinkSpec) ([]edge.SinkID, error) {
-	done, err := q.registry.change(ctx)
+	unlock, err := q.registry.lock(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("register sinks: %w", err)
 	}
-	defer done()
+	defer unlock()
 	var change sinksChange
 	err = q.db.Write(ctx, func(conn *sqlite.Conn) error {
 		change = sinksChange{accounts: slices.Clone(q.registry.all())}

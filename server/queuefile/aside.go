@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"combotto.io/gateway/server/sqlite"
 )
@@ -155,7 +156,11 @@ func KeptFiles(disk sqlite.Disk, path string) (found []KeptFile, err error) {
 			all = append(all, KeptFile{Path: names.name(path, n), Why: names.why})
 		}
 	}
-	for _, suffix := range []string{suffixBuilding, becauseDamaged.suffix, becauseSpent.suffix, becauseRestored.suffix, becauseCompacted.suffix} {
+	unfit := slices.Clone(halfMade)
+	for _, replacement := range replacements {
+		unfit = append(unfit, replacement.suffix)
+	}
+	for _, suffix := range unfit {
 		for n := 1; n <= asideUnfit.most; n++ {
 			all = append(all, KeptFile{Path: asideUnfit.name(path+suffix, n), Why: asideUnfit.why})
 		}

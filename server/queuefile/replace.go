@@ -42,6 +42,9 @@ func becauseSalvaged(report *Salvaged) replacement {
 
 const suffixBuilding = ".building"
 
+// halfMade are the names of what is not complete. A copy is built beside its name, too.
+var halfMade = []string{suffixBuilding, suffixBuilding + suffixBuilding}
+
 // replace puts the complete, synced and closed file path+suffixBuilding in the
 // place of path, with the same owner.
 func (r replacement) replace(disk sqlite.Disk, path string) (old OldFiles, err error) {
@@ -81,7 +84,7 @@ func (r replacement) finish(disk sqlite.Disk, path string) (old OldFiles, err er
 // half made. It returns what it has moved, which is also what only bears the name of
 // a finished replacement; of that it tells when it fails, too.
 func FinishReplacements(ctx context.Context, disk sqlite.Disk, path string) (moved []MovedFile, err error) {
-	for _, suffix := range []string{suffixBuilding, suffixBuilding + suffixBuilding} { // a copy is built beside its name, too
+	for _, suffix := range halfMade {
 		if stat, err := disk.Stat(path + suffix); err == nil && stat.Special {
 			if moved, err = setUnfitAside(moved, disk, path+suffix, unfitSpecial); err != nil {
 				return moved, err

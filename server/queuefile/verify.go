@@ -125,8 +125,9 @@ func verifyNamed(ctx context.Context, disk sqlite.Disk, path string, pace *pacer
 	return v, err
 }
 
-// lookForUnfinished finds a replacement that a crash has interrupted: the next
-// start finishes it, and serves that file.
+// lookForUnfinished finds a replacement that a crash has interrupted, which the next
+// start finishes and serves, and notes that. It also notes what only has the name of one,
+// which that start sets aside.
 func lookForUnfinished(ctx context.Context, disk sqlite.Disk, path string) (served string, notes []string, err error) {
 	notes = []string{}
 	for _, replacement := range replacements {

@@ -15,9 +15,9 @@ import (
 // before the last connection removes the WAL, when everything is in the database. So while
 // it is there a WAL is there, too, and begins with a header, if not with frames behind one
 // that the power has cut off (see [Image]). A start that finds none knows that somebody
-// has removed or emptied it, with whatever was committed since the last checkpoint. Text in the file
-// keeps that in mind until somebody has done something about it, because the start
-// itself makes a WAL.
+// has removed or emptied it, with whatever was committed since the last checkpoint. Text
+// in the file keeps that in mind until somebody has done something about it, because the
+// start itself makes a WAL.
 //
 //	Open                   work                      Close
 //	[WAL] [commit] [mark: empty]        [all is moved] [no mark] [no WAL]
