@@ -137,6 +137,17 @@ func (a *account) count(g *group, sets *owedSets) {
 	a.Counted = g.last()
 }
 
+// zeroPending makes wrong counters say that nothing is pending once all that they count
+// is decided. What it came to before stays known to be wrong.
+func (a *account) zeroPending() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.unsure && a.cursor == a.Counted+1 && len(a.settled) == 0 && a.Pending() != 0 {
+		a.Owed -= a.Pending()
+		a.dirty = true
+	}
+}
+
 // pinned returns the first position that has to be kept for the sink. What is
 // decided in memory only is decided again after a crash, and needs its record
 // for that.

@@ -79,6 +79,7 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 	}
 	for {
 		head := q.Head()
+		a.zeroPending()
 		next, ok := a.looksAt(head)
 		if !ok || lease.full() {
 			return lease.deliveries, nil
@@ -104,17 +105,7 @@ func (q *Queue) leaseNow(ctx context.Context, a *account, limit edge.LeaseLimit)
 func (a *account) looksAt(head edge.Position) (edge.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.drained()
 	return a.next, a.next <= head && a.leasable() > 0
-}
-
-// drained makes wrong counters say that nothing is pending once all that they count is
-// decided. What it came to before stays known to be wrong.
-func (a *account) drained() {
-	if a.unsure && a.cursor == a.Counted+1 && len(a.settled) == 0 && a.Pending() != 0 {
-		a.Owed -= a.Pending()
-		a.dirty = true
-	}
 }
 
 // leasable returns how many deliveries may still be leased.

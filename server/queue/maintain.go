@@ -53,8 +53,8 @@ func (c *committer) maintain() {
 	if c.space.full.urgent() && c.q.window.exceeds() {
 		tx.saving = saveMuch // the rows of what is known are shorter
 	}
-	emptied := c.emptyWAL()
-	if old || c.lossesOver || tx.saving == saveMuch || c.lettersDue() || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside || c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || emptied {
+	moved := c.moveHeldWAL()
+	if moved || tx.saving == saveMuch || old || c.roomDue(now) {
 		err = c.transact(tx) // tried again by the next round
 	}
 	if c.space.full.struck && err == nil {
@@ -64,12 +64,29 @@ func (c *committer) maintain() {
 	c.mergeNext()
 }
 
-// emptyWAL reports whether the next commit makes the WAL shorter. A reader lets it grow
-// without bound, and while the intake is closed by that nothing is written which would
-// come to a checkpoint: as soon as the reader has ended, everything is moved here, and
-// whatever is written next begins with a WAL of the length that it should have. After a
-// write that found no room that is for reopen.
-func (c *committer) emptyWAL() bool {
+// roomDue reports whether something has to make room, though nothing else is written.
+func (c *committer) roomDue(now time.Time) bool {
+	return c.space.full.struck || c.retention.due(c.q, now, c.space.full.urgent()) || c.lettersDue() ||
+		c.lossesOver || c.ingress.exceeds(c.q.bounds.ingress) || c.asideBytes > c.q.bounds.aside
+}
+
+// finishCheckpoint lets the WAL be used from its beginning again. After a write
+// that failed nothing may be moved: what the disk has of the WAL is not known.
+func (c *committer) finishCheckpoint(err error) {
+	if c.failed != nil {
+		return
+	}
+	if err := c.checkpointer.finish(err); err != nil {
+		_ = c.writeFailed(err) // nobody waits for an answer
+	}
+}
+
+// moveHeldWAL moves what a reader has kept in the WAL, which it lets grow without bound,
+// and reports whether all is moved: then the next commit makes the WAL as short as it
+// should be. While the intake is closed by its length nothing is written which would come
+// to a checkpoint. As long as the reader is there the log says so once. After a write that
+// found no room this is for reopen.
+func (c *committer) moveHeldWAL() (all bool) {
 	if c.failed != nil || c.space.full.struck || !c.space.full.urgent() || c.space.usage.wal <= c.q.bounds.walHard {
 		c.held = false
 		return false
@@ -85,17 +102,6 @@ func (c *committer) emptyWAL() bool {
 	}
 	c.held = !all
 	return all
-}
-
-// finishCheckpoint lets the WAL be used from its beginning again. After a write
-// that failed nothing may be moved: what the disk has of the WAL is not known.
-func (c *committer) finishCheckpoint(err error) {
-	if c.failed != nil {
-		return
-	}
-	if err := c.checkpointer.finish(err); err != nil {
-		_ = c.writeFailed(err) // nobody waits for an answer
-	}
 }
 
 // reopen finds out whether the disk has room again after a write that found
