@@ -1,6 +1,9 @@
 package edge
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // QueueStats is a snapshot of the queue, pulled for metrics and GetStatus. It
 // costs the same whatever the backlog.
@@ -29,6 +32,9 @@ type QueueStats struct {
 	Sinks               []SinkStats
 	Ended               []SinkStats // sinks that are removed and have nothing left, in order of id: what they lost
 }
+
+// All returns the sinks, and then those that have ended.
+func (s *QueueStats) All() []SinkStats { return slices.Concat(s.Sinks, s.Ended) }
 
 // SinkStats is one sink's account. Owed = Delivered + Dead + Held + Discarded +
 // Expired + Pending, always.

@@ -44,7 +44,7 @@ func (g *gateway) collect(emit observe.Emit) {
 // messages that were found damaged.
 func evicted(stats *edge.QueueStats) int64 {
 	count := stats.IngressEvicted
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		count += sink.LostByReason[edge.LossExpired][edge.LossEvicted]
 	}
 	return count

@@ -52,7 +52,7 @@ func (m *machine) check(t *rapid.T) {
 	if want := fmt.Sprint(len(m.model.records), len(m.model.records), unrouted, len(m.model.refused)); got != want {
 		t.Fatalf("head, accepted, unrouted, refused: got %s, want %s", got, want)
 	}
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		lane := m.model.lanes[sink.ID]
 		if got, want := sinkFigures(&sink), figures(lane.modelState); got != want {
 			t.Fatalf("sink %d: got %+v, want %+v", sink.ID, got, want)

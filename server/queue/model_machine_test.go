@@ -306,7 +306,7 @@ func (m *machine) resume(t *rapid.T) {
 	m.forget()
 	synctest.Wait() // until what is over a limit is given up
 	stats := m.queue.Stats()
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		lane := m.model.lanes[sink.ID]
 		candidates := append(lane.unsaved, lane.modelState)
 		slices.Reverse(candidates) // an earlier one might lose as many now, but others: what was under way then is not any more

@@ -178,7 +178,7 @@ func (m *machine) observe(t *rapid.T) edge.QueueStats {
 }
 
 func (m *machine) observeIn(t *rapid.T, stats *edge.QueueStats) {
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		lane := m.model.lanes[sink.ID]
 		evicted, err := m.evict(lane, &lane.modelState, &sink)
 		if err != nil {
@@ -226,7 +226,7 @@ const mergedWithin = 10 * time.Minute
 // checkOverdue fails when something that had a second to be given up is still
 // there. A frame is as old as its newest record.
 func (m *machine) checkOverdue(t *rapid.T, stats *edge.QueueStats) {
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		lane := m.model.lanes[sink.ID]
 		if limit := m.model.limits.removedSink; sink.Removed && !sink.Deleted && limit > 0 && time.Since(lane.removedAt) > limit+time.Second {
 			t.Fatalf("sink %d was removed %v ago, and is not deleted", sink.ID, time.Since(lane.removedAt))

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,7 +101,7 @@ func sinksNamesKeepTheirIDs(t *testing.T) {
 		t.Error(diff)
 	}
 	removed, stats := map[string]bool{}, q.Stats()
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		removed[sink.Name] = sink.Removed
 	}
 	if diff := cmp.Diff(map[string]bool{"sink-1": false, "sink-2": true, "new": false, "newer": false}, removed); diff != "" {

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -196,7 +195,7 @@ func formatSinkID(id edge.SinkID) string { return strconv.FormatUint(uint64(id),
 func (s *Server) sinkNames() map[edge.SinkID]string {
 	names := map[edge.SinkID]string{edge.Ingress: edge.IngressName}
 	stats := s.Messages.Stats()
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		names[sink.ID] = sink.Name
 	}
 	return names

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"slices"
 
 	"combotto.io/gateway/server/edge"
 )
@@ -39,7 +38,7 @@ func (w *world) readLosses() *lossReport {
 				w.happen("dead letter evicted", int(stretch.Count))
 			}
 		}
-		for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+		for _, sink := range stats.All() {
 			if sink.Name == sinkNames[i] && sink.Expired+sink.Discarded != count {
 				w.fail("sink %s: %d losses are reported, the ledger says %d and %d", sinkNames[i], count, sink.Expired, sink.Discarded)
 			}

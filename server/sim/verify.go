@@ -81,7 +81,7 @@ func (w *world) verifyLedger() {
 	if stats.Accepted < int64(acked) {
 		w.fail("%d records are stored, %d were acknowledged", stats.Accepted, acked)
 	}
-	for _, sink := range slices.Concat(stats.Sinks, stats.Ended) {
+	for _, sink := range stats.All() {
 		i := slices.Index(sinkNames[:], sink.Name)
 		sum := sink.Delivered + sink.Dead + sink.Held + sink.Discarded + sink.Expired + sink.Pending
 		if want := w.owedCount(i, stats.Head); sink.Owed != sum || sink.Owed != want {
