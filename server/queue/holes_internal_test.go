@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,6 +128,38 @@ func expectHoled(t *testing.T, path string, want map[edge.SinkID]holed) {
 	if err != nil || !recount.Balanced() {
 		t.Errorf("recount: %+v, %v", recount, err)
 	}
+}
+
+// TestSalvage_Holes_SavedByCheckpoints makes a new file of one whose second sink has
+// decided nothing, so that only checkpoints have saved its row. It loses what it was owed
+// where the holes are, and not all that they may have held.
+func TestSalvage_Holes_SavedByCheckpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, stored := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db"), MaxBytes: 8 << 20}), 0
+		store := func() {
+			stored++
+			sinks := []edge.SinkID{1, 2}
+			accepted(t, q, owedTo(random(stored, 1), sinks[:2-stored%2]...))
+		}
+		for range 2 {
+			for written := int64(0); written < q.bounds.walSoft; written += 4000 {
+				store()
+			}
+			<-time.After(2 * saveInterval)
+			store() // nothing is saved without a commit
+		}
+		if counted := rowsCount(t, q)[2]; counted < 8 {
+			t.Fatalf("the row of sink 2 counts up to %d of %d", counted, stored)
+		}
+		path := crashed(t, q)
+		takeOut(t, path, "id BETWEEN 5 AND 7")
+		if _, _, err := queuefile.SalvageFile(t.Context(), sqlite.Disk{}, path); err != nil {
+			t.Fatal(err)
+		}
+		expectHoled(t, path, map[edge.SinkID]holed{
+			1: {Due: int64(stored) - 3, Lost: 3, First: 5, Last: 7}, 2: {Due: int64(stored)/2 - 1, Lost: 1, First: 5, Last: 7},
+		})
+	})
 }
 
 // TestSalvage_Holes_Explained makes a new file of one that has holes for reasons:

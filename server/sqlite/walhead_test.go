@@ -52,14 +52,22 @@ func killedRounds(t *testing.T, moved bool) (files map[string][]byte, committed 
 	if moved {
 		checkpoint()
 	}
+	return killed(t, disk), committed
+}
+
+// killed ends the process and returns the files that it leaves.
+func killed(t *testing.T, disk *simdisk.Disk) map[string][]byte {
+	t.Helper()
 	bury(disk)
-	files = map[string][]byte{}
+	files := map[string][]byte{}
 	for _, name := range disk.Names() {
-		if files[name], err = disk.Content(name); err != nil {
+		content, err := disk.Content(name)
+		if err != nil {
 			t.Fatal(err)
 		}
+		files[name] = content
 	}
-	return files, committed
+	return files
 }
 
 // TestOpenImage_WALHead damages the header of a WAL. A power cut does that, too, when
@@ -131,13 +139,7 @@ func TestOpenImage_WALHead_DamageBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bury(disk)
-	files := map[string][]byte{}
-	for _, name := range disk.Names() {
-		if files[name], err = disk.Content(name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	files := killed(t, disk)
 	clear(files[onDisk+"-wal"][:32])
 	files[onDisk+"-wal"][damaged+100] ^= 1
 	image, err := sqlite.OpenImage(newDisk(t, simdisk.Settings{Files: files}).Port(), onDisk)

@@ -137,15 +137,3 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-func TestFreeAddress(t *testing.T) {
-	given := map[string]bool{}
-	for range 100 { // nobody listens on any of them
-		address, err := harness.FreeAddress()
-		must(t, err)
-		if given[address] {
-			t.Fatalf("%s was given away twice", address)
-		}
-		given[address] = true
-	}
-}
