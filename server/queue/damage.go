@@ -91,7 +91,7 @@ func reportMoved(moved []queuefile.MovedFile, observer *observe.Observer) {
 	for _, file := range moved {
 		reportRemoved(file.OldFiles, observer)
 		if file.Unfit != "" {
-			observer.Log.Error("a file that is no replacement of the queue's had the name of one: it was set aside, and the queue's own file is served", "file", file.Path, "kept", file.Kept, "reason", file.Unfit,
+			observer.Log.Error("a file that is no replacement of the queue's had the name of one: it was set aside, and does not take the place of the queue's own file", "file", file.Path, "kept", file.Kept, "reason", file.Unfit,
 				"hint", "when a repair, a restore or a compaction was interrupted, look at the disk and do it again; docs/runbooks/damaged-queue.md")
 			continue
 		}
