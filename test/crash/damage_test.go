@@ -37,10 +37,10 @@ var damagePoints = []point{
 	{name: "salvage-built", file: "server/queuefile/salvage.go", text: "\trebuild.report.Unreadable, ", passes: 1, when: duringStart},
 	{name: "salvage-whole", file: "server/queuefile/replace.go", text: "\tif err := disk.Rename(path+suffixBuilding, path+r.suffix); err != nil {\n", passes: 1, when: duringStart},
 	{name: "salvage-named", file: "server/queuefile/replace.go", text: "\treturn r.finish(disk, path)\n", passes: 1, when: duringStart},
-	{name: "setting-aside", file: "server/queuefile/aside.go", text: "\t\tif err := disk.Rename(path+suffix, kept+suffix)", passes: 2, when: duringStart},
+	{name: "setting-aside", file: "server/queuefile/aside.go", text: "\t\terr := disk.Rename(path+suffix, kept+suffix)\n", passes: 2, when: duringStart},
 	{name: "set-aside", file: "server/queuefile/replace.go", text: "\t\terr = disk.Rename(path+r.suffix, path)\n", passes: 1, when: duringStart},
 	{name: "repaired", file: "server/queue/damage.go", text: "\tif err := queuefile.ClearSuspect(disk, path); err != nil {\n", passes: 1, when: duringStart},
-	{name: "mend-emptied", file: "server/queuefile/mend.go", text: "\tfor _, step := range []func(*sqlite.Conn) error{\n", passes: 1, when: duringStart},
+	{name: "mend-emptied", file: "server/queuefile/mend.go", text: "\tif err := inOrder(conn, r.openSinks, r.recount); err != nil {\n", passes: 1, when: duringStart},
 	{name: "before-mend-commit", file: "server/queuefile/mend.go", text: "\tafter := Verification{Path: path}\n", passes: 1, when: duringStart},
 	{name: "after-mend", file: "server/queuefile/mend.go", text: "\treturn rebuild.report, nil\n", passes: 1, when: duringStart},
 }
