@@ -15,7 +15,7 @@ import (
 //
 // A Disk is safe for concurrent use.
 type Disk struct {
-	VFS   string // under which SQLite knows the disk; empty is SQLite's own
+	VFS   string // under which SQLite knows the disk; empty is that of the operating system
 	Files Files  // what is done beside SQLite; nil is the operating system
 	// Opened, when it is set, is told of every database that was opened. A
 	// simulated disk closes those whose process has died, to give memory back.

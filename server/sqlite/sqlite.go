@@ -19,6 +19,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,8 +167,8 @@ func dsn(disk Disk, path string) string {
 
 func name(disk Disk, path string, settings url.Values) string {
 	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
-	if disk.VFS != "" {
-		settings.Set("vfs", disk.VFS)
+	if vfs := cmp.Or(disk.VFS, systemVFS()); vfs != "" {
+		settings.Set("vfs", vfs)
 	}
 	uri.RawQuery = settings.Encode()
 	return uri.String()
