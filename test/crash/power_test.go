@@ -210,18 +210,18 @@ func TestFailedSync(t *testing.T) {
 	t.Run("OneSyncFails", testOneSyncFails)
 }
 
-// testOneSyncFails lets one fsync of the queue fail while the disk is well: the
+// testOneSyncFails lets one sync of the queue fail while the disk is well: the
 // double fault is that the kernel shows the next start what is not on the disk.
 func testOneSyncFails(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/strace"); err != nil {
-		t.Skip("letting one fsync fail needs strace: apt-get install strace")
+		t.Skip("letting one sync fail needs strace: apt-get install strace")
 	}
 	r := newPowerRig(t, binaries.Path("gateway"), newDisk(t), "sync")
 	r.cycle()
 	for range 3 {
 		trace := filepath.Join(r.gateway.Dir, "strace.txt")
-		fault := fmt.Sprintf("inject=fsync:error=EIO:when=%d", 5+r.random.IntN(30))
-		r.gateway.Wrapper = []string{"strace", "-f", "-qq", "-o", trace, "-e", "trace=fsync", "-e", fault}
+		fault := fmt.Sprintf("inject=fdatasync:error=EIO:when=%d", 5+r.random.IntN(30))
+		r.gateway.Wrapper = []string{"strace", "-f", "-qq", "-o", trace, "-e", "trace=fdatasync", "-e", fault}
 		r.begin()
 		r.awaitFailure()
 		r.noteEnd()
