@@ -66,6 +66,14 @@ func newFleet(w *world) *fleet {
 	return f
 }
 
+// noise returns bytes that do not compress. They are drawn apart, so that a seed is
+// the same with and without them in all else.
+func (f *fleet) noise(count int) []byte {
+	noise := make([]byte, count)
+	rand.NewChaCha8([32]byte{byte(f.w.seed), byte(len(f.messages)), byte(len(f.messages) >> 8)}).Read(noise)
+	return noise
+}
+
 // say makes a device want to send something new.
 func (f *fleet) say(d *device) {
 	m := &message{device: d}
@@ -121,6 +129,9 @@ func (f *fleet) add(m *message, identity string) {
 		for i := range f.random.IntN(40) {
 			padding = padding[:len(padding)-1] + fmt.Sprintf(`,"p%d":"%x"}`, i, f.random.Uint64())
 		}
+	}
+	if m.invalid && f.w.seed%8 == 0 { // enough to fill what a small queue keeps of them
+		padding += fmt.Sprintf(`,"extra":"%x"`, f.noise(4<<10))
 	}
 	m.payload = fmt.Appendf(nil, `{%s"schema_version":1,"metrics":{%s}%s,"x_index":%d}`, identity, metrics, padding, m.index)
 	f.messages = append(f.messages, m)
