@@ -86,21 +86,29 @@ func findGone(disk Disk, path string) (gone bool, err error) {
 	return true, MarkGone(disk, path)
 }
 
-// markRunning is called when the WAL has a durable name.
+// markRunning is called when the WAL has a durable name. Where there is a mark already,
+// the WAL may hold no more than a header: a sync has failed, or the power has cut the rest
+// off. Writing that header anew may be cut off, too.
 func (db *DB) markRunning(ctx context.Context) error {
 	if db.gone {
 		return nil
 	}
-	if _, err := db.disk.Size(db.path + RunningSuffix); !errors.Is(err, fs.ErrNotExist) {
+	mark := db.path + RunningSuffix
+	_, err := db.disk.Size(mark)
+	marked := err == nil
+	if !marked && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := db.beginWAL(ctx); err != nil {
-		if db.NoRoom(err) != nil {
-			return nil // only a gateway that starts can make room
-		}
+	err = db.beginWAL(ctx)
+	switch {
+	case err == nil && marked:
+		return nil
+	case err == nil:
+		return writeMark(db.disk, db.path, "")
+	case db.NoRoom(err) == nil:
 		return err
 	}
-	return writeMark(db.disk, db.path, "")
+	return db.disk.Remove(mark) // a gateway has to start to make room: it does so unmarked
 }
 
 // beginWAL lets the WAL have a durable transaction, which changes nothing, unless it has

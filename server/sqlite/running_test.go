@@ -115,3 +115,31 @@ func TestDB_Gone_NoFalseAlarm(t *testing.T) {
 	})
 	t.Logf("%d states", states)
 }
+
+// TestDB_Gone_HeaderAlone begins with what a sync that failed can leave of a WAL. The
+// next commit writes its header anew; when that is cut off, too, there must be something
+// behind it, or the WAL would look emptied.
+func TestDB_Gone_HeaderAlone(t *testing.T) {
+	const header, frame = 32, 24 + sqlite.PageBytes
+	disk := newDisk(t, simdisk.Settings{})
+	db := mustOpenOn(t, disk)
+	if _, err := db.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, suffix := range []string{"", "-wal", sqlite.RunningSuffix} {
+		content, err := disk.Content(onDisk + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[onDisk+suffix] = content
+	}
+	files[onDisk+"-wal"] = files[onDisk+"-wal"][:header]
+	again := newDisk(t, simdisk.Settings{Files: files})
+	if db := mustOpenOn(t, again); db.Gone() {
+		t.Error("nobody has removed anything")
+	}
+	if wal, err := again.Content(onDisk + "-wal"); len(wal) < header+frame || err != nil {
+		t.Errorf("the WAL has %d bytes, %v; want a transaction", len(wal), err)
+	}
+}
