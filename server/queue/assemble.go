@@ -134,7 +134,7 @@ func (a *assembler) keepRefused(g *group, entry *edge.Entry) answer {
 	record.Correlation = edge.NewCorrelationID(record.ReceivedAt, record.Position, queuefile.IngressIndex, a.logs.Current)
 	a.nextLetter++
 	a.letters.Reset()
-	a.letters.Add(&record, queuefile.OwedMixed)
+	a.letters.Add(&record, queuefile.LetterOwner(edge.Ingress))
 	g.letters = append(g.letters, queuefile.Letter{
 		Sink: edge.Ingress, Position: record.Position, Device: record.Device,
 		Reason: string(entry.Refusal.Reason), Status: entry.Refusal.Field, Excerpt: edge.Excerpt(entry.Refusal.Message),

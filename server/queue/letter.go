@@ -12,7 +12,7 @@ import (
 func (c *committer) newLetter(sink edge.SinkID, change *letterChange) queuefile.Letter {
 	record := &change.death.Delivery.Record
 	c.letters.Reset()
-	c.letters.Add(record, queuefile.OwedMixed)
+	c.letters.Add(record, queuefile.LetterOwner(sink))
 	born := queuefile.Letter{
 		Sink: sink, Position: record.Position, Device: record.Device,
 		Reason: change.death.Reason, Status: edge.Excerpt(change.death.Status), Excerpt: edge.Excerpt(change.death.Excerpt),

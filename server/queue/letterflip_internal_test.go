@@ -71,6 +71,30 @@ func TestOpen_LetterFlips(t *testing.T) {
 	}
 }
 
+// TestOpen_LetterKeyFlips flips the bits of the first, one in the middle and the last
+// dead letter's key that make it the key of another, or of no sink: the place of the
+// row, or the type by which its sink is a one that takes no bytes.
+func TestOpen_LetterKeyFlips(t *testing.T) {
+	content, payloads := lettersOf(t)
+	row := []byte("dev-0" + edge.DeathRejected)
+	var rows []int
+	for at := bytes.Index(content, row); at >= 0; {
+		rows = append(rows, at)
+		next := bytes.Index(content[at+1:], row)
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	const place, sinkType = 1, 14 // bytes in front of the row
+	for _, at := range []int{rows[0], rows[len(rows)/2], rows[len(rows)-1]} {
+		for bit := range 4 {
+			flipLetter(t, fmt.Sprintf("place-%d-%d", at, bit), content, payloads, at-place, bit)
+			flipLetter(t, fmt.Sprintf("sink-%d-%d", at, bit), content, payloads, at-sinkType, bit)
+		}
+	}
+}
+
 // TestOpen_LetterNamesNoSink makes NULL of a letter's sink, which lies in its key: only
 // whoever counts all letters meets it. The start after that reports it as lost.
 func TestOpen_LetterNamesNoSink(t *testing.T) {
@@ -96,7 +120,12 @@ func flipLetter(t *testing.T, name string, content []byte, payloads map[edge.Pos
 	t.Helper()
 	spoilt := bytes.Clone(content)
 	spoilt[at] ^= 1 << bit
-	path := filepath.Join(t.TempDir(), "queue.db")
+	folder := filepath.Join(t.TempDir(), "flip") // t.TempDir stays to the end, with a reserve for each start
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "queue.db")
 	if err := os.WriteFile(path, spoilt, 0o600); err != nil {
 		t.Fatal(err)
 	}

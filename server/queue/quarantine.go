@@ -23,7 +23,7 @@ type damaged struct {
 type damageReport struct {
 	damaged
 	counts  map[edge.SinkID]mixedCount // of a frame of several sets; nil when the commit has to count
-	unfound bool                       // no dead letter has the key
+	unmoved bool                       // no dead letter with the key is damaged, or none has it
 	done    chan error
 }
 
@@ -55,7 +55,7 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 	case q.damaged <- report:
 		err := <-report.done
 		if errors.Is(err, errNoSuchLetter) {
-			return q.expectNoLetter(ctx, what)
+			return q.expectReadable(ctx, what)
 		}
 		return err
 	case <-ctx.Done():
@@ -72,21 +72,25 @@ func (c *committer) quarantine(report damageReport) error {
 		c.q.cache.drop(report.position)
 	}
 	err := c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
-	if err == nil && report.unfound {
+	if err == nil && report.unmoved {
 		err = errNoSuchLetter
 	}
 	return err
 }
 
-var errNoSuchLetter = errors.New("no dead letter has this key")
+var errNoSuchLetter = errors.New("no damaged dead letter has this key")
 
-// expectNoLetter makes sure that a letter which could not be read is gone because
-// somebody has removed it, and not because damage has changed its key: then it is in
-// the table, and no key leads to it.
-func (q *Queue) expectNoLetter(ctx context.Context, what damaged) error {
+// expectReadable makes sure that a letter which could not be read is gone because
+// somebody has removed it, or was only misread, and not because damage has changed its
+// key: then it is in the table, and its key leads nowhere, or to another.
+func (q *Queue) expectReadable(ctx context.Context, what damaged) error {
 	return q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query("SELECT sink, position FROM dead", func(row sqlite.Row) error {
-			if row.Int(0) == what.sink && row.Int(1) == int64(what.position) {
+		return conn.Query(queuefile.SelectLetters, func(row sqlite.Row) error {
+			letter := queuefile.ReadLetter(row)
+			if int64(letter.Sink) != what.sink || letter.Position != what.position {
+				return nil
+			}
+			if _, err := q.decoder.DecodeLetter(&letter); err != nil {
 				return queuefile.NewRowError("dead letter %d of sink %d is where its key does not lead", what.position, what.sink)
 			}
 			return nil
@@ -137,11 +141,14 @@ const hintDamaged = "check the disk, then stop the gateway and run: gatewayctl q
 func (c *committer) moveLetter(conn *sqlite.Conn, tx *transaction) error {
 	what := tx.damaged
 	row, err := queuefile.FindLetter(conn, edge.SinkID(what.sink), what.position)
-	if what.unfound = row == nil; err != nil || what.unfound {
+	if err != nil {
 		return err
 	}
-	_, reason := c.q.decoder.DecodeLetter(row)
-	if reason == nil {
+	var reason error
+	if row != nil {
+		_, reason = c.q.decoder.DecodeLetter(row)
+	}
+	if what.unmoved = reason == nil || queuefile.IsMisplaced(reason); what.unmoved {
 		return nil
 	}
 	moved := queuefile.DamagedFrame{StoredFrame: queuefile.StoredFrame{First: row.Position, Count: 1, CommittedAt: row.LastAt, Body: row.Body}, Reason: reason}

@@ -144,10 +144,13 @@ func (c *carved) letter() bool {
 	if !c.of("dead").shaped("iitttt" + "iiii" + "tb") {
 		return false
 	}
-	_, err := c.findings.decoder.decode(c.position("position"), 1, c.blob("body"))
+	decoded, err := c.findings.decoder.decode(c.position("position"), 1, c.blob("body"))
 	if err != nil || c.int("sink") < 0 {
 		c.reject()
 		return false
+	}
+	if owner := decoded.Owed[0]; owner != 0 {
+		c.Values[0] = int64(owner) - 1 // whatever damage has made of the key
 	}
 	return c.insert(c.Live)
 }

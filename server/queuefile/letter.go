@@ -2,6 +2,7 @@ package queuefile
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,8 +35,15 @@ type Letter struct {
 	LastAt   time.Time
 	Requeued bool
 	History  []edge.Attempt
-	Body     []byte // a frame of one record
+	Body     []byte // a frame of one record, owed to [LetterOwner]
 }
+
+// LetterOwner is what the body of a dead letter has in place of an owed set: whose
+// letter it is, so that the checksum holds for the row's whole key. Letters of earlier
+// versions have 0.
+func LetterOwner(sink edge.SinkID) uint32 { return uint32(sink) + 1 }
+
+var errOwner = errors.New("it is the letter of another sink")
 
 // SelectLetters reads whole rows.
 const SelectLetters = `SELECT sink, position, device, reason, status, excerpt, attempts, first_at, last_at, requeued, history, body FROM dead`
@@ -102,9 +110,13 @@ func DeleteLetters(conn *sqlite.Conn, sink edge.SinkID, from, end edge.Position)
 // Bytes is what the letter takes of the file, about.
 func (l *Letter) Bytes() int64 { return LetterRowBytes + int64(len(l.Body)) }
 
-// DecodeLetter returns the record of a dead letter.
+// DecodeLetter returns the record of a dead letter. It fails with a [*DamageError] when
+// the row is not what was written, or was written under another key.
 func (d *Decoder) DecodeLetter(l *Letter) (edge.Record, error) {
 	frame, err := d.decode(l.Position, 1, l.Body)
+	if err == nil && frame.Owed[0] != 0 && frame.Owed[0] != LetterOwner(l.Sink) {
+		err = &DamageError{Frame: l.Position, Err: errOwner}
+	}
 	if err != nil {
 		return edge.Record{}, fmt.Errorf("dead letter %d of sink %d: %w", l.Position, l.Sink, err)
 	}
@@ -114,6 +126,10 @@ func (d *Decoder) DecodeLetter(l *Letter) (edge.Record, error) {
 	}
 	return record, nil
 }
+
+// IsMisplaced reports whether an error of DecodeLetter says that the row is whole but for
+// its key: it is not known to be a letter of the sink that it names.
+func IsMisplaced(err error) bool { return errors.Is(err, errOwner) }
 
 func formatHistory(attempts []edge.Attempt) (string, error) {
 	text, err := json.Marshal(attempts[max(0, len(attempts)-historyMax):])
