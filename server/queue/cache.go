@@ -117,7 +117,7 @@ func (q *Queue) frameAt(ctx context.Context, position edge.Position) (*queuefile
 		found, err := q.findFrame(ctx, position)
 		damage, isDamage := errors.AsType[*queuefile.DamageError](err)
 		if !isDamage {
-			return found, err
+			return found, q.readFailed(err)
 		}
 		if damage.Frame == last {
 			return nil, q.readFailed(queuefile.NewRowError("frame %d is damaged, and is not found where it should be", last))
@@ -137,7 +137,7 @@ func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*queuefi
 	if !found {
 		return q.readAhead(ctx, position)
 	}
-	decoded, err := q.decoder.DecodeStored(stored)
+	decoded, err := q.decode(stored)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 		return nil, fmt.Errorf("read frames from %d: %w", position, err)
 	}
 	for i, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
-		decoded, err := q.decoder.DecodeStored(stored)
+		decoded, err := q.decode(stored)
 		if err == nil {
 			q.cache.keep(decoded)
 		}
@@ -181,7 +181,7 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 func (q *Queue) readFrame(conn *sqlite.Conn, query string, position edge.Position) (*queuefile.Frame, error) {
 	var found *queuefile.Frame
 	err := conn.Query(query, func(row sqlite.Row) (err error) {
-		found, err = q.decoder.DecodeStored(queuefile.ReadFrame(row))
+		found, err = q.decode(queuefile.ReadFrame(row))
 		return err
 	}, int64(position))
 	return found, err

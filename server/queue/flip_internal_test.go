@@ -57,10 +57,7 @@ var flipSpecs = []SinkSpec{{Name: "sink-1", Kind: "test"}, {Name: "sink-2", Kind
 // waiting; the older half in the database, the newer one in the WAL.
 func newFlipped(t *testing.T) *flipped {
 	q := twoSinks(t, Settings{Path: filepath.Join(t.TempDir(), "queue.db")})
-	f := &flipped{
-		files: map[string][]byte{}, payloads: map[edge.Position]string{}, frames: map[edge.Position]edge.Position{},
-		ranges: map[edge.Position][]flipRange{}, waiting: map[edge.SinkID]map[edge.Position]bool{1: {}, 2: {}},
-	}
+	f := newUnknown()
 	random := rand.New(rand.NewPCG(1, 2))
 	next := 0
 	fill := func(commits int) {
@@ -113,6 +110,14 @@ func newFlipped(t *testing.T) *flipped {
 	}
 	f.know(t, q)
 	return f
+}
+
+// newUnknown is what is known of a queue before anything is.
+func newUnknown() *flipped {
+	return &flipped{
+		files: map[string][]byte{}, payloads: map[edge.Position]string{}, frames: map[edge.Position]edge.Position{},
+		ranges: map[edge.Position][]flipRange{}, waiting: map[edge.SinkID]map[edge.Position]bool{1: {}, 2: {}},
+	}
 }
 
 // mergeSmallest merges every run of frames of one record, so that their pages are
@@ -272,17 +277,7 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 	defer os.RemoveAll(folder)
 	f.write(t, path, suffix, at, bit)
 	got := map[edge.SinkID]map[edge.Position]bool{1: {}, 2: {}}
-	for start := 1; ; start++ {
-		outcome, err = f.life(t, path, got)
-		if _, fatal := errors.AsType[*FatalError](err); !fatal {
-			break
-		}
-		if start == 3 {
-			return "", fmt.Errorf("start %d: %w", start, err)
-		}
-		path = asFound(t, path, start)
-	}
-	if err != nil {
+	if outcome, err = f.starts(t, path, got); err != nil {
 		return outcome, err
 	}
 	missing, messages := map[edge.Position]bool{}, map[edge.SinkID]int64{} // frames, and what each sink has lost by them
@@ -318,6 +313,21 @@ func (f *flipped) serve(t *testing.T, folder, suffix string, at, bit int) (outco
 		}
 	}
 	return outcome, nil
+}
+
+// starts starts on a file until a start serves all that it has, at most three times.
+func (f *flipped) starts(t *testing.T, path string, got map[edge.SinkID]map[edge.Position]bool) (outcome string, err error) {
+	t.Helper()
+	for start := 1; ; start++ {
+		outcome, err = f.life(t, path, got)
+		if _, fatal := errors.AsType[*FatalError](err); !fatal {
+			return outcome, err
+		}
+		if start == 3 {
+			return "", fmt.Errorf("start %d: %w", start, err)
+		}
+		path = asFound(t, path, start)
+	}
 }
 
 // asFound copies what a process leaves that has to end, for the next start: it would be

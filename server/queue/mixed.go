@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"combotto.io/gateway/server/edge"
@@ -119,9 +120,12 @@ func (q *Queue) countPiece(conn *sqlite.Conn, views []mixedView, from edge.Posit
 	next, ended = from, true
 	err = conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" ORDER BY id", func(row sqlite.Row) error {
 		stored := queuefile.ReadFrame(row)
-		frame, err := q.decoder.DecodeStored(stored)
-		if err != nil || frame.End() <= from { // damaged: it is this one, or its turn comes
+		frame, err := q.decode(stored)
+		if _, isDamage := errors.AsType[*queuefile.DamageError](err); isDamage { // it is this one, or its turn comes
 			return nil
+		}
+		if err != nil || frame.End() <= from {
+			return err
 		}
 		if frames++; frames > queuefile.PieceFrames || bytes >= queuefile.PieceBytes {
 			ended = false

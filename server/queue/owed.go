@@ -63,6 +63,20 @@ func (s *owedSets) sinks(number uint32) []edge.SinkID {
 	return all[number-1]
 }
 
+// decode decodes a stored frame. One that names a set without a row says that the file
+// has lost the row: nobody can tell what its records are owed to, so nobody decides
+// anything about them.
+func (q *Queue) decode(stored queuefile.StoredFrame) (*queuefile.Frame, error) {
+	frame, err := q.decoder.DecodeStored(stored)
+	if err != nil {
+		return nil, err
+	}
+	if number := slices.Max(frame.Owed); int(number) > q.sets.count() {
+		return nil, queuefile.NewRowError("owed set %d, which frame %d names, has no row", number, frame.First)
+	}
+	return frame, nil
+}
+
 // count returns how many sets there are.
 func (s *owedSets) count() int { return len(*s.all.Load()) }
 

@@ -246,6 +246,9 @@ func openOnce(ctx context.Context, settings Settings, observer *observe.Observer
 	if err := db.BoundWAL(ctx, bounds.walHard); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := db.Read(ctx, queuefile.CheckTables); err != nil { // before anything is written to them
+		return nil, errors.Join(err, db.Close())
+	}
 	q := newQueue(settings, observer, db, bounds, reserve)
 	if err := tail.Append(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())

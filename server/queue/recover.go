@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -218,11 +219,14 @@ func (q *Queue) replay(conn *sqlite.Conn) error {
 		if gap := (queuefile.Span{First: next, End: first}); next > 0 && next != first && !q.window.apart.Contains(gap) {
 			return queuefile.NewRowError("positions %d to %d are in no frame", next, first-1) // or nobody would ever count them
 		}
-		frame, err := q.decoder.DecodeStored(queuefile.ReadFrame(row))
+		frame, err := q.decode(queuefile.ReadFrame(row))
 		if err == nil {
 			next = frame.End()
 			q.replayFrame(frame)
 			return nil
+		}
+		if _, isDamage := errors.AsType[*queuefile.DamageError](err); !isDamage {
+			return err
 		}
 		damaged, err := queuefile.FindDamaged(conn, q.decoder, first)
 		if err == nil && damaged != nil {

@@ -41,7 +41,9 @@ func (r *recounting) piece(conn *sqlite.Conn) error {
 		if err := r.reach(first, front, apart); err != nil {
 			return err
 		}
-		r.frame(stored)
+		if err := r.frame(stored); err != nil {
+			return err
+		}
 		frames++
 		if bytes += len(stored.Body); frames == PieceFrames || bytes >= PieceBytes {
 			ended = false
@@ -86,21 +88,25 @@ func (s *sinkRecounting) decided(gap Span) bool {
 	return gap.First >= gap.End || s.settled.Contains(gap)
 }
 
-// frame counts the records of a frame that were not counted yet.
-func (r *recounting) frame(stored StoredFrame) {
+// frame counts the records of a frame that were not counted yet. It fails with [ErrRow]
+// when nobody can tell what they are owed to: no counter is wrong then.
+func (r *recounting) frame(stored StoredFrame) error {
 	frame, err := r.decoder.DecodeStored(stored)
 	if err != nil {
 		r.Damaged++
 		r.mismatch(edge.LedgerTotal, "damaged_count", 0, max(1, int64(stored.Count)))
 		r.next, r.damaged, r.hole = max(r.next, int64(stored.First)+1), int64(stored.First), true
-		return
+		return nil
 	}
 	for i := range frame.Records {
 		position := int64(frame.First) + int64(i)
 		if position < r.next {
 			continue
 		}
-		set := r.sets[frame.Owed[i]]
+		set, known := r.sets[frame.Owed[i]]
+		if !known && frame.Owed[i] != OwedMixed {
+			return NewRowError("owed set %d, which frame %d names, has no row", frame.Owed[i], frame.First)
+		}
 		r.Stored++
 		if len(set) == 0 && position <= int64(r.ledger.Counted) {
 			r.Unrouted++
@@ -110,6 +116,7 @@ func (r *recounting) frame(stored StoredFrame) {
 		}
 	}
 	r.next = max(r.next, int64(frame.End()))
+	return nil
 }
 
 // add counts one record. Records behind what the counters cover are left out.

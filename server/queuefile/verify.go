@@ -179,7 +179,8 @@ type verifier struct {
 	conn    *sqlite.Conn
 	decoder *Decoder
 	names   map[edge.SinkID]string
-	head    edge.Position // highest that any believed row knows
+	rows    map[uint32]bool // by number of an owed set: whether it has a row; false once that was said
+	head    edge.Position   // highest that any believed row knows
 	needed  []need
 	pace    *pacer
 }
@@ -202,7 +203,7 @@ func (v *Verification) look(read func(look func(*sqlite.Conn) error) error, pace
 	if err != nil {
 		return err
 	}
-	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}, pace: pace}
+	look := verifier{Verification: v, decoder: decoder, names: map[edge.SinkID]string{edge.Ingress: edge.IngressName}, rows: map[uint32]bool{OwedMixed: true}, pace: pace}
 	for _, check := range []func() error{look.trees, look.ledgerRow, look.sets, look.sinks, look.frames, look.letters, look.devices, look.counts, look.recount} {
 		err := read(func(conn *sqlite.Conn) error {
 			look.conn = conn
@@ -230,6 +231,24 @@ func (v *verifier) trees() error {
 		}
 		return nil
 	})
+}
+
+// CheckTables makes sure that the pages hold all rows of the tables on which everything
+// depends. One bit in the head of a page hides rows without an error, or shows some that
+// never were. These tables are small, whatever waits. The error is [ErrRow].
+func CheckTables(conn *sqlite.Conn) error {
+	for _, table := range []string{"ledger", "owed", "sink"} {
+		err := conn.Query("PRAGMA integrity_check("+table+")", func(row sqlite.Row) error {
+			if text := row.Text(0); text != "ok" {
+				return NewRowError("table %s: %s", table, text)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ledgerRow checks the one row of the ledger, and the logs before this one.
@@ -261,6 +280,7 @@ func (v *verifier) sets() error {
 	last := int64(0)
 	return v.conn.Query(SelectSets+" ORDER BY id", func(row sqlite.Row) error {
 		stored := ReadSet(row)
+		v.rows[uint32(stored.Number)] = true
 		_, err := stored.Members()
 		if last++; err != nil || stored.Number != last || !stored.Holds() {
 			v.add(Problem{Kind: ProblemRow, Detail: fmt.Sprintf("owed set %d, %q, is not what was written", stored.Number, stored.Sinks)})
@@ -318,10 +338,12 @@ func (v *verifier) frames() error {
 			v.add(Problem{Kind: ProblemGap, Position: stored.First, Detail: fmt.Sprintf("messages %d to %d are in two frames", stored.First, next-1)})
 		}
 		next = stored.End()
-		if _, err := v.decoder.DecodeStored(stored); err != nil {
+		frame, err := v.decoder.DecodeStored(stored)
+		if err != nil {
 			v.add(Problem{Kind: ProblemFrame, Position: stored.First, Detail: err.Error()})
 			return nil
 		}
+		v.setsOf(frame)
 		v.Records += int64(stored.Count)
 		return nil
 	})
@@ -333,6 +355,17 @@ func (v *verifier) frames() error {
 	}
 	gap(v.head + 1)
 	return nil
+}
+
+// setsOf looks for the sets that a frame names. Without its row nobody can tell what was
+// owed to whom.
+func (v *verifier) setsOf(frame *Frame) {
+	for _, number := range frame.Owed {
+		if _, known := v.rows[number]; !known {
+			v.rows[number] = false
+			v.add(Problem{Kind: ProblemRow, Position: frame.First, Detail: fmt.Sprintf("owed set %d, which messages name, has no row", number)})
+		}
+	}
 }
 
 // front looks for positions in front of all frames that retention cannot have removed.
