@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"combotto.io/gateway/server/edge"
@@ -90,6 +91,7 @@ func setApart(t *testing.T, q *Queue, frames int) {
 	for range frames {
 		first := q.Head() + 1
 		accepted(t, q, random(int(first), 10))
+		synctest.Wait() // a checkpoint beside a writer that the committer does not know of moves less than it believes
 		damage(t, q, first)
 		q.cache = frameCache{}
 		if leased := leaseAll(t, q, 1); len(leased) > 0 {
