@@ -146,15 +146,19 @@ func (q *Queue) findFrame(ctx context.Context, position edge.Position) (*queuefi
 }
 
 // readAhead reads the frame at a position, and those behind it that are likely
-// to be wanted next.
+// to be wanted next. Whether the last frame in front of the position reaches as far,
+// its row says; one that is damaged may hold it, whatever the row says.
 func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *queuefile.Frame, err error) {
 	var rows []queuefile.StoredFrame
 	bytes := 0
 	err = q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" AND id + n > ?1 ORDER BY id LIMIT ?2",
+		return conn.Query(queuefile.SelectFrames+queuefile.FromFrameAt+" ORDER BY id LIMIT ?2",
 			func(row sqlite.Row) error {
 				stored := queuefile.ReadFrame(row)
 				rows = append(rows, stored)
+				if stored.End() <= position {
+					return nil
+				}
 				if bytes += len(stored.Body); bytes >= readAheadBytes {
 					return sqlite.ErrStop
 				}
@@ -164,17 +168,17 @@ func (q *Queue) readAhead(ctx context.Context, position edge.Position) (wanted *
 	if err != nil {
 		return nil, fmt.Errorf("read frames from %d: %w", position, err)
 	}
-	for i, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
-		decoded, err := q.decode(stored)
-		if err == nil {
+	for _, stored := range slices.Backward(rows) { // so that the nearest one is kept longest
+		decoded, failed := q.decode(stored)
+		if failed == nil && decoded.End() <= position {
+			continue
+		}
+		if failed == nil {
 			q.cache.keep(decoded)
 		}
-		if i == 0 {
-			return decoded, err
-		}
-		// Whoever comes to a damaged frame further on hears of it then.
+		wanted, err = decoded, failed // whoever comes to a damaged frame further on hears of it then
 	}
-	return nil, nil
+	return wanted, err
 }
 
 // readFrame reads the one frame that a query yields, nil when it yields none.

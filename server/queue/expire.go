@@ -106,7 +106,7 @@ func (q *Queue) expireOlder(ctx context.Context, a *account, cutoff time.Time, r
 	for more := pending > 0; more; {
 		frames, until := 0, edge.Position(0)
 		err := q.read(ctx, func(conn *sqlite.Conn) error {
-			return conn.Query(`SELECT id + n, committed FROM frame`+queuefile.FromFrameAt+" ORDER BY id LIMIT ?2",
+			return conn.Query("SELECT "+queuefile.FrameEnd+", committed FROM frame"+queuefile.FromFrameAt+" ORDER BY id LIMIT ?2",
 				func(row sqlite.Row) error {
 					if row.Int(1) >= cutoff.UnixMicro() {
 						return sqlite.ErrStop

@@ -125,13 +125,14 @@ func (m *merger) next(now time.Time) {
 }
 
 // runLength returns how many of the oldest frames can be merged into one, and
-// whether to wait for no more.
+// whether to wait for no more. One that is due has at least one frame, whatever
+// that says of itself: next goes on behind it.
 func (m *merger) runLength(now time.Time) (size int, due bool) {
 	raw := 0
 	for size < len(m.pending) {
 		frame := &m.pending[size]
-		if size > 0 && frame.first != m.pending[size-1].end || raw+frame.raw > mergeBytes || frame.end-m.pending[0].first > mergeRecords ||
-			frame.committedAt.Sub(m.pending[0].committedAt) > mergeAge {
+		if size > 0 && (frame.first != m.pending[size-1].end || raw+frame.raw > mergeBytes || frame.end-m.pending[0].first > mergeRecords ||
+			frame.committedAt.Sub(m.pending[0].committedAt) > mergeAge) {
 			return size, true
 		}
 		if now.Sub(frame.committedAt) < mergeRest {
@@ -219,11 +220,14 @@ func (c *committer) mergeNext() {
 }
 
 // loadSmallFrames finds the small frames that the last run before a stop or crash
-// has left.
+// has left. Nobody has read them again, so it leaves out what no small frame says.
 func loadSmallFrames(conn *sqlite.Conn) ([]smallFrame, error) {
 	var newestFirst []smallFrame
 	raw := 0
 	err := conn.Query("SELECT id, n, raw, committed FROM frame ORDER BY id DESC LIMIT ?", func(row sqlite.Row) error {
+		if count := row.Int(1); count < 1 || count > mergeRecords || row.Int(2) < 1 {
+			return nil
+		}
 		frame := smallFrame{
 			first: edge.Position(row.Int(0)), end: edge.Position(row.Int(0) + row.Int(1)), raw: int(row.Int(2)), committedAt: time.UnixMicro(row.Int(3)),
 		}

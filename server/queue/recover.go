@@ -109,7 +109,7 @@ func (q *Queue) load(conn *sqlite.Conn) error {
 		return err
 	}
 	q.start.retention = retention{delay: q.settings.RetentionDelivered, bytes: q.settings.RetentionDeliveredBytes}
-	_, err = conn.One("SELECT id + n, committed FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) {
+	_, err = conn.One("SELECT "+queuefile.FrameEnd+", committed FROM frame ORDER BY id LIMIT 1", func(row sqlite.Row) {
 		q.start.retention.end, q.start.retention.committedAt = edge.Position(row.Int(0)), time.UnixMicro(row.Int(1))
 	})
 	if err != nil {

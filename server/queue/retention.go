@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
 )
 
@@ -67,8 +68,8 @@ func (r *retention) remove(conn *sqlite.Conn, q *Queue, replayFrom edge.Position
 	keep := min(q.pinned(), replayFrom)
 	frames, last := 0, int64(0)
 	r.end = 0
-	err := conn.Query("SELECT id, n, committed FROM frame ORDER BY id LIMIT ?", func(row sqlite.Row) error {
-		end, committedAt := edge.Position(row.Int(0)+row.Int(1)), time.UnixMicro(row.Int(2))
+	err := conn.Query("SELECT id, "+queuefile.FrameEnd+", committed FROM frame ORDER BY id LIMIT ?", func(row sqlite.Row) error {
+		end, committedAt := edge.Position(row.Int(1)), time.UnixMicro(row.Int(2))
 		if frames == framesPerCommit || end > keep || !r.over(end, committedAt, now, urgent) {
 			r.end, r.committedAt = end, committedAt
 			return sqlite.ErrStop

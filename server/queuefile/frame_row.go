@@ -23,6 +23,11 @@ const SelectFrames = "SELECT id, n, committed, owed, raw, body FROM frame"
 // FromFrameAt selects the frames from the one on that may hold the position ?1.
 const FromFrameAt = " WHERE id >= coalesce((SELECT id FROM frame WHERE id <= ?1 ORDER BY id DESC LIMIT 1), ?1)"
 
+// FrameEnd is the position behind a frame, for whoever does not read the frame and so
+// cannot tell whether n is what was written: that of the next one. Between the two lies
+// nothing that anybody waits for.
+const FrameEnd = "coalesce((SELECT next.id FROM frame AS next WHERE next.id > frame.id ORDER BY next.id LIMIT 1), id + max(n, 1))"
+
 // ReadFrame reads a row of SelectFrames.
 func ReadFrame(row sqlite.Row) StoredFrame {
 	return StoredFrame{
