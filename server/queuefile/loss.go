@@ -155,8 +155,12 @@ func boundLosses(conn *sqlite.Conn, most int64) error {
 	return err
 }
 
-// lossRowBytes is what SQLite keeps of a stretch besides its texts, about.
-const lossRowBytes = 100
+const (
+	// lossRowBytes is what SQLite keeps of a stretch besides its texts, about.
+	lossRowBytes = 100
+	// lossTakes is what takes returns, for a query whose first argument is lossRowBytes.
+	lossTakes = "octet_length(devices) + octet_length(reason) + octet_length(actor) + ?1"
+)
 
 // takes returns how much of the file a stretch takes, as LossBytes counts it.
 func (s *Stretch) takes(devices string) int64 {
@@ -165,7 +169,7 @@ func (s *Stretch) takes(devices string) int64 {
 
 // LossBytes returns about how much of the file the loss report takes. It reads all of it.
 func LossBytes(conn *sqlite.Conn) (bytes int64, err error) {
-	_, err = conn.One("SELECT coalesce(sum(octet_length(devices) + octet_length(reason) + octet_length(actor) + ?), 0) FROM loss",
+	_, err = conn.One("SELECT coalesce(sum("+lossTakes+"), 0) FROM loss",
 		func(row sqlite.Row) { bytes = row.Int(0) }, int64(lossRowBytes))
 	return bytes, err
 }
@@ -181,28 +185,36 @@ func CoarsenLosses(conn *sqlite.Conn, most int64) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var done coarsened
-	for bytes-done.saved > most {
-		if done.rewritten >= coarsenedBytes {
-			return true, nil
-		}
-		shorter, err := coarsenOnce(conn, &done)
-		if err != nil || !shorter {
-			return false, err
+	done := coarsened{excess: bytes - most}
+	for _, shorten := range []func(*sqlite.Conn, *coarsened) (bool, error){joinOldest, nameFewer} {
+		for shorter := true; shorter && done.goesOn(); {
+			if shorter, err = shorten(conn, &done); err != nil {
+				return false, err
+			}
 		}
 	}
-	return false, nil
+	return done.excess > 0 && !done.goesOn(), nil
 }
 
-// coarsened is what became of the loss report, in bytes.
+// coarsened is what one transaction has made of the loss report. It remembers where it
+// has looked: the committer does nothing else meanwhile, and a report of thousands of
+// sinks has thousands of stretches that are not to be looked at for each one that becomes
+// shorter.
 type coarsened struct {
-	rewritten int64
-	saved     int64 // it is shorter by
+	excess    int64    // bytes that the report still takes too many
+	rewritten int64    // bytes
+	joinsFrom int64    // id in front of which no stretch can be joined
+	naming    []naming // what can name fewer devices, perhaps, the longest last; nil before it is read
 }
+
+// naming is a stretch that names devices, and how much it takes.
+type naming struct{ id, bytes int64 }
 
 func (c *coarsened) add(before, after int64) {
-	c.rewritten, c.saved = c.rewritten+after, c.saved+before-after
+	c.rewritten, c.excess = c.rewritten+after, c.excess-before+after
 }
+
+func (c *coarsened) goesOn() bool { return c.excess > 0 && c.rewritten < coarsenedBytes }
 
 const (
 	// coarsenedBytes bounds what one transaction writes anew of the loss report.
@@ -211,43 +223,38 @@ const (
 	namesMin = 16
 )
 
-// coarsenOnce joins two stretches, or takes names from one, and reports whether there was
-// one for that.
-func coarsenOnce(conn *sqlite.Conn, done *coarsened) (bool, error) {
-	if joined, err := joinOldest(conn, done); joined || err != nil {
-		return joined, err
-	}
-	longest, err := longestNaming(conn)
-	if err != nil || longest == nil {
-		return false, err
-	}
-	before := longest.bytes
-	longest.keepNames(max(len(longest.MostFirst())/2, namesMin))
-	if err := longest.store(conn); err != nil {
-		return false, err
-	}
-	done.add(before, longest.bytes)
-	return true, nil
-}
-
-// longestNaming returns the longest stretch that can name fewer devices, nil when none can.
-// By now there is one of each sink and reason.
-func longestNaming(conn *sqlite.Conn) (*Stretch, error) {
-	var ids []int64
-	err := conn.Query("SELECT id FROM loss ORDER BY octet_length(devices) DESC, id", func(row sqlite.Row) error {
-		ids = append(ids, row.Int(0))
-		return nil
-	})
-	for _, id := range ids {
+// nameFewer takes names from the longest stretch that can do with fewer, and reports
+// whether there was one. By now there is one of each sink and reason.
+func nameFewer(conn *sqlite.Conn, done *coarsened) (bool, error) {
+	if done.naming == nil {
+		err := conn.Query("SELECT id, "+lossTakes+" AS bytes FROM loss ORDER BY bytes, id DESC", func(row sqlite.Row) error {
+			done.naming = append(done.naming, naming{row.Int(0), row.Int(1)})
+			return nil
+		}, int64(lossRowBytes))
 		if err != nil {
-			break
-		}
-		var stored *Stretch
-		if stored, err = readStretch(conn, SelectStretches+" WHERE id = ?", id); stored != nil && len(stored.MostFirst()) > namesMin {
-			return stored, err
+			return false, err
 		}
 	}
-	return nil, err
+	for last := len(done.naming) - 1; last >= 0; last-- {
+		longest, err := readStretch(conn, SelectStretches+" WHERE id = ?", done.naming[last].id)
+		if err != nil {
+			return false, err
+		}
+		done.naming = done.naming[:last]
+		if longest == nil || len(longest.MostFirst()) <= namesMin {
+			continue
+		}
+		before := longest.bytes
+		longest.keepNames(max(len(longest.MostFirst())/2, namesMin))
+		if err := longest.store(conn); err != nil {
+			return false, err
+		}
+		done.add(before, longest.bytes)
+		at, _ := slices.BinarySearchFunc(done.naming, longest.bytes, func(other naming, bytes int64) int { return cmp.Compare(other.bytes, bytes) })
+		done.naming = slices.Insert(done.naming, at, naming{longest.ID, longest.bytes})
+		return true, nil
+	}
+	return false, nil
 }
 
 // joinOldest joins the oldest stretch that can be joined with the next one of the same
@@ -256,7 +263,7 @@ func joinOldest(conn *sqlite.Conn, done *coarsened) (bool, error) {
 	var older, newer int64
 	found, err := conn.One(`SELECT older.id, newer.id FROM loss AS older JOIN loss AS newer
 		ON newer.sink = older.sink AND newer.kind = older.kind AND newer.reason = older.reason AND newer.id > older.id
-		ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer = row.Int(0), row.Int(1) })
+		WHERE older.id >= ? ORDER BY older.id, newer.id LIMIT 1`, func(row sqlite.Row) { older, newer = row.Int(0), row.Int(1) }, done.joinsFrom)
 	if err != nil || !found {
 		return false, err
 	}
@@ -277,6 +284,7 @@ func joinOldest(conn *sqlite.Conn, done *coarsened) (bool, error) {
 		return false, err
 	}
 	done.add(before, second.bytes)
+	done.joinsFrom = older + 1
 	return true, conn.Exec("DELETE FROM loss WHERE id = ?", older)
 }
 

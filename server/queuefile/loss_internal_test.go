@@ -1,6 +1,7 @@
 package queuefile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -133,6 +134,90 @@ func TestCoarsenLosses_AfterTheLongest(t *testing.T) {
 	})
 	if diff := cmp.Diff(map[edge.SinkID]int{long: namesMin, many: namesMin, damaged: 0}, got); diff != "" || err != nil {
 		t.Error("names of devices:", diff, err)
+	}
+}
+
+// writeManyLosses writes the report of so many sinks, one stretch each that names so many
+// devices.
+func writeManyLosses(conn *sqlite.Conn, sinks, devices int) error {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for sink := range sinks {
+		lost := NewStretch(LossReason{Kind: edge.LossDiscarded, Reason: edge.LossSinkRemoved}, at, Span{1, 2}, 1, at, "device-000")
+		for n := 1; n < devices; n++ {
+			lost.AddRecord(&edge.Record{Device: edge.DeviceID(fmt.Sprintf("device-%03d", n)), Position: 1, ReceivedAt: at}, at)
+		}
+		if err := lost.Write(conn, edge.SinkID(sink+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCoarsenLosses_ManySinks shortens what cannot be joined: all sinks keep about as many
+// names as the others.
+func TestCoarsenLosses_ManySinks(t *testing.T) {
+	db, err := Open(t.Context(), sqlite.Disk{}, filepath.Join(t.TempDir(), "queue.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const sinks, devices, most = 300, 128, 300 << 10
+	want := map[edge.SinkID]int64{}
+	for sink := range sinks {
+		want[edge.SinkID(sink+1)] = devices
+	}
+	err = db.Write(t.Context(), func(conn *sqlite.Conn) error {
+		if err := writeManyLosses(conn, sinks, devices); err != nil {
+			return err
+		}
+		transactions := 1
+		for ; ; transactions++ {
+			more, err := CoarsenLosses(conn, most)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+		}
+		if transactions > 4 { // 600 KB that are written less than twice
+			t.Errorf("it took %d transactions", transactions)
+		}
+		checkCoarse(t, conn, most, sinks, want)
+		return conn.Query(SelectStretches, func(row sqlite.Row) error {
+			if names := len(ReadStretch(row).MostFirst()); names != devices/2 && names != devices/4 {
+				t.Errorf("sink %d names %d devices", row.Int(1), names)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkCoarsenLosses is one transaction's worth of a report of 2,500 sinks that were
+// deleted: nothing can be joined. No message is acknowledged meanwhile.
+func BenchmarkCoarsenLosses(b *testing.B) {
+	db, err := Open(b.Context(), sqlite.Disk{}, filepath.Join(b.TempDir(), "queue.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Write(b.Context(), func(conn *sqlite.Conn) error { return writeManyLosses(conn, 2500, 40) }); err != nil {
+		b.Fatal(err)
+	}
+	undo := errors.New("once more")
+	for b.Loop() {
+		err := db.Write(b.Context(), func(conn *sqlite.Conn) error {
+			if _, err := CoarsenLosses(conn, 128<<10); err != nil {
+				return err
+			}
+			return undo
+		})
+		if !errors.Is(err, undo) {
+			b.Fatal(err)
+		}
 	}
 }
 
