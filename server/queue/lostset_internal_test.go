@@ -73,3 +73,52 @@ func TestRepair_LostSet(t *testing.T) {
 		})
 	}
 }
+
+// TestSalvage_LostSets loses all rows that say which sinks records are owed to, and two
+// frames. One sink was away for a while. What it then gets although it was not owed it
+// does not hide what it misses.
+func TestSalvage_LostSets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "queue.db")
+	stored := 0
+	session := func(specs []SinkSpec, owed ...edge.SinkID) {
+		q, cancel, done := Begin(t, Settings{Path: path}, observe.NewDiscard(), specs...)
+		for range 10 {
+			accepted(t, q, owedTo(large(stored, 4), owed...))
+			stored += 4
+		}
+		if stored == 40 {
+			deliver(t, q, 4)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	session(flipSpecs, 1, 2)
+	session(flipSpecs[:1], 1)
+	session(flipSpecs, 1, 2)
+	for name, test := range map[string]struct {
+		gone, sets string
+		want       map[edge.SinkID]holed
+	}{
+		"SetsAreThere": {"id IN (5, 9)", "id = 0", map[edge.SinkID]holed{1: {Due: 108, Lost: 8, First: 5, Last: 12}, 2: {Due: 72, Lost: 8, First: 5, Last: 12}}},
+		"SetsAreLost":  {"id IN (5, 9)", "id > 0", map[edge.SinkID]holed{1: {Due: 108, Lost: 8, First: 5, Last: 12}, 2: {Due: 112, Lost: 8, First: 5, Last: 12}}},
+		// What was stored while it was away counts as well: nobody knows better.
+		"OfAllTimes":  {"id IN (5, 49)", "id > 0", map[edge.SinkID]holed{1: {Due: 108, Lost: 8, First: 5, Last: 52}, 2: {Due: 112, Lost: 8, First: 5, Last: 52}}},
+		"FrontIsGone": {"id <= 37", "id > 0", map[edge.SinkID]holed{1: {Due: 80, Lost: 36, First: 5, Last: 120}, 2: {Due: 80, Lost: 40, First: 1, Last: 120}}},
+		"NothingGone": {"id = 0", "id > 0", map[edge.SinkID]holed{1: {Due: 116}, 2: {Due: 120}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := Crashed(t, path)
+			takeOut(t, copied, test.gone)
+			inFile(t, copied, "UPDATE owed SET checksum = checksum + 1 WHERE "+test.sets)
+			if _, _, err := queuefile.SalvageFile(t.Context(), sqlite.Disk{}, copied); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := queuefile.Verify(t.Context(), sqlite.Disk{}, copied); err != nil || v.Found > 0 {
+				t.Errorf("verify: %+v, %v", v.Problems, err)
+			}
+			expectHoled(t, copied, test.want)
+		})
+	}
+}

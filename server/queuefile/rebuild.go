@@ -31,7 +31,9 @@ type sinkCount struct {
 	*foundSink
 	beyond  int64 // owed, behind what the counters cover
 	pending int64
+	guessed int64 // of these: what the counters cover, and who it was owed to is not known
 	inHoles int64 // may have been owed and is in no frame; not what the counters cover
+	covered int64 // the same of what the counters cover, which say themselves how many of it were owed
 	holes   Span  // from the first position to the last that are in no frame, and not decided
 }
 
@@ -150,15 +152,20 @@ func (r *rebuild) dropStale(conn *sqlite.Conn) error {
 	return conn.Exec("DELETE FROM frame WHERE id < ?", keep)
 }
 
-func (s *sinkCount) add(position edge.Position, set []edge.SinkID) {
+// add counts a record. Where its set is a guess, the sink may not have been owed it.
+func (s *sinkCount) add(position edge.Position, set []edge.SinkID, guess bool) {
 	if !s.owes(position, set) {
 		return
 	}
 	if position > s.Counted {
 		s.beyond++
 	}
-	if !s.decided(position) {
-		s.pending++
+	if s.decided(position) {
+		return
+	}
+	s.pending++
+	if guess && position >= s.Start && position <= s.Counted {
+		s.guessed++
 	}
 }
 

@@ -106,7 +106,11 @@ func (r *rebuild) countHoles(conn *sqlite.Conn) error {
 		next = max(next, hole.End)
 		if row.Text(3) == reasonGone && hole.First < front {
 			// Retention has removed it: a sink that was saved before that has an old row.
-			hole.First = max(hole.First, min(front, r.ledger.ReplayFrom))
+			first := max(hole.First, min(front, r.ledger.ReplayFrom))
+			for _, sink := range r.sinks {
+				sink.cover(Span{hole.First, first})
+			}
+			hole.First = first
 		}
 		set, known := r.sets[uint32(row.Int(2))]
 		known = known && row.Int(2) != int64(OwedMixed)
@@ -172,11 +176,9 @@ func (s *sinkCount) addHole(gone Span, named bool) {
 	if !named {
 		owed.End = min(owed.End, s.Start)
 	}
-	counted := s.Counted + 1
-	if s.unsure {
-		counted = 0
-	}
+	counted := s.countedTo()
 	known := Span{gone.First, min(gone.End, counted)}
+	s.cover(owed)
 	owed.First = max(owed.First, counted)
 	for _, span := range []Span{known, owed} {
 		span.First = max(span.First, s.Cursor)
@@ -185,11 +187,32 @@ func (s *sinkCount) addHole(gone Span, named bool) {
 				s.holes.First = undecided.First
 			}
 			s.holes.End = undecided.End
-			if span.First >= counted {
-				s.inHoles += int64(undecided.End - undecided.First)
-			}
 		}
 	}
+	s.inHoles += s.undecidedIn(owed)
+}
+
+// countedTo returns the position behind the last one that the sink's counters cover.
+func (s *sinkCount) countedTo() edge.Position {
+	if s.unsure {
+		return 0
+	}
+	return s.Counted + 1
+}
+
+// cover counts positions that are in no frame, which the sink may have been owed, as far
+// as its counters cover them.
+func (s *sinkCount) cover(gone Span) {
+	s.covered += s.undecidedIn(Span{max(gone.First, s.BacklogFrom), min(gone.End, s.countedTo())})
+}
+
+// undecidedIn returns how many positions of a span the sink has not decided.
+func (s *sinkCount) undecidedIn(span Span) (count int64) {
+	span.First = max(span.First, s.Cursor)
+	for _, undecided := range s.ranges.Outside(span) {
+		count += int64(undecided.End - undecided.First)
+	}
+	return count
 }
 
 // hiddenInFront returns the positions in front of all frames that some sink waits for,

@@ -27,7 +27,7 @@ func (r *rebuild) count(conn *sqlite.Conn) error {
 	}
 	r.report.Records = 0
 	for _, sink := range r.sinks {
-		sink.beyond, sink.pending = 0, 0
+		sink.beyond, sink.pending, sink.guessed = 0, 0, 0
 	}
 	return r.countFrames(conn)
 }
@@ -47,8 +47,9 @@ func (r *rebuild) countFrames(conn *sqlite.Conn) error {
 			if !known && number > 0 {
 				r.used(number, position, frame.CommittedAt)
 			}
+			_, guess := r.uses[number]
 			for _, sink := range r.sinks {
-				sink.add(position, set)
+				sink.add(position, set, guess)
 			}
 		}
 		r.head = frame.End() - 1

@@ -86,19 +86,31 @@ func (r *rebuild) balance(conn *sqlite.Conn, sink *sinkCount) (totals SinkCounts
 	totals.Counted = r.head + edge.Position(r.skipped)
 	totals.Owed += sink.beyond + sink.inHoles
 	rest := totals.Delivered + totals.Dead + totals.Held + totals.Discarded + totals.Expired + sink.pending
-	switch unexplained := totals.Owed - rest; {
+	lost = totals.Owed - rest
+	if sink.guessed > 0 {
+		lost = max(lost, min(lost+sink.guessed, sink.mayMiss(&totals)))
+	}
+	switch {
 	case sink.unsure || totals.Owed < 0:
 		lost = sink.inHoles
 		totals.Owed = rest + lost
-	case unexplained >= 0:
-		lost = unexplained
-	case totals.Delivered >= -unexplained: // letters came back that had been delivered
-		totals.Delivered += unexplained
+	case lost >= 0:
+		totals.Owed = rest + lost
+	case totals.Delivered >= -lost: // letters came back that had been delivered
+		totals.Delivered += lost
+		totals.Owed, lost = rest+lost, 0
 	default:
-		totals.Owed = rest
+		totals.Owed, lost = rest, 0
 	}
 	totals.Discarded += lost
 	return totals, lost, nil
+}
+
+// mayMiss returns how many records and dead letters the sink can have lost at most. It
+// was not owed all that it gets where rows of sets are lost, and so its counters do not
+// tell what it misses: what it gets too much would hide that.
+func (s *sinkCount) mayMiss(found *SinkCounts) int64 {
+	return s.inHoles + s.covered + max(0, s.Dead-found.Dead) + max(0, s.Discarded+s.Expired-found.Discarded-found.Expired)
 }
 
 // countGivenUp counts from the loss report what a sink has lost: the row may be older,
