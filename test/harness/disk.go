@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,8 +51,18 @@ func (d *Disk) Mount() error {
 	return run("mount", "-t", "ext4", "-o", "loop,noinit_itable", d.image, d.path)
 }
 
-// Unmount unmounts the disk. No program may have a file on it open.
-func (d *Disk) Unmount() error { return run("umount", d.path) }
+// Unmount unmounts the disk. No program may have a file on it open. The kernel may let
+// go of the last ones of a process a moment after it has ended.
+func (d *Disk) Unmount() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var err error
+	busy := Poll(ctx, "umount "+d.path, func() (bool, error) {
+		err = unix.Unmount(d.path, 0)
+		return !errors.Is(err, unix.EBUSY), err
+	})
+	return cmp.Or(busy, err)
+}
 
 // Remove removes a folder for good: without the sync it would be back after the
 // next cut.
