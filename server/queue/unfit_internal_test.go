@@ -23,6 +23,10 @@ var notReplacements = map[string]func(t *testing.T, path, name string) error{
 	"Garbage": func(_ *testing.T, _, name string) error { return os.WriteFile(name, make([]byte, 5000), 0o600) },
 	"Folder":  func(_ *testing.T, _, name string) error { return os.MkdirAll(name+"/full", 0o700) },
 	"Link":    func(_ *testing.T, path, name string) error { return os.Symlink(path, name) },
+	"Pipe":    func(_ *testing.T, _, name string) error { return syscall.Mkfifo(name, 0o600) },
+	"PipeBeside": func(_ *testing.T, _, name string) error {
+		return errors.Join(os.WriteFile(name, make([]byte, 5000), 0o600), syscall.Mkfifo(name+"-wal", 0o600))
+	},
 	"Damaged": func(t *testing.T, path, name string) error {
 		copied := copyOf(t, path, name)
 		damageIn(t, name, 5)

@@ -53,6 +53,12 @@ func IsLink(err error) bool {
 	return link
 }
 
+// isSpecial reports whether what should be a file is none.
+func isSpecial(err error) bool {
+	_, special := errors.AsType[*sqlite.SpecialError](err)
+	return special
+}
+
 // IsDamage reports whether an error on opening a file says that what is in it
 // makes no sense. Everything is taken for that which is not known to be
 // something else: a start must not fail for ever.

@@ -51,7 +51,7 @@ func (r replacement) unfit(ctx context.Context, disk sqlite.Disk, path string) (
 	}
 	v, err := verifyNamed(ctx, disk, fresh, newPacer(ctx))
 	switch {
-	case IsLink(err) || IsNewer(err):
+	case IsLink(err) || IsNewer(err) || isSpecial(err):
 		return err.Error(), nil
 	case err != nil:
 		return "", err

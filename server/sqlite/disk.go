@@ -28,7 +28,8 @@ type Disk struct {
 // durable.
 type Files interface {
 	// Open takes the flags of os.OpenFile. A file that it creates can be read by
-	// its owner only, and a folder that is missing is made, durably.
+	// its owner only, and a folder that is missing is made, durably. What is no file
+	// is a [*SpecialError].
 	Open(path string, flag int) (File, error)
 	// Rename puts a file in the place of another one, if there is one.
 	Rename(from, to string) error
@@ -123,19 +124,34 @@ type LinkError struct{ Path string }
 
 func (e *LinkError) Error() string { return e.Path + " is a symbolic link" }
 
-// checkLink fails with a [*LinkError]. Links to folders are no matter.
-func (d Disk) checkLink(path string) error {
-	if d.Files != nil { // a simulated disk has none
+// SpecialError says that a name which belongs to a database is that of a folder, a pipe, a
+// socket or a device. To open a pipe is to wait for whoever opens its other end.
+type SpecialError struct{ Path string }
+
+func (e *SpecialError) Error() string {
+	return e.Path + " is a folder, a pipe or a device, and no file"
+}
+
+// checkNames fails with a [*LinkError], and with a [*SpecialError] for the database and
+// for what SQLite opens beside it. Links to folders are no matter.
+func (d Disk) checkNames(path string) error {
+	if d.Files != nil { // a simulated disk has neither
 		return nil
 	}
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		err = &LinkError{Path: path}
+		return &LinkError{Path: path}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		info, err := os.Stat(path + suffix)
+		if err == nil && !info.Mode().IsRegular() {
+			return &SpecialError{Path: path + suffix}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (d Disk) files() Files {
@@ -156,9 +172,16 @@ func (systemFiles) Open(path string, flag int) (File, error) {
 			return nil, err
 		}
 	}
-	file, err := os.OpenFile(path, flag, 0o600)
+	file, err := os.OpenFile(path, flag|openNow, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &SpecialError{Path: path}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return systemFile{file}, nil
 }

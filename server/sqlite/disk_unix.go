@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// openNow is a flag for which nobody waits who opens a pipe.
+const openNow = syscall.O_NONBLOCK
+
 func (systemFiles) Stat(path string) (Stat, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -38,6 +38,9 @@ func Hint(err error) string {
 		return "name the file itself; a gateway's queue lies in its data folder: stop the gateway, move the file that " + link.Path +
 			" leads to there together with its -wal file, or let --data-dir lead to that volume"
 	}
+	if special, ok := errors.AsType[*SpecialError](err); ok {
+		return "no gateway makes one: ls -l " + special.Path + " shows what it is, and what was put there by mistake can be moved away or removed; where it took the place of a file, put the file back"
+	}
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return ""

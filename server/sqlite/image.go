@@ -33,9 +33,9 @@ type Image struct {
 }
 
 // OpenImage opens the files of a database. A file that is missing is empty. It fails
-// with a [*LinkError].
+// with a [*LinkError] or a [*SpecialError].
 func OpenImage(disk Disk, path string) (*Image, error) {
-	if err := disk.checkLink(path); err != nil {
+	if err := disk.checkNames(path); err != nil {
 		return nil, err
 	}
 	image := &Image{latest: make(map[uint32]int64), suspect: make(map[uint32]int64), content: make(map[place]bool)}

@@ -36,7 +36,7 @@ func inUse(path string) (bool, error) {
 
 // locked reports whether anybody has locked any of these bytes of a file.
 func locked(path string, start, bytes int64) (bool, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|openNow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

@@ -18,7 +18,8 @@ var ErrReadOnly = errors.New("database was opened to be read only")
 //
 // It fails with fs.ErrNotExist when there is no file, with an [*InUseError] when
 // some process has it open, with a [*SchemaError] when it is not of the newest
-// schema that the migrations make, and with a [*LinkError].
+// schema that the migrations make, and with a [*LinkError]
+// or a [*SpecialError].
 func OpenReadOnly(ctx context.Context, settings Settings) (*DB, error) {
 	path, err := locate(settings)
 	if err != nil {

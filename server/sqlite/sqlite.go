@@ -64,7 +64,8 @@ type DB struct {
 // Open opens or creates the file and brings its schema up to date. Whatever it
 // finds is durable when it returns, even after a process whose last sync failed.
 // It fails with a [*SchemaError] when a newer program has written the file, with an
-// [*InUseError] when another process may still write to it, and with a [*LinkError].
+// [*InUseError] when another process may still write to it, and with a [*LinkError]
+// or a [*SpecialError].
 func Open(ctx context.Context, settings Settings) (*DB, error) {
 	// OFD locks survive when some other code of this process opens and closes
 	// the file; POSIX locks would silently be gone. Where the system has none

@@ -35,7 +35,7 @@ func checkUnused(disk Disk, path string) error {
 // it was cut off, or removed. SQLite would take it for a new one and remove the WAL,
 // with all that was committed there, even where it may only read.
 func checkFile(disk Disk, path string) error {
-	if err := disk.checkLink(path); err != nil {
+	if err := disk.checkNames(path); err != nil {
 		return err
 	}
 	size, err := disk.Size(path)
