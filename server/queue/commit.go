@@ -271,7 +271,7 @@ func (c *committer) fail(err error) error {
 	if c.failed == nil {
 		c.failed = &FatalError{Err: err}
 		close(c.checkpointer.halted)
-		c.suspect(err)
+		c.q.suspect(err)
 		c.q.observer.Log.Error("a write has failed: the process must exit", "error", err, "hint", hintOf(err))
 		c.q.intake.close()
 	}

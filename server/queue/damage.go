@@ -188,11 +188,11 @@ func (a *account) needs(position edge.Position) bool {
 }
 
 // suspect lets the next start look at the whole file, when it may be damaged.
-func (c *committer) suspect(why error) {
+func (q *Queue) suspect(why error) {
 	if !isCorrupt(why) {
 		return
 	}
-	if err := queuefile.MarkSuspect(c.q.settings.Disk, c.q.settings.Path, why); err != nil {
-		c.q.observer.Log.Warn("the next start does not know that the file may be damaged", "error", err)
+	if err := queuefile.MarkSuspect(q.settings.Disk, q.settings.Path, why); err != nil {
+		q.observer.Log.Warn("the next start does not know that the file may be damaged", "error", err)
 	}
 }

@@ -244,8 +244,7 @@ func TestQueue_SuspectIsLookedAt(t *testing.T) {
 	if _, err := q.leaseNow(t.Context(), account, edge.LeaseLimit{Records: 9, Bytes: 1 << 20}); err == nil {
 		t.Error("messages that are gone were passed over without a word")
 	}
-	committer := newCommitter(q)
-	committer.suspect(<-q.broken)
+	q.suspect(<-q.broken)
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +286,7 @@ func TestQueue_GivesUpOverAGap(t *testing.T) {
 			if err := giveUp(t, q); !errors.Is(err, queuefile.ErrRow) || len(q.broken) != 1 {
 				t.Errorf("got %v, %d failures that end the process; want one that says what is missing", err, len(q.broken))
 			}
-			newCommitter(q).suspect(queuefile.ErrRow)
+			q.suspect(queuefile.ErrRow)
 			if err := q.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -88,8 +88,12 @@ func (q *Queue) EnsureSinks(ctx context.Context, specs []SinkSpec) ([]edge.SinkI
 		change = sinksChange{accounts: slices.Clone(q.registry.all())}
 		return change.write(conn, q, specs)
 	})
+	if queuefile.IsDamage(err) { // nobody else tells the next start, which then looks at everything
+		err = fmt.Errorf("%w: %w", queuefile.ErrRow, err)
+		q.suspect(err)
+	}
 	if err != nil {
-		return nil, q.writeFailed(fmt.Errorf("register sinks: %w", err))
+		return nil, q.writeFailed(fmt.Errorf("register sinks: %w%s", err, hint(err)))
 	}
 	for _, apply := range change.apply {
 		apply()

@@ -128,6 +128,39 @@ func boolean(value bool) int64 {
 	return 0
 }
 
+// checkSinks makes sure that every sink has its row: ids are given one after another, a
+// row is never removed, and sets name only sinks that have one. A salvage that has lost a
+// row leaves its id free. The error is [ErrRow].
+func checkSinks(conn *sqlite.Conn) error {
+	var ledger StoredLedger
+	found, err := conn.One(SelectLedger, func(row sqlite.Row) { ledger = ReadLedger(row) })
+	if err != nil || !found || !ledger.CountsHold() || ledger.Salvaged > 0 {
+		return err
+	}
+	stored, last := make(map[edge.SinkID]bool), edge.Ingress
+	err = conn.Query("SELECT id FROM sink", func(row sqlite.Row) error {
+		id := edge.SinkID(row.Int(0))
+		stored[id], last = true, max(last, id)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = conn.Query(SelectSets, func(row sqlite.Row) error {
+		set := ReadSet(row)
+		if members, err := set.Members(); err == nil && set.Holds() {
+			last = slices.Max(append(members, last))
+		}
+		return nil
+	})
+	for id := edge.Ingress + 1; err == nil && id <= last; id++ {
+		if !stored[id] {
+			err = NewRowError("sink %d of %d has no row", id, last)
+		}
+	}
+	return err
+}
+
 // owes reports whether the sink is owed the record at position, which names the
 // sinks it is owed to.
 func (s *StoredSink) owes(position edge.Position, sinks []edge.SinkID) bool {

@@ -146,12 +146,15 @@ func lookForUnfinished(ctx context.Context, disk sqlite.Disk, path string) (serv
 	return path, notes, nil
 }
 
-// lookAtWAL finds what SQLite does not read of the WAL, and reports whether the disk
-// gives back all of it. Otherwise nobody can open the file.
+// lookAtWAL finds what SQLite does not read of the WAL, or would write to no more, and
+// reports whether the disk gives back all of it. Otherwise nobody can open the file.
 func (v *Verification) lookAtWAL(disk sqlite.Disk) (readable bool, err error) {
 	image, err := sqlite.OpenImage(disk, v.Path)
 	if err != nil {
 		return false, err
+	}
+	if err := image.CheckHeader(); err != nil {
+		v.add(Problem{Kind: ProblemStructure, Detail: err.Error()})
 	}
 	lost := image.WALUnreadable()
 	if lost > 0 {
@@ -235,7 +238,8 @@ func (v *verifier) trees() error {
 
 // CheckTables makes sure that the pages hold all rows of the tables on which everything
 // depends. One bit in the head of a page hides rows without an error, or shows some that
-// never were. These tables are small, whatever waits. The error is [ErrRow].
+// never were. These tables are small, whatever waits. No sink's row may be gone either. The
+// error is [ErrRow].
 func CheckTables(conn *sqlite.Conn) error {
 	for _, table := range []string{"ledger", "owed", "sink"} {
 		err := conn.Query("PRAGMA integrity_check("+table+")", func(row sqlite.Row) error {
@@ -248,7 +252,7 @@ func CheckTables(conn *sqlite.Conn) error {
 			return err
 		}
 	}
-	return nil
+	return checkSinks(conn)
 }
 
 // ledgerRow checks the one row of the ledger, and the logs before this one.
@@ -292,6 +296,11 @@ func (v *verifier) sets() error {
 
 // sinks checks where each sink is, and what it counts.
 func (v *verifier) sinks() error {
+	if err := checkSinks(v.conn); errors.Is(err, ErrRow) {
+		v.add(Problem{Kind: ProblemRow, Detail: err.Error()})
+	} else if err != nil {
+		return err
+	}
 	return v.conn.Query(SelectSinks+" ORDER BY id", func(row sqlite.Row) error {
 		v.Sinks++
 		stored := ReadSink(row)

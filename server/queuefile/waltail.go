@@ -36,6 +36,9 @@ func ReadTail(disk sqlite.Disk, path string) (*WALTail, error) {
 	if image.WALDamaged() {
 		return nil, errors.Join(NewRowError("commits behind damage in the WAL"), image.Close())
 	}
+	if err := image.CheckHeader(); err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
 	if !image.HasTail() {
 		return nil, image.Close()
 	}
