@@ -93,9 +93,9 @@ sim: ## Simulate one seed with a trace: make sim SEED=7 (without SEED: 1,000 see
 	go test -count=1 ./server/sim -run 'TestSim$$' -v -timeout 30m $(if $(filter-out 0,$(SEED)),-seed $(SEED),-seeds 1000)
 
 .PHONY: crash-states
-crash-states: ## 5,000 states that a power cut can leave, a fault at every call of the queue, 600 flipped bits
+crash-states: ## 5,000 states that a power cut can leave, a fault at every call of the queue, flipped bits: 600 anywhere, and each in the heads of a file
 	go test -count=1 ./server/queue/crashtest -v -timeout 30m -states 5000 -sweep-stride 1
-	go test -count=1 ./server/queue -run 'TestOpen_(Flips|LetterFlips)$$' -v -timeout 30m -flips 600
+	go test -count=1 ./server/queue -run 'TestOpen_(Flips|HeadFlips|LetterFlips)$$' -v -timeout 30m -flips 600
 
 .PHONY: mutants
 mutants: peers ## Plant one known fault after the other: found within 1,000 seeds of the simulation, and within 50 kills or power cuts
@@ -118,7 +118,7 @@ long-states: ## 100,000 states that a power cut can leave
 
 .PHONY: long-flips
 long-flips: ## 10,000 flipped bits
-	go test -count=1 ./server/queue -run 'TestOpen_(Flips|LetterFlips)$$' -v -timeout 2h -flips 10000
+	go test -count=1 ./server/queue -run 'TestOpen_(Flips|HeadFlips|LetterFlips)$$' -v -timeout 2h -flips 10000
 
 .PHONY: long-carve
 long-carve: ## A gigabyte of what devices may send, salvaged

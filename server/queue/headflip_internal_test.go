@@ -2,7 +2,9 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"combotto.io/gateway/server/edge"
+	"combotto.io/gateway/server/edgetest"
 	"combotto.io/gateway/server/observe"
 	"combotto.io/gateway/server/queuefile"
 	"combotto.io/gateway/server/sqlite"
@@ -120,4 +123,72 @@ func TestOpen_LostSets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// headPlace is a byte of a file that is at rest, and what it belongs to.
+type headPlace struct {
+	name string
+	at   int
+}
+
+// headPlaces lists the first eight bytes of the first page of each table and index,
+// which say where its rows are, and what the file says of its pages and versions.
+func headPlaces(t *testing.T, content []byte) (places []headPlace) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const bytesOfHead, header, schema = 8, 16, 100
+	first := firstPages(t, path)
+	first["the header"], first["sqlite_schema"] = header, schema
+	for _, name := range slices.Sorted(maps.Keys(first)) {
+		for n := range bytesOfHead {
+			places = append(places, headPlace{name, first[name] + n})
+		}
+	}
+	return places
+}
+
+// TestOpen_HeadFlips is TestOpen_Flips for a file at rest and the bits that lead to
+// everything else, where one bit can hide a whole table: some of them, and all when
+// -flips is raised. What waits is little, for one sink of two. None of it was hit.
+func TestOpen_HeadFlips(t *testing.T) {
+	f := atRest(t, func(q *Queue) {
+		for commit := range 12 {
+			entries := large(2*commit, 1+commit%2)
+			for i := range entries {
+				entries[i].Owed = [][]edge.SinkID{{1, 2}, {2}, {1, 2}, {1}}[(commit+i)%4]
+				entries[i].Record.Payload = entries[i].Record.Payload[:100*commit+50]
+			}
+			accepted(t, q, entries)
+		}
+		if err := q.Settle(t.Context(), 1, edge.Settlement{Acked: decideThree(t, q)[3:]}); err != nil {
+			t.Fatal(err)
+		}
+		refusal := edge.Refuse(edge.Invalid, edge.ReasonOutOfRange, "metrics", "too many")
+		answers(t, q, []edge.Entry{{Record: edgetest.Record("dev-1", 99), Refusal: refusal}})
+	})
+	f.ranges = nil
+	if len(f.waiting[1]) > 0 || len(f.waiting[2]) == 0 {
+		t.Fatalf("%d and %d wait", len(f.waiting[1]), len(f.waiting[2]))
+	}
+	places := headPlaces(t, f.files[""])
+	bits := len(places) * 8
+	random := rand.New(rand.NewPCG(*flipSeed, 0))
+	chosen := random.Perm(bits)
+	if *flips <= flipsDefault {
+		chosen = chosen[:min(bits, *flips)]
+	}
+	t.Logf("%d of %d bits, seed %d; %d messages, %d wait", len(chosen), bits, *flipSeed, len(f.payloads), len(f.waiting[2]))
+	outcomes, folder := map[string]int{}, t.TempDir()
+	for _, n := range chosen {
+		place, bit := places[n/8], n%8
+		outcome, err := f.serve(t, filepath.Join(folder, fmt.Sprint(n)), "", place.at, bit)
+		if err != nil {
+			t.Errorf("bit %d of byte %d, %s: %v", bit, place.at%sqlite.PageBytes, place.name, err)
+		}
+		outcomes[outcome]++
+	}
+	t.Logf("%v; %d reported as lost and not missing", outcomes, f.tooMany)
 }
