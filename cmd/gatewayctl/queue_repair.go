@@ -64,6 +64,9 @@ func (a *application) showRepair(done *gateway.Repaired) {
 	out.row("dead letters kept", strconv.FormatInt(done.DeadLetters, 10))
 	out.row("lost, that a sink was still owed", strconv.FormatInt(done.Lost, 10))
 	out.row("sinks", strings.Join(done.Sinks, ", "))
+	if done.NewestLost {
+		out.row("note", "the write-ahead log is damaged: how much of what was committed last is lost besides is not known")
+	}
 	if done.CursorsLost {
 		out.row("note", "where a sink was is lost: sinks that are new get everything again")
 	}

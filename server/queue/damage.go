@@ -79,8 +79,12 @@ func salvageAndTell(ctx context.Context, disk sqlite.Disk, path string, observer
 	if err != nil {
 		return fmt.Errorf("salvage a damaged file (%w): %w", why, err)
 	}
+	newest := "nothing that is known"
+	if report.NewestLost {
+		newest = "unknown"
+	}
 	observer.Log.Error("the queue's file was damaged: what could be read is in a new one, and the old one is kept",
-		"error", why.Error(), "salvage_error", report.Failure, "kept", old.Kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost,
+		"error", why.Error(), "salvage_error", report.Failure, "kept", old.Kept, "messages", report.Records, "dead_letters", report.DeadLetters, "lost", report.Lost, "newest_lost", newest,
 		"everything_is_sent_again", report.CursorsLost, "sent_to_more_sinks", report.SetsLost > 0, "unreadable_pages", report.Unreadable, "complete", report.Complete, "fault", report.Fault,
 		"hint", "replace the disk when it fails; docs/runbooks/damaged-queue.md says what to do with the old file")
 	return nil

@@ -22,6 +22,8 @@ type rebuild struct {
 	apart   int64 // of these, in quarantine before
 	skipped int64 // positions between head and what is stored next
 
+	lostRound bool // of the WAL, and so nothing tells how far positions were given out
+
 	sinkless   int64 // records and dead letters that are lost for sinks of which nothing is left
 	sinklessIn Span  // where such records were
 }

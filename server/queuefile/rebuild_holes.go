@@ -83,6 +83,9 @@ func (r *rebuild) countLost(conn *sqlite.Conn) error {
 // moveHead leads what is stored next behind all positions that may have been given out.
 func (r *rebuild) moveHead(*sqlite.Conn) error {
 	r.head, r.skipped = r.reach-1, positionsSkipped
+	if next, err := (&Renewal{}).Next(r.head); err == nil && r.lostRound {
+		r.skipped = int64(next - r.head)
+	}
 	if !r.ledger.found {
 		r.skipped = max(positionsSkipped, int64(positionUnknown(time.Now())-r.head))
 	}

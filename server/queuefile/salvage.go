@@ -22,6 +22,7 @@ type Salvaged struct {
 	CursorsLost bool     `json:"cursors_lost"`     // a sink's row is gone: sinks that are new get everything again
 	SetsLost    int      `json:"sets_lost"`        // sets of sinks that records name and whose rows are gone
 	Unreadable  int      `json:"unreadable_pages"` // that the disk did not give back
+	NewestLost  bool     `json:"newest_lost"`      // the WAL is damaged: how much of what was committed last is lost, nobody can say
 	Complete    bool     `json:"complete"`         // for all that the old file says of itself, nothing of it is missing
 	Fault       error    `json:"-"`                // of the program, which has left out a page
 	Failure     error    `json:"-"`                // why nothing at all was salvaged
@@ -29,7 +30,8 @@ type Salvaged struct {
 
 // positionsSkipped lie between what was read of a damaged file and what is stored
 // next: receivers may know by its positions what the file has handed out and does not
-// hold any more.
+// hold any more. Where all of a WAL may be gone, which holds any number of them while
+// somebody reads it, they are as many as a restored file skips; see [Renewal].
 const positionsSkipped = 1 << 20
 
 // Where nothing says how many positions a file has given out, the next one lies
@@ -96,11 +98,12 @@ func salvageInto(ctx context.Context, fresh *sqlite.DB, image *sqlite.Image, fru
 	if found.flush(); found.err != nil {
 		return report, found.err
 	}
-	rebuild := &rebuild{findings: found}
+	rebuild := &rebuild{findings: found, lostRound: image.LostRound()}
 	if err := fresh.Write(ctx, rebuild.run); err != nil {
 		return report, err
 	}
 	rebuild.report.Unreadable, rebuild.report.Fault = image.Unreadable, image.Fault
+	rebuild.report.NewestLost = image.WALDamaged()
 	rebuild.report.Complete = rebuild.isComplete() && image.Unreadable == 0 && image.Fault == nil && !image.WALDamaged() && !image.HasTail()
 	return rebuild.report, nil
 }

@@ -141,6 +141,11 @@ func (i *Image) Close() error {
 // a word.
 func (i *Image) WALDamaged() bool { return i.scan.damaged }
 
+// LostRound reports whether that damage may have hit all of the newest round through the
+// WAL: what is left of it may be of an earlier round, and nothing tells how many
+// transactions there were after that.
+func (i *Image) LostRound() bool { return i.scan.damaged && i.scan.headless && !i.scan.newest }
+
 // WALUnreadable returns how many frames of the WAL the disk did not give back. It
 // may give them back later: they are acknowledged commits that are nowhere else.
 func (i *Image) WALUnreadable() int { return i.scan.lost }

@@ -32,6 +32,7 @@ type walScan struct {
 	committed int       // as many, up to the last commit that holds, damage before it or not
 	damaged   bool
 	headless  bool // the header does not hold: SQLite reads nothing
+	newest    bool // it is of the newest round through the file, which begins where the file does
 	lost      int  // frames that the disk did not give back, and the header
 }
 
@@ -75,6 +76,7 @@ func scanWAL(wal io.ReaderAt, size int64, carve bool) (scan walScan) {
 	if scan.headless && carve {
 		salt, sum.order, salted = findRound(wal, size)
 	}
+	known := salted // by more than the frame that comes first
 	frame := make([]byte, walFrameBytes)
 	content := &frameReader{wal: wal, buffer: bufio.NewReaderSize(io.NewSectionReader(wal, walHeaderBytes, size-walHeaderBytes), walBufferBytes)}
 	stored := walSum{order: sum.order} // what the frame before says; sum is what its content says
@@ -94,6 +96,9 @@ func scanWAL(wal io.ReaderAt, size int64, carve bool) (scan walScan) {
 			salt, salted = [8]byte(frame[frameSaltsAt:]), true
 		}
 		ours := [8]byte(frame[frameSaltsAt:]) == salt
+		if offset == walHeaderBytes {
+			scan.newest = known && ours
+		}
 		page := walPage{number: binary.BigEndian.Uint32(frame), commit: isCommit(frame), offset: offset + walFrameHeader}
 		page.holds = continues(&sum, stored, frame) && ours
 		stored.set(frame[frameSumAt:])
