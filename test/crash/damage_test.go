@@ -31,7 +31,7 @@ var damagePoints = []point{
 	},
 	{
 		name: "after-quarantine", file: "server/queue/quarantine.go",
-		text: "\tif err == nil && report.unfound {\n", passes: 1,
+		text: "\tif err == nil && report.unmoved {\n", passes: 1,
 	},
 	{name: "salvage-building", file: "server/queuefile/salvage.go", text: "\tif found.flush(); found.err != nil {\n", passes: 1, when: duringStart},
 	{name: "salvage-built", file: "server/queuefile/salvage.go", text: "\trebuild.report.Unreadable, ", passes: 1, when: duringStart},
