@@ -80,7 +80,7 @@ unit: ## Unit and architecture tests
 # Tests that go through thousands of states one after the other: minutes with the
 # race detector, and nothing runs at the same time in them that does not in others.
 # Those that need no more than the queue shows are in server/queue/crashtest.
-ENUMERATING := TestQueue_(Forecast|CutWhile|Volume|NoRoomAtAnyCall)|TestQueue_Time/ADayLater|TestOpen_(Flips|LetterFlips|Salvage|WholeFile)|TestOperations_PowerCut
+ENUMERATING := TestQueue_(Forecast|CutWhile|Volume|NoRoomAtAnyCall|DamagedCount|MaxLagAfterACrash)|TestQueue_Time/ADayLater|TestOpen_(Flips|Head|Letter|Misread|Salvage|WholeFile)|TestSalvage_|TestOperations_PowerCut
 
 .PHONY: race
 race: ## Unit tests again, with the race detector
