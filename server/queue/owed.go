@@ -72,7 +72,7 @@ func (q *Queue) decode(stored queuefile.StoredFrame) (*queuefile.Frame, error) {
 		return nil, err
 	}
 	if number := slices.Max(frame.Owed); int(number) > q.sets.count() {
-		return nil, queuefile.NewRowError("owed set %d, which frame %d names, has no row", number, frame.First)
+		return nil, queuefile.NewUnknownSet(number, frame.First)
 	}
 	return frame, nil
 }

@@ -54,7 +54,7 @@ func (q *Queue) setAside(ctx context.Context, what damaged) error {
 	select {
 	case q.damaged <- report:
 		err := <-report.done
-		if errors.Is(err, errNoSuchLetter) {
+		if errors.Is(err, errUnmoved) {
 			return q.expectReadable(ctx, what)
 		}
 		return err
@@ -73,19 +73,19 @@ func (c *committer) quarantine(report damageReport) error {
 	}
 	err := c.transact(&transaction{saving: saveSettled, now: c.q.clock.now(), damaged: &report})
 	if err == nil && report.unmoved {
-		err = errNoSuchLetter
+		err = errUnmoved
 	}
 	return err
 }
 
-var errNoSuchLetter = errors.New("no damaged dead letter has this key")
+var errUnmoved = errors.New("no damaged dead letter has this key")
 
 // expectReadable makes sure that a letter which could not be read is gone because
 // somebody has removed it, or was only misread, and not because damage has changed its
 // key: then it is in the table, and its key leads nowhere, or to another.
 func (q *Queue) expectReadable(ctx context.Context, what damaged) error {
 	return q.read(ctx, func(conn *sqlite.Conn) error {
-		return conn.Query(queuefile.SelectLetters, func(row sqlite.Row) error {
+		return conn.Query(queuefile.SelectBareLetters, func(row sqlite.Row) error {
 			letter := queuefile.ReadLetter(row)
 			if int64(letter.Sink) != what.sink || letter.Position != what.position {
 				return nil

@@ -45,11 +45,14 @@ func LetterOwner(sink edge.SinkID) uint32 { return uint32(sink) + 1 }
 
 var errOwner = errors.New("it is the letter of another sink")
 
-// SelectLetters reads whole rows.
-const SelectLetters = `SELECT sink, position, device, reason, status, excerpt, attempts, first_at, last_at, requeued, history, body FROM dead`
+// SelectLetters reads whole rows, and SelectBareLetters those without the history of
+// their attempts.
+const (
+	letterColumns = "sink, position, device, reason, status, excerpt, attempts, first_at, last_at, requeued"
 
-// SelectBareLetters reads rows without the history of their attempts.
-const SelectBareLetters = `SELECT sink, position, device, reason, status, excerpt, attempts, first_at, last_at, requeued, '', body FROM dead`
+	SelectLetters     = "SELECT " + letterColumns + ", history, body FROM dead"
+	SelectBareLetters = "SELECT " + letterColumns + ", '', body FROM dead"
+)
 
 // ReadLetter reads a row of SelectLetters or SelectBareLetters.
 func ReadLetter(row sqlite.Row) Letter {

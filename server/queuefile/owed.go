@@ -61,3 +61,9 @@ func parseSinks(text string) ([]edge.SinkID, error) {
 	}
 	return sinks, nil
 }
+
+// NewUnknownSet is the [ErrRow] of a frame that names a set which has no row: nobody can
+// tell what its records are owed to.
+func NewUnknownSet(number uint32, frame edge.Position) error {
+	return NewRowError("owed set %d, which frame %d names, has no row", number, frame)
+}

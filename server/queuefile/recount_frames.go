@@ -105,7 +105,7 @@ func (r *recounting) frame(stored StoredFrame) error {
 		}
 		set, known := r.sets[frame.Owed[i]]
 		if !known && frame.Owed[i] != OwedMixed {
-			return NewRowError("owed set %d, which frame %d names, has no row", frame.Owed[i], frame.First)
+			return NewUnknownSet(frame.Owed[i], frame.First)
 		}
 		r.Stored++
 		if len(set) == 0 && position <= int64(r.ledger.Counted) {
